@@ -1,0 +1,73 @@
+"""One tree of errors: what the user got wrong, what the kernel got wrong, what the machine got wrong.
+
+Every error carries one line that names the file and the value, the way out of it, and the exit code
+that ``git bisect run`` will see. Only ``cli.py`` turns one into text.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every command; 125 is git bisect's "this commit says nothing"."""
+
+    VERIFIED = 0
+    NOT_VERIFIED = 1
+    USAGE = 2
+    BUILD_FAILED = 3
+    GUEST_DIED = 4
+    INFRASTRUCTURE = 5
+    BISECT_SKIP = 125
+    INTERRUPTED = 130
+
+
+class KbtfError(Exception):
+    """Base of all errors that kbtf-ci raises on purpose.
+
+    ``message`` is one line; ``hint`` the way out, one line; ``detail`` further lines worth seeing, such
+    as the tail of a console.
+    """
+
+    exit_code: ClassVar[ExitCode] = ExitCode.INFRASTRUCTURE
+
+    def __init__(self, message: str, *, hint: str = "", detail: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.detail = detail
+
+
+class UsageError(KbtfError):
+    """A wrong option, profile, fragment, path or kernel tree: nothing was started."""
+
+    exit_code = ExitCode.USAGE
+
+
+class BuildError(KbtfError):
+    """The kernel did not configure or compile."""
+
+    exit_code = ExitCode.BUILD_FAILED
+
+
+class GuestError(KbtfError):
+    """The kernel in the guest panicked, oopsed, reset itself or hung."""
+
+    exit_code = ExitCode.GUEST_DIED
+
+
+class InfrastructureError(KbtfError):
+    """Engine, image, QEMU, SSH or disk: it says nothing about the kernel."""
+
+    exit_code = ExitCode.INFRASTRUCTURE
+
+
+class EngineError(InfrastructureError):
+    """No container engine answers, or it refused or dropped a request."""
+
+
+class Interrupted(KbtfError):
+    """SIGINT or SIGTERM arrived."""
+
+    exit_code = ExitCode.INTERRUPTED
