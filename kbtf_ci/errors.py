@@ -67,7 +67,7 @@ class EngineError(InfrastructureError):
     """No container engine answers, or it refused or dropped a request."""
 
 
-class Interrupted(KbtfError):
+class InterruptError(KbtfError):
     """SIGINT or SIGTERM arrived."""
 
     exit_code = ExitCode.INTERRUPTED

@@ -46,9 +46,7 @@ def dependency_order(modules: Iterable[Module]) -> tuple[Module, ...]:
     return tuple(ordered.values())
 
 
-def _place(
-    name: str, by_name: dict[str, Module], ordered: dict[str, Module], path: Sequence[str]
-) -> None:
+def _place(name: str, by_name: dict[str, Module], ordered: dict[str, Module], path: Sequence[str]) -> None:
     if name in ordered or name not in by_name:
         return
     if name in path:

@@ -15,7 +15,7 @@ def shipped(kind: str) -> Path:
 
 
 def cache_root() -> Path:
-    """Return the user's cache folder: ``KBTF_CI_CACHE``, else as the XDG base directory specification says."""
+    """Return the user's cache folder: ``KBTF_CI_CACHE``, else XDG's place for it."""
     if override := os.environ.get("KBTF_CI_CACHE"):
         return Path(override)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kbtf-ci"

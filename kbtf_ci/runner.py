@@ -83,9 +83,7 @@ class Completed:
         return self.output.decode(errors="replace")
 
 
-def run(
-    runner: Runner, command: Command, on_output: Callable[[bytes], None] | None = None
-) -> Completed:
+def run(runner: Runner, command: Command, on_output: Callable[[bytes], None] | None = None) -> Completed:
     """Run ``command`` to its end and return status and output; ``on_output`` sees each piece as it comes."""
     pieces: list[bytes] = []
     with runner.start(command) as process:
