@@ -1,3 +1,3 @@
-"""kbtf-ci: does the BTF of every kernel module still load?"""
+"""Build a kernel, boot it, and prove that the BTF of every module still loads."""
 
 __version__ = "0.1.0"

@@ -1,0 +1,158 @@
+"""Run kbuild: compile, link, and let it write BTF; keep the log and count what was done."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kbtf_ci.errors import BuildError, InfrastructureError
+from kbtf_ci.kernel.kbuild import BUILD, SOURCE, Kbuild
+
+# How often progress is told where there is no terminal, in seconds without output.
+_HEARTBEAT_S = 30.0
+# "  CC [M]  fs/xfs/xfs_aops.o": scripts/Kbuild.include, quiet_cmd_*.
+_STEP = re.compile(r"^  ([A-Z][A-Z0-9_]*(?: \[M\])?) +(\S+)")
+_ERROR_LINES = (
+    re.compile(r"^\S+:\d+:\d+: (?:fatal )?error: "),
+    re.compile(r"^ERROR: modpost: "),
+    re.compile(r"^ld: |: undefined reference to "),
+    re.compile(r"^(?:FAILED|Error): |^\S+: error: "),
+    re.compile(r"^make\[\d+\]: \*\*\* "),
+)
+_SKIPPED_BTF = re.compile(r"^Skipping BTF generation for (\S+) (.*)$")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far make is: steps done so far and the newest one (``CC [M]``, ``fs/xfs/xfs_aops.o``)."""
+
+    steps: int
+    kind: str
+    subject: str
+
+
+@dataclass(frozen=True)
+class Built:
+    """What kbuild made.
+
+    ``steps`` counts its steps by kind as it prints them (``CC``, ``LD [M]``, ``BTF [M]``); ``skipped_btf``
+    maps a module's path below the build directory to kbuild's reason for not writing its BTF.
+    """
+
+    release: str
+    bzimage: Path
+    vmlinux: Path
+    system_map: Path
+    modules: tuple[str, ...]
+    steps: Mapping[str, int] = field(default_factory=dict)
+    skipped_btf: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def compiled(self) -> int:
+        """The number of files compiled or assembled for the kernel or a module."""
+        return sum(self.steps.get(kind, 0) for kind in ("CC", "CC [M]", "AS", "AS [M]"))
+
+
+class _Log:
+    """Splits make's output into lines, writes them to the log, and remembers what matters."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb", buffering=0)
+        self._rest = b""
+        self.steps: Counter[str] = Counter()
+        self.skipped: dict[str, str] = {}
+        self.newest = Progress(0, "", "")
+        self._errors: dict[int, str] = {}
+        self.disk_full = False
+
+    def __enter__(self) -> _Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def feed(self, piece: bytes) -> None:
+        self._file.write(piece)
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            self._line(line.decode(errors="replace"))
+
+    def _line(self, line: str) -> None:
+        if step := _STEP.match(line):
+            self.steps[step[1]] += 1
+            self.newest = Progress(self.steps.total(), step[1], step[2])
+        elif skipped := _SKIPPED_BTF.match(line):
+            self.skipped[skipped[1]] = line
+        elif "No space left on device" in line:
+            self.disk_full = True
+        else:
+            for rank, pattern in enumerate(_ERROR_LINES):
+                if pattern.search(line):
+                    self._errors.setdefault(rank, line)
+
+    @property
+    def first_error(self) -> str:
+        """The first line of the most telling kind: a compiler's error before make's own."""
+        return self._errors[min(self._errors)] if self._errors else "make said no reason"
+
+
+def check_disk(build_dir: Path, needed_mib: int) -> None:
+    """Raise InfrastructureError when an empty ``build_dir`` has less room than ``needed_mib`` MiB."""
+    free_mib = shutil.disk_usage(build_dir).free >> 20
+    if not (build_dir / "vmlinux").exists() and free_mib < needed_mib:
+        raise InfrastructureError(
+            f"{build_dir}: {free_mib} MiB free, this build needs about {needed_mib} MiB",
+            hint="make room, or point KBTF_CI_CACHE at another disk",
+        )
+
+
+def build(kbuild: Kbuild, log_path: Path, on_progress: Callable[[Progress], None]) -> Built:
+    """Run ``make all`` and return what it made; all output goes to ``log_path``.
+
+    Raises BuildError with the first compiler error, InfrastructureError for a full disk or a killed
+    compiler.
+    """
+    command = kbuild.command(kbuild.argv("all"), "build")
+    with _Log(log_path) as log, kbuild.runner.start(command) as process:
+        while True:
+            try:
+                piece = process.read(_HEARTBEAT_S)
+            except TimeoutError:
+                on_progress(log.newest)
+                continue
+            if not piece:
+                break
+            log.feed(piece)
+            on_progress(log.newest)
+        status = process.wait()
+    if status != 0:
+        _fail(kbuild, log, log_path, status)
+    return _collect(kbuild.build_dir, log)
+
+
+def _fail(kbuild: Kbuild, log: _Log, log_path: Path, status: int) -> None:
+    if log.disk_full:
+        raise InfrastructureError(f"{kbuild.build_dir}: no space left on the disk (log: {log_path})")
+    if status > 128:
+        raise InfrastructureError(f"make was ended by signal {status - 128} (log: {log_path})")
+    readable = log.first_error.replace(f"{SOURCE}/", "").replace(f"{BUILD}/", "")
+    raise BuildError(f"the kernel did not build: {readable}", hint=f"the whole log: {log_path}")
+
+
+def _collect(build_dir: Path, log: _Log) -> Built:
+    release = (build_dir / "include/config/kernel.release").read_text().strip()
+    # modules.order names .o files since 5.19 (commit f65a486821cf), .ko files before.
+    order = (build_dir / "modules.order").read_text().split()
+    return Built(
+        release=release,
+        bzimage=build_dir / "arch/x86/boot/bzImage",
+        vmlinux=build_dir / "vmlinux",
+        system_map=build_dir / "System.map",
+        modules=tuple(sorted(str(Path(line).with_suffix(".ko")) for line in order)),
+        steps=dict(log.steps),
+        skipped_btf=log.skipped,
+    )

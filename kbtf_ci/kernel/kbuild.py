@@ -1,0 +1,70 @@
+"""One kernel tree under kbuild: where it lies in the container, and how make is called on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kbtf_ci.kernel.source import Source
+from kbtf_ci.runner import Command, Mount, Runner
+
+# Fixed paths: they end in debug information, so ccache's entries and the objects themselves are the same
+# wherever the cache folder lies.
+SOURCE = "/src"
+BUILD = "/build"
+CCACHE = "/ccache"
+PAHOLE = "/opt/kbtf-ci/pahole"
+
+# Who, where and when would otherwise change include/generated/compile.h, and with it vmlinux, in every build.
+_REPRODUCIBLE = {
+    "KBUILD_BUILD_USER": "kbtf-ci",
+    "KBUILD_BUILD_HOST": "kbtf-ci",
+    "KBUILD_BUILD_TIMESTAMP": "1970-01-01",
+    "LC_ALL": "C.UTF-8",
+}
+_CCACHE_SETTINGS = {
+    "CCACHE_DIR": CCACHE,
+    # A rebuilt toolchain image has new time stamps on the same compiler.
+    "CCACHE_COMPILERCHECK": "content",
+    "CCACHE_MAXSIZE": "20G",
+}
+
+
+@dataclass(frozen=True)
+class Kbuild:
+    """An out-of-tree build: ``source`` is only read, all output goes to ``build_dir``.
+
+    ``variables`` are make's ``VAR=VALUE`` in the user's words; ``pahole`` is a pahole of the host's to
+    use in place of the image's.
+    """
+
+    runner: Runner
+    source: Source
+    build_dir: Path
+    ccache_dir: Path
+    jobs: int
+    variables: tuple[str, ...] = ()
+    pahole: Path | None = None
+
+    def argv(self, *arguments: str) -> tuple[str, ...]:
+        """Return make's command line for ``arguments`` (targets and variables) in the container."""
+        tools = ["CC=ccache gcc", "HOSTCC=ccache gcc"]
+        if self.pahole is not None:
+            tools.append(f"PAHOLE={PAHOLE}")
+        return ("make", "-C", SOURCE, f"O={BUILD}", f"-j{self.jobs}", *tools, *self.variables, *arguments)
+
+    def command(self, argv: tuple[str, ...], label: str) -> Command:
+        """Return ``argv`` with the tree's mounts and environment and no network."""
+        mounts = [
+            Mount(self.source.path, SOURCE),
+            Mount(self.build_dir, BUILD, writable=True),
+            Mount(self.ccache_dir, CCACHE, writable=True),
+        ]
+        if self.pahole is not None:
+            mounts.append(Mount(self.pahole, PAHOLE))
+        return Command(argv, tuple(mounts), self.environment(), label=label)
+
+    def environment(self) -> Mapping[str, str]:
+        """Return the variables of the environment that make runs in."""
+        return {**_REPRODUCIBLE, **_CCACHE_SETTINGS}

@@ -1,0 +1,191 @@
+"""Profile and wishes -> the build directory's .config, with every requested symbol held to it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kbtf_ci.errors import InfrastructureError, UsageError
+from kbtf_ci.kernel.kbuild import BUILD, Kbuild
+from kbtf_ci.kernel.kconfig_files import Definition, definitions, unmet
+from kbtf_ci.profiles import BTF_FRAGMENT, GUEST_FRAGMENT, Profile
+from kbtf_ci.runner import run
+
+# Kconfig works on a copy in here, so that .config keeps its time stamp when nothing changes.
+_SCRATCH = ".kbtf-ci"
+_SET = re.compile(r"CONFIG_(\w+)=(.*)")
+_UNSET = re.compile(r"# CONFIG_(\w+) is not set")
+# scripts/Makefile.modfinal hands pahole --btf_base, which pahole knows since 1.19 (lib/Kconfig.debug,
+# PAHOLE_HAS_SPLIT_BTF).
+_SPLIT_BTF_SINCE = 119
+
+
+@dataclass(frozen=True)
+class Request:
+    """One wish: ``symbol`` (no ``CONFIG_``) shall have ``value`` ("n": not set), and who wished it."""
+
+    symbol: str
+    value: str
+    place: str
+
+    @property
+    def line(self) -> str:
+        """The wish as a line of a fragment."""
+        return (
+            f"# CONFIG_{self.symbol} is not set"
+            if self.value == "n"
+            else f"CONFIG_{self.symbol}={self.value}"
+        )
+
+
+@dataclass(frozen=True)
+class Configured:
+    """The final configuration: its path, sha256, values, and the wishes in the order they were applied."""
+
+    path: Path
+    sha256: str
+    values: Mapping[str, str]
+    requested: tuple[Request, ...]
+
+    @property
+    def requested_text(self) -> str:
+        """All wishes as one fragment."""
+        return "".join(f"{request.line}\n" for request in self.requested)
+
+
+def parse_config(lines: Iterable[str]) -> Iterator[tuple[int, str, str]]:
+    """Yield (line number, symbol, value) of a .config or fragment; "n" for ``is not set``."""
+    for number, line in enumerate(lines, 1):
+        if match := _SET.fullmatch(line.strip()):
+            yield number, match[1], match[2]
+        elif match := _UNSET.fullmatch(line.strip()):
+            yield number, match[1], "n"
+
+
+def requests(profile: Profile, added: Sequence[str]) -> tuple[Request, ...]:
+    """Return the wishes of the profile's fragments and of ``-K``, later ones in place of earlier ones.
+
+    Raises UsageError for a ``-K`` that is none, or that speaks against what kbtf-ci itself needs.
+    """
+    *own, btf, guest = profile.fragments
+    wishes = {request.symbol: request for path in own for request in _of_file(path)}
+    wishes.update((request.symbol, request) for request in map(_of_option, added))
+    for request in (*_of_file(btf), *_of_file(guest)):
+        before = wishes.pop(request.symbol, request)
+        if before.place == "-K" and before.value != request.value:
+            raise UsageError(f"-K {before.line}: kbtf-ci needs {request.line} ({request.place})")
+        wishes[request.symbol] = request
+    return tuple(wishes.values())
+
+
+def _of_file(path: Path) -> Iterator[Request]:
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
+    for number, symbol, value in parse_config(text.splitlines()):
+        yield Request(symbol, value, f"{path.name}:{number}")
+
+
+def _of_option(text: str) -> Request:
+    match = re.fullmatch(r"(?:CONFIG_)?(\w+)=(.+)", text)
+    if match is None:
+        raise UsageError(
+            f"-K {text}: not of the form CONFIG_NAME=VALUE", hint="for instance -K CONFIG_XFS_FS=m"
+        )
+    return Request(match[1], match[2], "-K")
+
+
+def configure(kbuild: Kbuild, profile: Profile, added: Sequence[str]) -> Configured:
+    """Write the build directory's ``.config``, only when it changes.
+
+    Raises UsageError for a wish that no Kconfig knows or that the final configuration lost, with the
+    reason where Kconfig gives one.
+    """
+    wishes = requests(profile, added)
+    known = definitions(kbuild.source.path)
+    _refuse_unknown(wishes, known)
+    scratch = kbuild.build_dir / _SCRATCH
+    scratch.mkdir(exist_ok=True)
+    text = _run_kconfig(kbuild, profile, wishes, scratch)
+    values = {symbol: value for _, symbol, value in parse_config(text.splitlines()) if value != "n"}
+    _refuse_lost(wishes, values, known)
+    config = kbuild.build_dir / ".config"
+    if not config.exists() or config.read_text() != text:
+        config.write_text(text)
+    return Configured(config, hashlib.sha256(text.encode()).hexdigest(), values, wishes)
+
+
+def _refuse_unknown(wishes: Iterable[Request], known: Mapping[str, object]) -> None:
+    for wish in wishes:
+        # What a kernel older than our own fragments does not know is certainly not set there.
+        ours = wish.place.startswith((BTF_FRAGMENT, GUEST_FRAGMENT))
+        if wish.symbol not in known and not (ours and wish.value == "n"):
+            raise UsageError(
+                f"{wish.place}: no Kconfig file of this tree knows CONFIG_{wish.symbol}",
+                hint="mend the name, or leave the symbol out for this kernel version",
+            )
+
+
+def _run_kconfig(kbuild: Kbuild, profile: Profile, wishes: Sequence[Request], scratch: Path) -> str:
+    config = scratch / "config"
+    variable = f"KCONFIG_CONFIG={BUILD}/{_SCRATCH}/config"
+    if profile.config_file is not None:
+        config.write_bytes(profile.config_file.read_bytes())
+    else:
+        config.unlink(missing_ok=True)
+        _make(kbuild, profile.target, variable)
+    with config.open("a") as file:
+        file.writelines(f"{wish.line}\n" for wish in wishes)
+    _make(kbuild, "olddefconfig", variable)
+    return config.read_text()
+
+
+def _make(kbuild: Kbuild, target: str, variable: str) -> None:
+    done = run(kbuild.runner, kbuild.command(kbuild.argv("-s", variable, target), "configure"))
+    if done.status == 0:
+        return
+    if "No rule to make target" in done.text or "Can't find default configuration" in done.text:
+        raise UsageError(f"--config {target}: the kernel's make knows no such configuration target")
+    if "No space left on device" in done.text:
+        raise InfrastructureError(f"{kbuild.build_dir}: no space left on the disk")
+    raise UsageError(f"make {target} failed", detail=done.text.strip()[-2000:])
+
+
+def _refuse_lost(
+    wishes: Iterable[Request], values: Mapping[str, str], known: Mapping[str, Sequence[Definition]]
+) -> None:
+    lost = [wish for wish in wishes if values.get(wish.symbol, "n") != wish.value]
+    if not lost:
+        return
+    told = [f"{wish.place}: {_lost_line(wish, values, known)}" for wish in lost]
+    # The wish that the tool exists for goes first: the others are often lost for the same reason.
+    told.sort(key=lambda line: "CONFIG_DEBUG_INFO_BTF" not in line)
+    raise UsageError(told[0], detail="\n".join(told[1:]), hint="change the fragment or what it depends on")
+
+
+def _lost_line(wish: Request, values: Mapping[str, str], known: Mapping[str, Sequence[Definition]]) -> str:
+    got = values.get(wish.symbol, "unset")
+    said = f"CONFIG_{wish.symbol}={wish.value} was asked for, the final .config has it {got}"
+    if wish.symbol.startswith("DEBUG_INFO_BTF") and (fault := _pahole_fault(values)):
+        return f"{said}: {fault}"
+    if got != "unset":
+        return f"{said}: another symbol selects it ({known[wish.symbol][0].place})"
+    reasons = dict.fromkeys(reason for entry in known[wish.symbol] for reason in unmet(entry, values))
+    return f"{said}: {'; '.join(reasons)}" if reasons else said
+
+
+def _pahole_fault(values: Mapping[str, str]) -> str:
+    """Return what is wrong with the pahole that Kconfig saw (scripts/pahole-version.sh), "" if nothing is."""
+    text = values.get("PAHOLE_VERSION")
+    if text is None:
+        return ""
+    version = int(text)
+    if version == 0:
+        return "pahole is missing, or does not run in the container"
+    if version < _SPLIT_BTF_SINCE:
+        return f"pahole {version // 100}.{version % 100} writes no split BTF, 1.19 is the first that does"
+    return ""

@@ -1,0 +1,167 @@
+"""What the tree's Kconfig files say of a symbol: that it exists, and what it depends on.
+
+Kbuild itself decides every value; this reads the same files only to explain a decision, so it knows the
+few statements of Documentation/kbuild/kconfig-language.rst that carry dependencies.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_TOKEN = re.compile(r"\s*(&&|\|\||!=|<=|>=|[!=<>()]|\"[^\"]*\"|'[^']*'|\$\([^)]*\)|[\w./-]+)")
+_TRISTATE = {"n": 0, "m": 1, "y": 2}
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One ``config`` entry: its place, and the conditions on it, those of enclosing blocks first."""
+
+    symbol: str
+    place: str
+    depends: tuple[str, ...]
+
+
+def definitions(tree: Path, source_arch: str = "x86") -> dict[str, list[Definition]]:
+    """Return every symbol that the Kconfig files of ``tree`` define, other architectures left out."""
+    found: dict[str, list[Definition]] = {}
+    for path in sorted(_kconfig_files(tree, source_arch)):
+        for definition in _read(path, path.relative_to(tree)):
+            found.setdefault(definition.symbol, []).append(definition)
+    return found
+
+
+def _kconfig_files(tree: Path, source_arch: str) -> Iterator[Path]:
+    skipped = {str(tree / top) for top in (".git", "Documentation", "LICENSES")}
+    for folder, subfolders, files in os.walk(tree):
+        if folder == str(tree / "arch"):
+            subfolders[:] = [source_arch]
+        subfolders[:] = [name for name in subfolders if os.path.join(folder, name) not in skipped]  # noqa: PTH118
+        yield from (Path(folder, name) for name in files if name.startswith("Kconfig"))
+
+
+_STATEMENTS = frozenset(
+    ["config", "menuconfig", "if", "endif", "menu", "endmenu", "choice", "endchoice", "comment", "source"]
+)
+
+
+def _read(path: Path, shown: Path) -> Iterator[Definition]:
+    blocks: list[list[str]] = []  # the conditions of each open if, menu and choice
+    entry: tuple[str, int, list[str]] | None = None
+    for number, word, rest in _statements(path.read_text(errors="replace").replace("\\\n", " ")):
+        if word == "depends":
+            (entry[2] if entry else blocks[-1] if blocks else []).append(rest.removeprefix("on "))
+            continue
+        if entry:
+            yield _definition(entry, blocks, shown)
+        entry = (rest, number, []) if word in ("config", "menuconfig") else None
+        if word in ("if", "menu", "choice"):
+            blocks.append([rest] if word == "if" else [])
+        elif word in ("endif", "endmenu", "endchoice") and blocks:
+            blocks.pop()
+    if entry:
+        yield _definition(entry, blocks, shown)
+
+
+def _statements(text: str) -> Iterator[tuple[int, str, str]]:
+    """Yield (line number, keyword, rest) of block statements and dependencies, help texts passed over."""
+    help_indent: int | None = None
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        indent = len(line.expandtabs()) - len(line.expandtabs().lstrip())
+        if help_indent is not None and stripped and indent <= help_indent:
+            help_indent = None
+        word, _, rest = stripped.partition(" ")
+        if help_indent is None and word in ("help", "---help---"):
+            help_indent = indent
+        elif help_indent is None and (word in _STATEMENTS or (word == "depends" and rest.startswith("on "))):
+            yield number, word, rest.split("#")[0].strip()
+
+
+def _definition(entry: tuple[str, int, list[str]], blocks: list[list[str]], shown: Path) -> Definition:
+    symbol, number, own = entry
+    outer = [condition for block in blocks for condition in block]
+    return Definition(symbol, f"{shown}:{number}", (*outer, *own))
+
+
+def unmet(definition: Definition, values: Mapping[str, str]) -> list[str]:
+    """Return the conditions of ``definition`` that the final ``values`` do not meet, with what is to blame.
+
+    ``values`` maps symbol (no ``CONFIG_``) to its text in ``.config``; absent means n.
+    """
+    said = []
+    for condition in definition.depends:
+        if _Expression(condition, values).value() < _TRISTATE["y"]:
+            names = dict.fromkeys(re.findall(r"\b[A-Z][A-Z0-9_]*\b", condition))
+            state = ", ".join(
+                f"{name}={values[name]}" if name in values else f"{name} is not set" for name in names
+            )
+            said.append(f"depends on {condition} ({state})")
+    return said
+
+
+class _Expression:
+    """Evaluates one dependency expression to n, m or y (0, 1, 2); what it cannot read counts as y."""
+
+    def __init__(self, text: str, values: Mapping[str, str]) -> None:
+        self._tokens = _TOKEN.findall(text)
+        self._values = values
+
+    def value(self) -> int:
+        try:
+            return self._either()
+        except IndexError:
+            return _TRISTATE["y"]
+
+    def _next(self, *wanted: str) -> bool:
+        if self._tokens and self._tokens[0] in wanted:
+            self._tokens.pop(0)
+            return True
+        return False
+
+    def _either(self) -> int:
+        result = self._both()
+        while self._next("||"):
+            result = max(result, self._both())
+        return result
+
+    def _both(self) -> int:
+        result = self._one()
+        while self._next("&&"):
+            result = min(result, self._one())
+        return result
+
+    def _one(self) -> int:
+        if self._next("!"):
+            return 2 - self._one()
+        if self._next("("):
+            result = self._either()
+            self._next(")")
+            return result
+        left = self._tokens.pop(0)
+        for sign in ("!=", "<=", ">=", "=", "<", ">"):
+            if self._next(sign):
+                return 2 if self._compare(sign, left, self._tokens.pop(0)) else 0
+        if left.startswith("$"):
+            return _TRISTATE["y"]  # a macro: only kbuild can expand it
+        return _TRISTATE.get(self._text(left), 0)
+
+    def _text(self, word: str) -> str:
+        if word[0] in "\"'":
+            return word[1:-1]
+        if word in _TRISTATE or word[0].isdigit():
+            return word
+        return self._values.get(word, "n").strip('"')
+
+    def _compare(self, sign: str, left: str, right: str) -> bool:
+        a, b = self._text(left), self._text(right)
+        if sign in ("=", "!="):
+            return (a == b) is (sign == "=")
+        try:
+            difference = int(a, 0) - int(b, 0)
+        except ValueError:
+            return False
+        return {"<": difference < 0, ">": difference > 0, "<=": difference <= 0, ">=": difference >= 0}[sign]

@@ -1,0 +1,43 @@
+"""Modules without their debug information: what the guest carries."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from kbtf_ci.errors import InfrastructureError
+from kbtf_ci.runner import Command, Mount, Runner, run
+
+# All files in one command: starting a container per module costs more than its work.
+_SCRIPT = """
+strip_one='mkdir -p "/out/${1%/*}"; exec strip --strip-debug -o "/out/$1" "/in/$1"'
+exec xargs -r -n 1 -P "$1" sh -c "$strip_one" strip < /out/.todo
+"""
+
+
+def strip_modules(
+    runner: Runner, source: Path, target: Path, files: Iterable[str], jobs: int
+) -> tuple[str, ...]:
+    """Strip ``files`` (paths below ``source``) into ``target`` and return those that were stripped anew.
+
+    A stripped file carries its original's modification time; where that still agrees it is kept.
+    Raises InfrastructureError when strip refuses a file.
+    """
+    todo = tuple(file for file in files if not _is_current(source / file, target / file))
+    if not todo:
+        return ()
+    target.mkdir(parents=True, exist_ok=True)
+    (target / ".todo").write_text("".join(f"{file}\n" for file in todo))
+    mounts = (Mount(source, "/in"), Mount(target, "/out", writable=True))
+    done = run(runner, Command(("sh", "-c", _SCRIPT, "sh", str(jobs)), mounts, label="strip"))
+    if done.status != 0:
+        raise InfrastructureError(f"{source}: strip failed: {done.text.strip()[-300:]}")
+    for file in todo:
+        modified = (source / file).stat().st_mtime_ns
+        os.utime(target / file, ns=(modified, modified))
+    return todo
+
+
+def _is_current(original: Path, stripped: Path) -> bool:
+    return stripped.is_file() and stripped.stat().st_mtime_ns == original.stat().st_mtime_ns
