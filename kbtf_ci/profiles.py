@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from dataclasses import dataclass
@@ -73,6 +74,13 @@ class Profile:
     disk_mib: int = 0
     memory_mib: int = 2048
     cpus: int = 2
+
+    @property
+    def key(self) -> str:
+        """What tells this profile's build directory from others: two .config files may have one name."""
+        if self.config_file is None:
+            return self.name
+        return f"{self.name}-{hashlib.sha256(str(self.config_file).encode()).hexdigest()[:12]}"
 
 
 def known_profiles() -> list[str]:

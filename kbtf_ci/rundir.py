@@ -47,6 +47,11 @@ class RunDirectory:
         """What is made for the guest alone: keys, initramfs."""
         return self.path / "guest"
 
+    @property
+    def guest_modules(self) -> Path:
+        """The same modules without debug information, as the guest carries them."""
+        return self.guest / "modules"
+
     def file(self, name: str) -> Path:
         """Return the path of a file at the top of the folder."""
         return self.path / name

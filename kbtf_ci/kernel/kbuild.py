@@ -35,8 +35,8 @@ _CCACHE_SETTINGS = {
 class Kbuild:
     """An out-of-tree build: ``source`` is only read, all output goes to ``build_dir``.
 
-    ``variables`` are make's ``VAR=VALUE`` in the user's words; ``pahole`` is a pahole of the host's to
-    use in place of the image's.
+    ``toolchain`` names the image that the runner's commands run in, ``variables`` are make's ``VAR=VALUE``
+    in the user's words, ``pahole`` is a pahole of the host's to use in place of the image's.
     """
 
     runner: Runner
@@ -44,6 +44,7 @@ class Kbuild:
     build_dir: Path
     ccache_dir: Path
     jobs: int
+    toolchain: str
     variables: tuple[str, ...] = ()
     pahole: Path | None = None
 

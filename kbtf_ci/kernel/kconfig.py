@@ -102,21 +102,50 @@ def _of_option(text: str) -> Request:
 def configure(kbuild: Kbuild, profile: Profile, added: Sequence[str]) -> Configured:
     """Write the build directory's ``.config``, only when it changes.
 
-    Raises UsageError for a wish that no Kconfig knows or that the final configuration lost, with the
-    reason where Kconfig gives one.
+    Where nothing that decides it has changed since the last time, Kconfig is not asked again. Raises
+    UsageError for a wish that no Kconfig knows or that the final configuration lost, with the reason
+    where Kconfig gives one.
     """
     wishes = requests(profile, added)
-    known = definitions(kbuild.source.path)
-    _refuse_unknown(wishes, known)
+    config = kbuild.build_dir / ".config"
     scratch = kbuild.build_dir / _SCRATCH
     scratch.mkdir(exist_ok=True)
+    stamp = scratch / "configured"
+    before = _inputs(kbuild, profile, wishes)
+    if not (kbuild.source.fixed and config.exists() and stamp.exists()) or stamp.read_text() != _stamp(
+        before, config.read_text()
+    ):
+        stamp.unlink(missing_ok=True)
+        text = _decide(kbuild, profile, wishes, scratch)
+        if not config.exists() or config.read_text() != text:
+            config.write_text(text)
+        stamp.write_text(_stamp(before, text))
+    text = config.read_text()
+    return Configured(config, hashlib.sha256(text.encode()).hexdigest(), _values(text), wishes)
+
+
+def _inputs(kbuild: Kbuild, profile: Profile, wishes: Sequence[Request]) -> str:
+    """Return all that decides the configuration of an unchanging source."""
+    start = profile.config_file.read_text() if profile.config_file else profile.target
+    pahole = f"{kbuild.pahole} {kbuild.pahole.stat().st_mtime_ns}" if kbuild.pahole else ""
+    lines = (kbuild.source.key, kbuild.toolchain, pahole, *kbuild.variables, start)
+    return "\n".join([*lines, *(wish.line for wish in wishes)])
+
+
+def _stamp(inputs: str, config: str) -> str:
+    return hashlib.sha256(f"{inputs}\0{config}".encode()).hexdigest()
+
+
+def _values(text: str) -> dict[str, str]:
+    return {symbol: value for _, symbol, value in parse_config(text.splitlines()) if value != "n"}
+
+
+def _decide(kbuild: Kbuild, profile: Profile, wishes: Sequence[Request], scratch: Path) -> str:
+    known = definitions(kbuild.source.path)
+    _refuse_unknown(wishes, known)
     text = _run_kconfig(kbuild, profile, wishes, scratch)
-    values = {symbol: value for _, symbol, value in parse_config(text.splitlines()) if value != "n"}
-    _refuse_lost(wishes, values, known)
-    config = kbuild.build_dir / ".config"
-    if not config.exists() or config.read_text() != text:
-        config.write_text(text)
-    return Configured(config, hashlib.sha256(text.encode()).hexdigest(), values, wishes)
+    _refuse_lost(wishes, _values(text), known)
+    return text
 
 
 def _refuse_unknown(wishes: Iterable[Request], known: Mapping[str, object]) -> None:

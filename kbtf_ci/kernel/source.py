@@ -10,7 +10,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kbtf_ci.errors import InfrastructureError, UsageError
@@ -26,13 +26,15 @@ class Source:
     """A kernel tree that nothing writes to.
 
     ``version`` is its ``make kernelversion``, ``origin`` says for people where it came from, ``key``
-    tells this source from any other: build directories are named after it.
+    tells this source from any other: build directories are named after it. ``fixed`` says that nobody
+    else writes to it either, as a user does to their own tree.
     """
 
     path: Path
     version: str
     origin: str
     key: str
+    fixed: bool = True
 
 
 def from_suite(runner: Runner, suite: str, package: str, cache: Path) -> Source:
@@ -71,7 +73,7 @@ def from_directory(path: Path) -> Source:
                 f"-C {path}: built in place before ({left_over} is there); an out-of-tree build refuses it",
                 hint="run 'make mrproper' in it, or give a clean 'git worktree add' of it",
             )
-    return source
+    return replace(source, fixed=False)
 
 
 def from_tarball(path: Path, cache: Path) -> Source:

@@ -1,0 +1,256 @@
+"""Commands and options; the only place that reads the command line or exits."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import click
+
+from kbtf_ci import __version__, doctor, pipeline
+from kbtf_ci.container import provision
+from kbtf_ci.errors import ExitCode, InterruptError, KbtfError, UsageError
+from kbtf_ci.outcomes import LoadPolicy
+from kbtf_ci.profiles import parse_size_mib
+from kbtf_ci.report.terminal import TerminalReporter
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+# Variables of make that say where things lie, which is kbtf-ci's own business.
+_OWN_VARIABLES = frozenset({"O", "KBUILD_OUTPUT", "KCONFIG_CONFIG", "KBUILD_EXTMOD", "M"})
+
+
+class _Size(click.ParamType):
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return parse_size_mib(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _options(*decorators: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    def apply(command: _Command) -> _Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return apply
+
+
+_build_options = _options(
+    click.option("--config", default="smoke", show_default=True,
+                 help="Profile, defconfig target of kbuild, or path to a .config."),
+    click.option("-C", "--directory", default="", metavar="DIR|TARBALL|URL",
+                 help="Kernel source; without it the suite's own package."),
+    click.option("--sha256", default="", help="What a URL's download must hash to."),
+    click.option("-K", "--kconfig-add", "added", multiple=True, metavar="SYMBOL=VALUE",
+                 help="A symbol on top of the profile's; repeatable."),
+    click.option("-j", "--jobs", type=click.IntRange(min=1), default=len(os.sched_getaffinity(0)),
+                 show_default="cores", help="Jobs of make."),
+    click.option("--suite", default="trixie", show_default=True, help="Debian suite of the toolchain image."),
+    click.option("--pahole", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                 help="A pahole of this machine in place of the image's."),
+    click.option("-o", "--output-dir", "output", type=click.Path(path_type=Path),
+                 help="Run directory to make; runs/<UTC time>-<profile> without it."),
+    click.argument("variables", nargs=-1, metavar="[VAR=VALUE]..."),
+)  # fmt: skip
+
+_guest_options = _options(
+    click.option("--accel", type=click.Choice(["auto", "kvm", "tcg"]), default="auto", show_default=True,
+                 help="auto falls back from KVM to emulation, and says so."),
+    click.option("-m", "--memory", "memory_mib", type=_Size(), help="Memory of the guest; else the profile's."),
+    click.option("--cpus", type=click.IntRange(min=1), help="CPUs of the guest; else the profile's."),
+    click.option("--append", default="", help="More words for the kernel's command line."),
+    click.option("--load", type=click.Choice([policy.value for policy in LoadPolicy]), default="auto",
+                 show_default=True, help="How modules are put before the kernel."),
+    click.option("--timeouts", multiple=True, metavar="NAME=TIME", help="For instance boot=5m; repeatable."),
+    click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write JUnit XML here."),
+    click.option("--json", "as_json", is_flag=True, help="Print results.json on standard output."),
+    click.option("--bisect", is_flag=True, help="Exit 125 where the commit is not to blame."),
+)  # fmt: skip
+
+_common_options = _options(
+    click.option("-q", "--quiet", is_flag=True, help="Only warnings, errors and the summary."),
+    click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+)
+
+_run_directory = click.argument(
+    "run_directory", metavar="RUNDIR", type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def main() -> None:
+    """Build a kernel, boot it, and prove that the BTF of every module still loads."""
+
+
+@main.command()
+@_build_options
+@_guest_options
+@_common_options
+def run(*, output: Path | None, quiet: bool, debug: bool, bisect: bool, **options: Any) -> None:
+    """Build a kernel, boot it, and verify the BTF of every module."""
+    with _reporting(quiet=quiet, debug=debug, bisect=bisect) as reporter:
+        verdict = pipeline.run(
+            _build_wishes(options), _guest_wishes(options), output, _command_line(), reporter
+        )
+        _finish(verdict, reporter, junit=options["junit"], as_json=options["as_json"])
+
+
+@main.command()
+@_build_options
+@_common_options
+def build(output: Path | None, quiet: bool, debug: bool, **options: Any) -> None:
+    """Build a kernel and list its modules, without booting it."""
+    with _reporting(quiet=quiet, debug=debug) as reporter:
+        directory = pipeline.build(_build_wishes(options), output, _command_line(), reporter)
+        click.echo(directory.path)
+
+
+@main.command()
+@_run_directory
+@_guest_options
+@_common_options
+def verify(*, run_directory: Path, quiet: bool, debug: bool, bisect: bool, **options: Any) -> None:
+    """Boot RUNDIR's kernel and verify its modules as they are now, without building."""
+    with _reporting(quiet=quiet, debug=debug, bisect=bisect) as reporter:
+        verdict = pipeline.verify(run_directory, _guest_wishes(options), reporter)
+        _finish(verdict, reporter, junit=options["junit"], as_json=options["as_json"])
+
+
+@main.command()
+@_run_directory
+@_guest_options
+@_common_options
+def shell(run_directory: Path, quiet: bool, debug: bool, **options: Any) -> None:
+    """Boot RUNDIR's kernel and open a shell in the guest over SSH."""
+    with _reporting(quiet=quiet, debug=debug) as reporter:
+        status = pipeline.shell(run_directory, _guest_wishes(options), reporter)
+    sys.exit(status)
+
+
+@main.command()
+@_common_options
+def setup(quiet: bool, debug: bool) -> None:
+    """Install and start what is missing on this machine: a container engine, the toolchain image."""
+    with _reporting(quiet=quiet, debug=debug) as reporter:
+        provision.setup(reporter.note)
+        pipeline.toolchain("trixie", reporter)
+
+
+@main.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@_common_options
+def doctor_command(as_json: bool, quiet: bool, debug: bool) -> None:
+    """Show what was found of all that a run needs, and the way out of each fault."""
+    with _reporting(quiet=quiet, debug=debug):
+        findings = doctor.examine()
+    if as_json:
+        click.echo(json.dumps([vars(finding) for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            click.echo(f"{finding.state:<5}{finding.subject:<18}{finding.detail}")
+            if finding.remedy:
+                click.echo(f"{'':<23}-> {finding.remedy}")
+    sys.exit(ExitCode.INFRASTRUCTURE if any(finding.state == "bad" for finding in findings) else 0)
+
+
+def _build_wishes(options: dict[str, Any]) -> pipeline.BuildWishes:
+    for variable in options["variables"]:
+        name, separator, _ = variable.partition("=")
+        if not separator or re.fullmatch(r"[A-Za-z_]\w*", name) is None:
+            raise UsageError(f"{variable}: not of the form VAR=VALUE")
+        if name in _OWN_VARIABLES:
+            raise UsageError(
+                f"{variable}: kbtf-ci sets {name} itself", hint="-C names the source, -o the run directory"
+            )
+    return pipeline.BuildWishes(
+        config=options["config"],
+        directory=options["directory"],
+        sha256=options["sha256"],
+        added=options["added"],
+        jobs=options["jobs"],
+        suite=options["suite"],
+        pahole=options["pahole"].resolve() if options["pahole"] else None,
+        variables=options["variables"],
+    )
+
+
+def _guest_wishes(options: dict[str, Any]) -> pipeline.GuestWishes:
+    return pipeline.GuestWishes(
+        accel=options["accel"],
+        memory_mib=options["memory_mib"],
+        cpus=options["cpus"],
+        append=options["append"],
+        load=LoadPolicy(options["load"]),
+        timeouts=options["timeouts"],
+    )
+
+
+def _command_line() -> str:
+    return shlex.join(["kbtf-ci", *sys.argv[1:]])
+
+
+@contextmanager
+def _reporting(*, quiet: bool, debug: bool, bisect: bool = False) -> Iterator[TerminalReporter]:
+    """Give a reporter; turn signals into an orderly end, and errors into a line and an exit code."""
+    _catch_signals()
+    with TerminalReporter(quiet=quiet) as reporter:
+        try:
+            yield reporter
+        except KbtfError as error:
+            if debug:
+                raise
+            _print_error(reporter, error)
+            sys.exit(_exit_code(error.exit_code, bisect=bisect))
+
+
+def _catch_signals() -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        # Whoever presses ^C twice would otherwise interrupt the clean-up.
+        for other in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(other, signal.SIG_IGN)
+        raise InterruptError(f"interrupted by {signal.Signals(number).name}")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
+
+
+def _print_error(reporter: TerminalReporter, error: KbtfError) -> None:
+    if error.detail:
+        click.echo(error.detail, err=True)
+    click.echo(f"kbtf-ci: {error.message}", err=True)
+    if error.hint:
+        click.echo(f"  {error.hint}", err=True)
+
+
+def _exit_code(code: ExitCode, *, bisect: bool) -> ExitCode:
+    says_nothing = code in (ExitCode.USAGE, ExitCode.BUILD_FAILED, ExitCode.INFRASTRUCTURE)
+    return ExitCode.BISECT_SKIP if bisect and says_nothing else code
+
+
+def _finish(
+    verdict: pipeline.Verdict, reporter: TerminalReporter, *, junit: Path | None, as_json: bool
+) -> None:
+    reporter.close()
+    for line in verdict.summary():
+        click.echo(line, err=as_json)
+    click.echo(f"run directory: {verdict.directory.path}", err=as_json)
+    if as_json:
+        click.echo(verdict.directory.results_json.read_text(), nl=False)
+    if junit is not None:
+        verdict.write_junit(junit)
+    if verdict.error is not None:
+        raise verdict.error
+    sys.exit(verdict.exit_code)
