@@ -78,7 +78,7 @@ def _statements(text: str) -> Iterator[tuple[int, str, str]]:
         if help_indent is None and word in ("help", "---help---"):
             help_indent = indent
         elif help_indent is None and (word in _STATEMENTS or (word == "depends" and rest.startswith("on "))):
-            yield number, word, rest.split("#")[0].strip()
+            yield number, word, " ".join(rest.split("#")[0].split())
 
 
 def _definition(entry: tuple[str, int, list[str]], blocks: list[list[str]], shown: Path) -> Definition:

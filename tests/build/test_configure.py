@@ -1,0 +1,109 @@
+"""Configuration against a tree in miniature: a real make, the messages a person gets."""
+
+from dataclasses import replace
+
+import pytest
+
+from kbtf_ci.errors import UsageError
+from kbtf_ci.kernel.kconfig import configure
+from tests.support import faketree
+
+
+def test_fragments_reach_the_config(tmp_path):
+    profile = faketree.profile(tmp_path, "CONFIG_BLOCK=y\nCONFIG_ALPHA_FS=m\n# CONFIG_BETA is not set\n")
+    done = configure(faketree.kbuild(tmp_path), profile, ())
+    assert done.values["ALPHA_FS"] == "m"
+    assert "BETA" not in done.values
+    assert (tmp_path / "build/.config").read_text() == done.path.read_text()
+
+
+def test_an_added_symbol_wins_over_the_profile(tmp_path):
+    profile = faketree.profile(tmp_path, "CONFIG_BETA=y\n")
+    assert configure(faketree.kbuild(tmp_path), profile, ("CONFIG_BETA=m",)).values["BETA"] == "m"
+
+
+def test_config_is_rewritten_only_when_it_changes(tmp_path):
+    kbuild = faketree.kbuild(tmp_path)
+    first = configure(kbuild, faketree.profile(tmp_path), ()).path.stat().st_mtime_ns
+    assert configure(kbuild, faketree.profile(tmp_path), ()).path.stat().st_mtime_ns == first
+    changed = configure(kbuild, faketree.profile(tmp_path), ("BETA=m",)).path.stat().st_mtime_ns
+    assert changed > first
+
+
+def test_kconfig_is_not_asked_again_for_an_unchanged_fixed_source(tmp_path):
+    kbuild = faketree.kbuild(tmp_path)
+    fixed = replace(kbuild, source=replace(kbuild.source, fixed=True))
+    profile = faketree.profile(tmp_path)
+    first = configure(fixed, profile, ())
+    asked = len(kbuild.runner.started)
+    assert configure(fixed, profile, ()) == first
+    assert len(kbuild.runner.started) == asked
+    configure(fixed, profile, ("BETA=m",))
+    assert len(kbuild.runner.started) > asked
+
+
+def test_an_altered_config_is_made_again(tmp_path):
+    kbuild = faketree.kbuild(tmp_path)
+    fixed = replace(kbuild, source=replace(kbuild.source, fixed=True))
+    first = configure(fixed, faketree.profile(tmp_path), ())
+    first.path.write_text("CONFIG_BETA=y\n")
+    assert configure(fixed, faketree.profile(tmp_path), ()).values == first.values
+
+
+def test_a_lost_symbol_names_its_place_and_its_unmet_dependency(tmp_path):
+    profile = faketree.profile(tmp_path, "# comment\nCONFIG_ALPHA_FS=m\n")
+    with pytest.raises(UsageError) as caught:
+        configure(faketree.kbuild(tmp_path), profile, ())
+    assert caught.value.message == (
+        "own.config:2: CONFIG_ALPHA_FS=m was asked for, the final .config has it unset: "
+        "depends on BLOCK (BLOCK is not set); "
+        "depends on MODULES && (BLOCK || !MODULES) (MODULES=y, BLOCK is not set)"
+    )
+    assert not (tmp_path / "build/.config").exists()
+
+
+@pytest.mark.parametrize(
+    ("version", "fault"),
+    [("0", "pahole is missing"), ("118", "pahole 1.18 writes no split BTF, 1.19 is the first that does")],
+)
+def test_lost_split_btf_is_blamed_on_pahole(tmp_path, version, fault):
+    kbuild = faketree.kbuild(tmp_path, f"FAKE_PAHOLE={version}")
+    with pytest.raises(UsageError, match=f"CONFIG_DEBUG_INFO_BTF.*{fault}"):
+        configure(kbuild, faketree.profile(tmp_path), ())
+
+
+def test_lost_split_btf_is_blamed_on_kconfig_where_pahole_is_fine(tmp_path):
+    profile = faketree.profile(tmp_path, btf="CONFIG_DEBUG_INFO_BTF_MODULES=y\n# CONFIG_MODULES is not set\n")
+    tree = faketree.plant(tmp_path)
+    script = tree / "scripts/olddefconfig.sh"
+    script.write_text(script.read_text() + "sed -i '/DEBUG_INFO_BTF_MODULES/d' \"$1\"\n")
+    with pytest.raises(UsageError, match=r"depends on DEBUG_INFO_BTF && MODULES .*MODULES is not set"):
+        configure(faketree.kbuild(tmp_path), profile, ())
+
+
+def test_a_symbol_that_no_kconfig_knows_is_refused(tmp_path):
+    profile = faketree.profile(tmp_path, "CONFIG_BETAA=m\n")
+    with pytest.raises(UsageError, match=r"own.config:1: no Kconfig file of this tree knows CONFIG_BETAA"):
+        configure(faketree.kbuild(tmp_path), profile, ())
+
+
+def test_a_wish_against_the_btf_fragment_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"-K # CONFIG_MODULES is not set: kbtf-ci needs CONFIG_MODULES=y"):
+        configure(faketree.kbuild(tmp_path), faketree.profile(tmp_path), ("MODULES=n",))
+
+
+def test_a_wish_that_is_none_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="-K XFS: not of the form"):
+        configure(faketree.kbuild(tmp_path), faketree.profile(tmp_path), ("XFS",))
+
+
+def test_an_unknown_target_is_refused(tmp_path):
+    profile = replace(faketree.profile(tmp_path), target="nosuch_defconfig")
+    with pytest.raises(UsageError, match="--config nosuch_defconfig"):
+        configure(faketree.kbuild(tmp_path), profile, ())
+
+
+def test_a_config_file_is_the_start(tmp_path):
+    (tmp_path / "mine").write_text('CONFIG_PAHOLE_VERSION=130\nCONFIG_BETA=m\nCONFIG_CC_VERSION_TEXT="x"\n')
+    profile = replace(faketree.profile(tmp_path), target="", config_file=tmp_path / "mine")
+    assert configure(faketree.kbuild(tmp_path), profile, ()).values["BETA"] == "m"

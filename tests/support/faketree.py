@@ -1,0 +1,43 @@
+"""A fake kernel tree, built by a real make, and the profile that goes with it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from kbtf_ci.kernel.kbuild import Kbuild
+from kbtf_ci.kernel.source import from_directory
+from kbtf_ci.profiles import Profile
+from tests.support.elf import make_module
+from tests.support.local import LocalRunner
+
+_DATA = Path(__file__).parent.parent / "data" / "faketree"
+BTF = "CONFIG_MODULES=y\nCONFIG_DEBUG_INFO_BTF=y\nCONFIG_DEBUG_INFO_BTF_MODULES=y\n"
+
+
+def plant(folder: Path) -> Path:
+    """Copy the tree into ``folder`` and put its modules' binaries in."""
+    tree = folder / "tree"
+    shutil.copytree(_DATA, tree)
+    (tree / "fs/alpha.bin").write_bytes(make_module("alpha", depends="beta"))
+    (tree / "lib/beta.bin").write_bytes(make_module("beta"))
+    return tree
+
+
+def kbuild(folder: Path, *variables: str) -> Kbuild:
+    """Return the tree under kbuild, with build directory and ccache folder below ``folder``."""
+    tree = folder / "tree" if (folder / "tree").exists() else plant(folder)
+    for name in ("build", "ccache"):
+        (folder / name).mkdir(exist_ok=True)
+    runner = LocalRunner()
+    return Kbuild(runner, from_directory(tree), folder / "build", folder / "ccache", os.cpu_count() or 1,
+                  "no image", variables)  # fmt: skip
+
+
+def profile(folder: Path, own: str = "", btf: str = BTF) -> Profile:
+    """Return a profile whose fragments are ``own`` below ``btf`` and an empty guest fragment."""
+    texts = {"own.config": own, "btf.config": btf, "guest.config": ""}
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    return Profile("fake", tuple(folder / name for name in texts), target="tinyconfig")

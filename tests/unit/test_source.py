@@ -1,0 +1,119 @@
+import functools
+import hashlib
+import http.server
+import io
+import tarfile
+import threading
+
+import pytest
+
+from kbtf_ci.errors import InfrastructureError, UsageError
+from kbtf_ci.kernel.source import from_directory, from_tarball, from_url
+from tests.support import faketree
+
+
+def tarball(path, tree=None, members=()):
+    with tarfile.open(path, "w:xz") as archive:
+        if tree is not None:
+            archive.add(tree, "linux-6.12.3")
+        for member in members:
+            archive.addfile(member, io.BytesIO(b""))
+    return path
+
+
+@pytest.fixture
+def server(tmp_path):
+    folder = tmp_path / "www"
+    folder.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            """Keep the test's output clean."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as serving:
+        thread = threading.Thread(target=serving.serve_forever)
+        thread.start()
+        yield folder, f"http://127.0.0.1:{serving.server_port}"
+        serving.shutdown()
+        thread.join()
+
+
+def test_a_tree_tells_its_version(tmp_path):
+    source = from_directory(faketree.plant(tmp_path))
+    assert (source.version, source.fixed) == ("6.12.3-fake", False)
+
+
+def test_a_folder_that_is_no_kernel_is_refused(tmp_path):
+    (tmp_path / "Makefile").write_text("all:\n")
+    with pytest.raises(UsageError, match="not a kernel source tree"):
+        from_directory(tmp_path)
+
+
+def test_a_tree_that_was_built_in_place_is_refused_with_the_way_out(tmp_path):
+    tree = faketree.plant(tmp_path)
+    (tree / ".config").touch()
+    with pytest.raises(UsageError, match="built in place") as caught:
+        from_directory(tree)
+    assert "make mrproper" in caught.value.hint
+
+
+def test_a_tarball_is_unpacked_once(tmp_path):
+    path = tarball(tmp_path / "linux.tar.xz", faketree.plant(tmp_path))
+    source = from_tarball(path, tmp_path / "cache")
+    assert (source.version, source.fixed) == ("6.12.3-fake", True)
+    (source.path / "mark").touch()
+    assert (from_tarball(path, tmp_path / "cache").path / "mark").exists()
+
+
+@pytest.mark.parametrize("name", ["../escape", "/etc/escape"])
+def test_an_archive_member_that_leaves_the_folder_is_refused(tmp_path, name):
+    path = tarball(tmp_path / "evil.tar.xz", faketree.plant(tmp_path), [tarfile.TarInfo(f"linux/../../{name}")])
+    with pytest.raises(UsageError, match="unsafe archive member"):
+        from_tarball(path, tmp_path / "cache")
+    assert not list(tmp_path.rglob("escape"))
+    assert not [entry for entry in (tmp_path / "cache").iterdir() if entry.is_dir()]
+
+
+def test_a_link_out_of_the_folder_is_refused(tmp_path):
+    link = tarfile.TarInfo("linux-6.12.3/link")
+    link.type, link.linkname = tarfile.SYMTYPE, "../../../etc/passwd"
+    with pytest.raises(UsageError, match="unsafe archive member"):
+        from_tarball(tarball(tmp_path / "evil.tar.xz", None, [link]), tmp_path / "cache")
+
+
+@pytest.mark.parametrize("data", [b"", b"no archive", b"\xfd7zXZ\0 cut"])
+def test_a_file_that_is_no_archive_is_refused(tmp_path, data):
+    path = tmp_path / "x.tar.xz"
+    path.write_bytes(data)
+    with pytest.raises(UsageError, match=r"x.tar.xz: not a readable tar archive"):
+        from_tarball(path, tmp_path / "cache")
+
+
+def test_a_tarball_without_a_kernel_is_refused_and_leaves_nothing(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="not a kernel source tree"):
+        from_tarball(tarball(tmp_path / "x.tar.xz", tmp_path / "empty"), tmp_path / "cache")
+    assert not [entry for entry in (tmp_path / "cache").iterdir() if entry.is_dir()]
+
+
+def test_a_download_is_held_to_its_digest(tmp_path, server):
+    folder, url = server
+    path = tarball(folder / "linux.tar.xz", faketree.plant(tmp_path))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    cache = tmp_path / "cache"
+    with pytest.raises(UsageError, match=f"its sha256 is {digest}"):
+        from_url(f"{url}/linux.tar.xz", "0" * 64, cache, lambda _: None)
+    source = from_url(f"{url}/linux.tar.xz", digest.upper(), cache, lambda _: None)
+    assert source.version == "6.12.3-fake"
+    path.unlink()
+    assert from_url(f"{url}/linux.tar.xz", digest, cache, lambda _: None).path == source.path
+
+
+def test_a_url_without_a_digest_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="needs --sha256"):
+        from_url("https://example.invalid/linux.tar.xz", "", tmp_path, lambda _: None)
+
+
+def test_a_download_that_fails_says_so(tmp_path, server):
+    with pytest.raises(InfrastructureError, match=r"gone.tar.xz: cannot be downloaded"):
+        from_url(f"{server[1]}/gone.tar.xz", "0" * 64, tmp_path / "cache", lambda _: None)
