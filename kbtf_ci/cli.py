@@ -28,7 +28,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _OWN_VARIABLES = frozenset({"O", "KBUILD_OUTPUT", "KCONFIG_CONFIG", "KBUILD_EXTMOD", "M"})
 
 
-class _Size(click.ParamType):
+class _Size(click.ParamType[int]):
     name = "SIZE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
@@ -68,7 +68,7 @@ _build_options = _options(
 _guest_options = _options(
     click.option("--accel", type=click.Choice(["auto", "kvm", "tcg"]), default="auto", show_default=True,
                  help="auto falls back from KVM to emulation, and says so."),
-    click.option("-m", "--memory", "memory_mib", type=_Size(), help="Memory of the guest; else the profile's."),
+    click.option("-m", "--memory", "memory_mib", type=_Size(), help="The guest's memory; else as profiled."),
     click.option("--cpus", type=click.IntRange(min=1), help="CPUs of the guest; else the profile's."),
     click.option("--append", default="", help="More words for the kernel's command line."),
     click.option("--load", type=click.Choice([policy.value for policy in LoadPolicy]), default="auto",

@@ -15,17 +15,24 @@ from pathlib import Path
 from typing import Any
 
 from kbtf_ci import __version__, rundir
-from kbtf_ci.btf.inventory import inventory, require
+from kbtf_ci.btf.inventory import check_unaltered, inventory, require
 from kbtf_ci.container import image as container_image
 from kbtf_ci.container.engine import Engine
-from kbtf_ci.errors import ExitCode, InfrastructureError, KbtfError
+from kbtf_ci.errors import ExitCode, InfrastructureError, KbtfError, UsageError
+from kbtf_ci.guest.accel import choose
+from kbtf_ci.guest.guest import GuestSpec, booted
+from kbtf_ci.guest.image import make_image
+from kbtf_ci.guest.qemu import Accel
+from kbtf_ci.guest.session import Listener, observe
+from kbtf_ci.guest.timeouts import Timeouts
 from kbtf_ci.kernel import build as kernel_build
 from kbtf_ci.kernel import source as kernel_source
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.kconfig import Configured, configure
 from kbtf_ci.kernel.strip import strip_modules
 from kbtf_ci.locks import exclusive
-from kbtf_ci.outcomes import LoadPolicy, ModuleResult, exit_code
+from kbtf_ci.modules import Module
+from kbtf_ci.outcomes import LoadPolicy, ModuleResult, Observation, exit_code, judge
 from kbtf_ci.paths import cache_root
 from kbtf_ci.profiles import Profile, find_profile
 from kbtf_ci.record import Record, Reporter
@@ -198,6 +205,91 @@ def _build(
         skipped_btf=_skipped(built.skipped_btf),
     )
     return runner
+
+
+def _verify(
+    wishes: GuestWishes, runner: Runner, directory: rundir.RunDirectory, record: Record, reporter: Reporter
+) -> Verdict:
+    facts = record.facts
+    if "kernel" not in facts:
+        raise UsageError(
+            f"{directory.path}: its kernel was never built to the end", hint="kbtf-ci run makes a new one"
+        )
+    timeouts = Timeouts.parse(wishes.timeouts)
+    with record.stage("guest image"):
+        modules, spec = _guest(wishes, timeouts, runner, directory, record)
+    sight = _Sight(len(modules), reporter)
+    guest, error = None, None
+    with record.stage("guest"):
+        try:
+            seen = observe(runner, spec, modules, wishes.load, logs=directory.path, listener=sight.listener())
+            guest = GuestFacts(seen.accel.value, round(seen.boot_s, 2), round(seen.load_s, 2), seen.boots)
+        except KbtfError as end:
+            error = end
+    results = tuple(judge(module, sight.observations.get(module.name, ())) for module in modules)
+    kernel = KernelFacts(**facts["kernel"])
+    verdict = Verdict(directory, kernel, guest, results, error, dict(facts["stages"]))
+    verdict.write()
+    return verdict
+
+
+def shell(path: Path, wishes: GuestWishes, reporter: Reporter) -> int:
+    """Boot the kernel of a run directory and connect this process's input and output to a shell in it.
+
+    Returns the shell's exit status.
+    """
+    directory = rundir.RunDirectory(path.resolve())
+    record = Record(directory, reporter, directory.read_run())
+    runner = toolchain(record.facts["wishes"]["suite"], reporter)[1]
+    _, spec = _guest(wishes, Timeouts.parse(wishes.timeouts), runner, directory, record)
+    accel = choose(runner, spec.accel, reporter.warn)
+    with booted(runner, spec, accel, directory.file("shell-console.log"), reporter.warn) as guest:
+        return guest.shell.interact()
+
+
+def _guest(
+    wishes: GuestWishes, timeouts: Timeouts, runner: Runner, directory: rundir.RunDirectory, record: Record
+) -> tuple[tuple[Module, ...], GuestSpec]:
+    """Return the modules as they are in the run directory now, and the guest that carries them."""
+    profile = record.facts["profile"]
+    modules = inventory(directory.modules, record.facts["skipped_btf"])
+    files = [module.file for module in modules]
+    strip_modules(runner, directory.modules, directory.guest_modules, files, profile["cpus"])
+    check_unaltered(modules, directory.guest_modules)
+    image = make_image(runner, directory.guest, directory.guest_modules, modules)
+    spec = GuestSpec(
+        kernel=directory.kernel / "bzImage",
+        image=image,
+        memory_mib=wishes.memory_mib or profile["memory_mib"],
+        cpus=wishes.cpus or profile["cpus"],
+        accel=Accel(wishes.accel),
+        append=wishes.append,
+        timeouts=timeouts,
+    )
+    return modules, spec
+
+
+class _Sight:
+    """Collects what the guest says, and tells how far it is."""
+
+    def __init__(self, expected: int, reporter: Reporter) -> None:
+        self.observations: dict[str, list[Observation]] = {}
+        self._expected = expected
+        self._reporter = reporter
+
+    def listener(self) -> Listener:
+        return Listener(self._observed, self._booted, self._reporter.warn)
+
+    def _observed(self, observation: Observation) -> None:
+        self.observations.setdefault(observation.name, []).append(observation)
+        self._reporter.progress(f"{len(self.observations)} of {self._expected}, {observation.name}")
+        if observation.death is not None:
+            self._reporter.warn(
+                f"{observation.death} under {observation.name} ({observation.mode}); booting again behind it"
+            )
+
+    def _booted(self, number: int, seconds: float) -> None:
+        self._reporter.note(f"guest {number} answers after {seconds:.1f} s")
 
 
 def _source(
