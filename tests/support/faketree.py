@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 
 from kbtf_ci.kernel.kbuild import Kbuild
+from kbtf_ci.kernel.kconfig import parse_config
 from kbtf_ci.kernel.source import from_directory
+from kbtf_ci.paths import shipped
 from kbtf_ci.profiles import Profile
 from tests.support.elf import make_module
 from tests.support.local import LocalRunner
@@ -22,6 +24,18 @@ def plant(folder: Path) -> Path:
     shutil.copytree(_DATA, tree)
     (tree / "fs/alpha.bin").write_bytes(make_module("alpha", depends="beta"))
     (tree / "lib/beta.bin").write_bytes(make_module("beta"))
+    return tree
+
+
+def plant_for_cli(folder: Path) -> Path:
+    """As ``plant``, with a Kconfig that knows all that kbtf-ci itself asks for."""
+    tree = plant(folder)
+    known = (tree / "lib/Kconfig").read_text()
+    for fragment in ("btf.config", "guest.config"):
+        for _, symbol, _ in parse_config((shipped("configs") / fragment).read_text().splitlines()):
+            if f"config {symbol}\n" not in known:
+                known += f"\nconfig {symbol}\n\tbool\n"
+    (tree / "lib/Kconfig").write_text(known)
     return tree
 
 

@@ -1,0 +1,103 @@
+"""One real smoke run for all end-to-end tests, and the command line as a user calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from kbtf_ci.container.engine import Engine
+from kbtf_ci.container.image import Toolchain
+
+KBTF_CI = str(Path(sys.executable).with_name("kbtf-ci"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder is an end-to-end test."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+
+
+@dataclass(frozen=True)
+class Cli:
+    """Calls kbtf-ci in a folder of its own."""
+
+    folder: Path
+
+    def start(self, *words: str | Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [KBTF_CI, *map(str, words)],
+            cwd=self.folder,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *words: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        process = self.start(*words, env=env)
+        out, err = process.communicate(timeout=1100)
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def smoke_run(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of a smoke run that verified everything."""
+    folder = tmp_path_factory.mktemp("smoke")
+    done = Cli(folder)("run", "--config", "smoke", "-o", "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "run"
+
+
+@pytest.fixture
+def spare_run(smoke_run: Path, tmp_path: Path) -> Path:
+    """A copy of the smoke run that a test may spoil."""
+    return shutil.copytree(smoke_run, tmp_path / "spare", ignore=shutil.ignore_patterns("*.cpio"))
+
+
+@dataclass(frozen=True)
+class Containers:
+    """What the engine holds of one kbtf-ci process."""
+
+    client: docker.DockerClient
+
+    def of(self, process: subprocess.Popen[str]) -> list[Any]:
+        held = self.client.containers.list(all=True, ignore_removed=True, filters={"label": "kbtf-ci.pid"})
+        return [one for one in held if one.labels["kbtf-ci.pid"].split()[0] == str(process.pid)]
+
+
+@pytest.fixture
+def containers(engine: Engine) -> Containers:
+    return Containers(docker.DockerClient(base_url=engine.address.url))
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
+    """Return the first true value of ``condition``."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.005)
+    raise AssertionError(f"nothing after {seconds} s: {condition}")
+
+
+def results(run: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads((run / "results.json").read_text())
+    return values

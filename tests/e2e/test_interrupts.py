@@ -1,0 +1,74 @@
+"""Whatever ends a run leaves nothing behind, keeps what was made, and has its own exit code."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from tests.e2e.conftest import results, wait_for
+from tests.support import faketree
+
+MODULE_LOADS = "kbtf-ci: load real"
+
+
+@pytest.fixture
+def slow_tree(tmp_path):
+    return faketree.plant_for_cli(tmp_path)
+
+
+def test_sigint_during_the_build(cli, containers, toolchain, slow_tree):
+    run = cli.folder / "run"
+    process = cli.start("run", "-C", slow_tree, "--config", "tinyconfig", "-o", run, "FAKE_SLEEP=600")
+    log = run / "build.log"
+    wait_for(lambda: log.exists() and "CC" in log.read_text())
+    assert containers.of(process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "interrupted by SIGINT" in err
+    assert not containers.of(process)
+    assert "InterruptError" in json.loads((run / "run.json").read_text())["status"]
+
+
+def test_sigterm_during_the_boot(cli, containers, spare_run):
+    console = spare_run / "console.log"
+    console.unlink()
+    process = cli.start("verify", spare_run, "--accel", "tcg")
+    wait_for(lambda: console.exists() and console.stat().st_size > 0)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert not containers.of(process)
+    values = results(spare_run)
+    assert values["totals"]["not_reached"] == values["totals"]["modules"]
+    assert values["ended"] == "interrupted by SIGTERM"
+
+
+def test_qemu_killed_during_the_load(cli, containers, spare_run):
+    console = spare_run / "console.log"
+    console.unlink()
+    process = cli.start("verify", spare_run, "--accel", "tcg")
+    wait_for(lambda: console.exists() and MODULE_LOADS in console.read_text())
+    (guest,) = containers.of(process)
+    rows = guest.top()["Processes"]
+    qemu = next(row for row in rows if "qemu-system" in row[-1] and "tini" not in row[-1])
+    os.kill(int(qemu[1]), signal.SIGKILL)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 5, err
+    assert "QEMU" in err
+    assert not containers.of(process)
+    totals = results(spare_run)["totals"]
+    assert totals["not_reached"] > 0
+    assert "NOT_REACHED" in out
+
+
+def test_a_killed_run_is_cleaned_up_by_the_next(cli, containers, toolchain, slow_tree, engine):
+    run = cli.folder / "run"
+    process = cli.start("run", "-C", slow_tree, "--config", "tinyconfig", "-o", run, "FAKE_SLEEP=600")
+    wait_for(lambda: (run / "build.log").exists() and "CC" in (run / "build.log").read_text())
+    process.kill()
+    process.communicate()
+    assert containers.of(process)
+    engine.runner(toolchain.image)
+    assert not containers.of(process)

@@ -1,0 +1,63 @@
+"""The red side: what is wrong with a module is found, named, and changes the exit code."""
+
+import subprocess
+
+from elftools.elf.elffile import ELFFile
+
+from kbtf_ci.runner import Command, Mount, run
+from tests.e2e.conftest import results
+
+
+def btf_offset(path):
+    with path.open("rb") as file:
+        return ELFFile(file).get_section_by_name(".BTF")["sh_offset"]
+
+
+def test_spoilt_modules_are_named_and_the_rest_is_verified(cli, spare_run, engine, toolchain):
+    modules = spare_run / "kernel/modules"
+    flipped = next(modules.rglob("ext2.ko"))
+    with flipped.open("r+b") as file:
+        file.seek(btf_offset(flipped))
+        file.write(b"\x9e")
+    stripped = next(modules.rglob("tun.ko"))
+    folder = Mount(stripped.parent, "/modules", writable=True)
+    objcopy = Command(("objcopy", "-R", ".BTF", "/modules/tun.ko"), (folder,))
+    assert run(engine.runner(toolchain.image), objcopy).status == 0
+
+    done = cli("verify", spare_run)
+
+    assert done.returncode == 1, done.stderr
+    values = results(spare_run)
+    faults = {module["name"]: module for module in values["modules"] if module["outcome"] != "VERIFIED"}
+    assert {name: fault["outcome"] for name, fault in faults.items()} == {"ext2": "REJECTED", "tun": "NO_BTF"}
+    assert faults["ext2"]["errno"] == -22
+    assert faults["ext2"]["kernel_log"] == ["BPF: Invalid magic", "failed to validate module [ext2] BTF: -22"]
+    assert values["totals"]["verified"] == values["totals"]["modules"] - 2
+    assert "REJECTED ext2" in done.stdout
+    assert "failed to validate module [ext2] BTF: -22" in done.stdout
+    assert "NO_BTF tun" in done.stdout
+
+
+def test_a_kernel_that_panics_at_boot_ends_with_4_and_its_console(cli, spare_run):
+    done = cli("verify", spare_run, "--accel", "tcg", "--append", "rdinit=/nosuch init=/nosuch")
+    assert done.returncode == 4, done.stderr
+    assert "Kernel panic - not syncing" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert results(spare_run)["totals"]["not_reached"] == results(spare_run)["totals"]["modules"]
+
+
+def test_bisect_skips_what_says_nothing_of_the_commit(cli):
+    assert cli("run", "--config", "nosuch", "--bisect").returncode == 125
+
+
+def test_git_bisect_sees_a_bad_module(cli, spare_run):
+    module = next((spare_run / "kernel/modules").rglob("ext2.ko"))
+    with module.open("r+b") as file:
+        file.seek(btf_offset(module) + 2)
+        file.write(b"\x02")
+    done = cli("verify", spare_run, "--bisect", "--quiet", "--junit", "junit.xml")
+    assert done.returncode == 1
+    assert "-524" in results(spare_run)["modules"][0]["reason"] or any(
+        module["errno"] == -524 for module in results(spare_run)["modules"]
+    )
+    assert subprocess.run(["grep", "-q", "REJECTED", "junit.xml"], cwd=cli.folder, check=False).returncode == 0

@@ -1,0 +1,55 @@
+"""The main job on real input: real engine, kernel, QEMU and SSH."""
+
+import json
+
+from tests.e2e.conftest import results
+
+
+def test_every_module_is_verified(smoke_run):
+    values = results(smoke_run)
+    assert values["totals"]["verified"] == values["totals"]["modules"] >= 20
+    for module in values["modules"]:
+        assert module["outcome"] == "VERIFIED"
+        assert module["sysfs_sha256"] == module["btf_sha256"]
+        assert module["btf_bytes"] > 0
+
+
+def test_both_load_modes_were_needed(smoke_run):
+    modules = {module["name"]: module for module in results(smoke_run)["modules"]}
+    assert modules["ext2"]["load"] == "real"
+    it87 = modules["it87"]
+    assert (it87["load"], it87["earlier"][0]["errno"]) == ("inert", -19)
+
+
+def test_the_run_directory_holds_the_run(smoke_run):
+    for name in (
+        "run.json", "requested.config", "kernel.config", "build.log", "console.log", "kmsg.log", "junit.xml",
+        "results.ktap", "summary.md", "kernel/bzImage", "kernel/vmlinux", "kernel/System.map",
+    ):  # fmt: skip
+        assert (smoke_run / name).stat().st_size > 0, name
+    run = json.loads((smoke_run / "run.json").read_text())
+    assert run["status"] == "done"
+    assert set(run["stages"]) == {
+        "toolchain", "source", "configure", "build", "inventory", "strip", "guest image", "guest",
+    }  # fmt: skip
+    assert run["toolchain"]["packages"]["pahole"]
+    assert (smoke_run / "console.log").read_text().lstrip().startswith("[    0.000000] Linux version")
+
+
+def test_a_second_run_compiles_nothing_and_two_at_once_pass(cli, smoke_run):
+    both = [cli.start("run", "--config", "smoke", "-o", name) for name in ("one", "two")]
+    for process in both:
+        _, err = process.communicate(timeout=600)
+        assert process.returncode == 0, err
+    for name in ("one", "two"):
+        run = json.loads((cli.folder / name / "run.json").read_text())
+        assert not {"CC", "CC [M]", "AS", "BTF", "BTF [M]"} & set(run["make"])
+        assert results(cli.folder / name)["totals"] == results(smoke_run)["totals"]
+
+
+def test_a_shell_in_the_guest_answers(cli, smoke_run):
+    process = cli.start("shell", smoke_run, "--accel", "tcg")
+    process.stdin = None
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert out == ""
