@@ -8,8 +8,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,10 @@ class Cli:
     """Calls kbtf-ci in a folder of its own."""
 
     folder: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self, *words: str | Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [KBTF_CI, *map(str, words)],
             cwd=self.folder,
             env={**os.environ, **(env or {})},
@@ -45,6 +46,14 @@ class Cli:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(process)
+        return process
+
+    def stop(self) -> None:
+        """End what a failed test left running."""
+        for process in self.started:
+            process.terminate()
+            process.communicate(timeout=60)
 
     def __call__(self, *words: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         process = self.start(*words, env=env)
@@ -53,8 +62,10 @@ class Cli:
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    calls = Cli(tmp_path)
+    yield calls
+    calls.stop()
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +91,7 @@ class Containers:
 
     def of(self, process: subprocess.Popen[str]) -> list[Any]:
         held = self.client.containers.list(all=True, ignore_removed=True, filters={"label": "kbtf-ci.pid"})
-        return [one for one in held if one.labels["kbtf-ci.pid"].split()[0] == str(process.pid)]
+        return [one for one in held if one.labels["kbtf-ci.pid"].split("/")[1] == str(process.pid)]
 
 
 @pytest.fixture
