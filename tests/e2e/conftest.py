@@ -55,7 +55,9 @@ class Cli:
             process.terminate()
             process.communicate(timeout=60)
 
-    def __call__(self, *words: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def __call__(
+        self, *words: str | Path, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         process = self.start(*words, env=env)
         out, err = process.communicate(timeout=1100)
         return subprocess.CompletedProcess(words, process.returncode, out, err)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from kbtf_ci.guest.accel import kvm_works
 from tests.support import faketree
 
 
@@ -49,8 +50,6 @@ def test_an_output_directory_that_cannot_be_written(cli):
 
 
 def test_kvm_is_never_replaced_when_it_was_asked_for(cli, smoke_run, spare_run, engine, toolchain):
-    from kbtf_ci.guest.accel import kvm_works
-
     if not kvm_works(engine.runner(toolchain.image)):
         assert cli("verify", spare_run, "--accel", "kvm").returncode == 0
     else:

@@ -60,4 +60,6 @@ def test_git_bisect_sees_a_bad_module(cli, spare_run):
     assert "-524" in results(spare_run)["modules"][0]["reason"] or any(
         module["errno"] == -524 for module in results(spare_run)["modules"]
     )
-    assert subprocess.run(["grep", "-q", "REJECTED", "junit.xml"], cwd=cli.folder, check=False).returncode == 0
+    assert (
+        subprocess.run(["grep", "-q", "REJECTED", "junit.xml"], cwd=cli.folder, check=False).returncode == 0
+    )

@@ -54,7 +54,7 @@ def test_two_modules_of_one_name_are_refused(tmp_path):
 
 
 def test_no_module_at_all_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="no .ko file"):
+    with pytest.raises(UsageError, match=r"no \.ko file"):
         inventory(tmp_path)
 
 

@@ -2,14 +2,26 @@ import pytest
 
 from kbtf_ci.errors import ExitCode
 from kbtf_ci.modules import Module
-from kbtf_ci.outcomes import Death, LoadMode, Observation, Outcome, btf_refused, errno_text, exit_code, judge, wants_inert
+from kbtf_ci.outcomes import (
+    Death,
+    LoadMode,
+    Observation,
+    Outcome,
+    btf_refused,
+    errno_text,
+    exit_code,
+    judge,
+    wants_inert,
+)
 
 XFS = Module("xfs", "kernel/fs/xfs/xfs.ko", 10, "aa")
 REFUSED = ("BPF: [103] ENUM task_fair", "failed to validate module [xfs] BTF: -22")
 
 
 def seen(**changes):
-    return Observation(**{"name": "xfs", "mode": LoadMode.REAL, "sysfs_bytes": 10, "sysfs_sha256": "aa", **changes})
+    return Observation(
+        **{"name": "xfs", "mode": LoadMode.REAL, "sysfs_bytes": 10, "sysfs_sha256": "aa", **changes}
+    )
 
 
 @pytest.mark.parametrize(

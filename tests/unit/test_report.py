@@ -16,7 +16,14 @@ IT87 = Module("it87", "kernel/drivers/hwmon/it87.ko", 20, "bb")
 CUT = Module("cut", "kernel/lib/cut.ko", 30, "cc")
 LOST = Module("lost", "kernel/lib/lost.ko", 40, "dd")
 RESULTS = (
-    judge(CUT, [Observation("cut", LoadMode.REAL, 22, log=("BPF: \x1b|x", "failed to validate module [cut] BTF: -22"))]),
+    judge(
+        CUT,
+        [
+            Observation(
+                "cut", LoadMode.REAL, 22, log=("BPF: \x1b|x", "failed to validate module [cut] BTF: -22")
+            )
+        ],
+    ),
     judge(IT87, [Observation("it87", LoadMode.REAL, 19), Observation("it87", LoadMode.INERT, 0, 20, "bb")]),
     judge(LOST, []),
     judge(XFS, [Observation("xfs", LoadMode.REAL, 0, 10, "aa", load_us=2500)]),
@@ -85,5 +92,11 @@ def test_markdown_has_stages_and_faults():
 
 
 def test_a_death_is_in_the_results():
-    died = judge(XFS, [Observation("xfs", LoadMode.REAL, death=Death.OOPS), Observation("xfs", LoadMode.INERT, 0, 10, "aa")])
+    died = judge(
+        XFS,
+        [
+            Observation("xfs", LoadMode.REAL, death=Death.OOPS),
+            Observation("xfs", LoadMode.INERT, 0, 10, "aa"),
+        ],
+    )
     assert document(KERNEL, GUEST, [died])["modules"][0]["earlier"][0]["death"] == "oops"

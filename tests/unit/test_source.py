@@ -30,7 +30,9 @@ def server(tmp_path):
         def log_message(self, *_):
             """Keep the test's output clean."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as serving:
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=folder)
+    ) as serving:
         thread = threading.Thread(target=serving.serve_forever)
         thread.start()
         yield folder, f"http://127.0.0.1:{serving.server_port}"
@@ -67,7 +69,9 @@ def test_a_tarball_is_unpacked_once(tmp_path):
 
 @pytest.mark.parametrize("name", ["../escape", "/etc/escape"])
 def test_an_archive_member_that_leaves_the_folder_is_refused(tmp_path, name):
-    path = tarball(tmp_path / "evil.tar.xz", faketree.plant(tmp_path), [tarfile.TarInfo(f"linux/../../{name}")])
+    path = tarball(
+        tmp_path / "evil.tar.xz", faketree.plant(tmp_path), [tarfile.TarInfo(f"linux/../../{name}")]
+    )
     with pytest.raises(UsageError, match="unsafe archive member"):
         from_tarball(path, tmp_path / "cache")
     assert not list(tmp_path.rglob("escape"))

@@ -1,0 +1,52 @@
+# make run [CONFIG=smoke] [ARGS="..."]   build a kernel, boot it, verify every module's split BTF
+# make test | lint | setup | clean
+#
+# Needs Debian or Ubuntu with git, make and Python 3.11 or newer; installs the rest where it is root or may
+# use sudo. Exit codes are kbtf-ci's own (docs/architecture.md), shown by make as "Error N".
+
+CONFIG = smoke
+ARGS =
+PYTHON = python3
+VENV = .venv
+
+BIN = $(VENV)/bin
+# Debian keeps venv's half of Python's own library in a package apart.
+VENV_PACKAGE = $$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+ROOT = $$([ "$$(id -u)" = 0 ] || echo sudo -n)
+INSTALL_VENV = { $(ROOT) apt-get update -q && $(ROOT) apt-get install -qy $(VENV_PACKAGE); } || \
+    { echo "python3 -m venv does not work here: install $(VENV_PACKAGE)" >&2; exit 2; }
+
+.NOTPARALLEL:
+.PHONY: run test lint setup clean
+
+run: setup
+	$(BIN)/kbtf-ci run --config $(CONFIG) $(ARGS)
+
+test: lint setup
+	KBTF_CI_REQUIRE=all $(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+setup: $(VENV)/run.stamp
+	$(BIN)/kbtf-ci setup
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+$(VENV)/run.stamp: pyproject.toml $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/dev.stamp: pyproject.toml $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@ $(VENV)/run.stamp
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "kbtf-ci needs Python 3.11 or newer; name one with make PYTHON=..." >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(INSTALL_VENV)
+	$(PYTHON) -m venv $(VENV)
