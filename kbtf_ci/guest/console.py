@@ -1,0 +1,105 @@
+"""What the serial console says: where the guest is, and how it ended.
+
+QEMU's own standard error comes down the same stream, so its last words are read here as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass
+
+from kbtf_ci.outcomes import LoadMode
+
+_KEPT = 2000
+_READY = "kbtf-ci: guest ready"
+_NOT_READY = "kbtf-ci: guest not ready"
+_COMPLAINT = re.compile(r"kbtf-ci: (?P<text>guest (?:has no|cannot) .*)")
+_MARKER = re.compile(rf"kbtf-ci: load (?P<mode>{'|'.join(LoadMode)}) (?P<name>\S+)$")
+_PANIC = re.compile(r"Kernel panic - not syncing: ")
+# arch/x86/kernel/dumpstack.c, __die_header(): "%s: %04lx [#%d]", whatever the oops is called.
+_OOPS = re.compile(r": [0-9a-f]{4} \[#\d+\]")
+_UNPACKING = re.compile(r"Initramfs unpacking failed: .*")
+# accel/kvm/kvm-all.c, kvm_cpu_exec(), and target/i386/kvm/kvm.c.
+_KVM = re.compile(
+    r"KVM internal error|error: kvm run failed|KVM: entry failed|failed to [sg]et MSR|kvm_\w+: Assertion"
+    r"|failed to initialize kvm|Could not access KVM"
+)
+# printk.time and CONFIG_PRINTK_CALLER
+_STAMP = re.compile(r"^\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? ")
+
+
+@dataclass(frozen=True)
+class Marker:
+    """The probe's announcement of a load."""
+
+    mode: LoadMode
+    name: str
+
+
+class Console:
+    """Takes the console's bytes as they come and keeps what they mean; it never forgets a sign it saw."""
+
+    def __init__(self) -> None:
+        self.ready = False
+        self.not_ready = False
+        self.panic = ""
+        self.oops = ""
+        self.kvm = ""
+        self.unpacking = ""
+        self.complaints: list[str] = []
+        self.marker: Marker | None = None
+        self._rest = b""
+        self._lines: deque[str] = deque(maxlen=_KEPT)
+        self._since_marker: deque[str] = deque(maxlen=_KEPT)
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._line(line.decode(errors="replace").strip("\r"))
+
+    def finish(self) -> None:
+        """Take what is left as a line: there is no more to come."""
+        if self._rest:
+            self.feed(b"\n")
+
+    @property
+    def fatal(self) -> bool:
+        """Whether the guest will do nothing any more, though QEMU may still run."""
+        return bool(self.panic or self.kvm)
+
+    def tail(self, lines: int = 40) -> str:
+        """Return the last lines."""
+        return "\n".join(list(self._lines)[-lines:])
+
+    def since_marker(self) -> tuple[str, ...]:
+        """Return the lines since the last marker, without their time stamps."""
+        return tuple(_STAMP.sub("", line) for line in list(self._since_marker))
+
+    def _line(self, line: str) -> None:
+        self._lines.append(line)
+        if match := _MARKER.search(line):
+            self.marker = Marker(LoadMode(match["mode"]), match["name"])
+            self._since_marker.clear()
+            return
+        self._since_marker.append(line)
+        self._init_says(line)
+        self._sign(line)
+
+    def _init_says(self, line: str) -> None:
+        if match := _COMPLAINT.search(line):
+            self.complaints.append(match["text"])
+        self.ready |= line.endswith(_READY)
+        self.not_ready |= line.endswith(_NOT_READY)
+
+    def _sign(self, line: str) -> None:
+        text = _STAMP.sub("", line)
+        if _PANIC.search(line):
+            self.panic = self.panic or text
+        elif _OOPS.search(line):
+            self.oops = self.oops or text
+        elif _KVM.search(line):
+            self.kvm = self.kvm or text
+        elif match := _UNPACKING.search(line):
+            self.unpacking = match[0]

@@ -1,0 +1,104 @@
+"""A guest from start to SSH: booted, logged in to, and taken down again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kbtf_ci.errors import GuestError, UsageError
+from kbtf_ci.guest import qemu, ssh
+from kbtf_ci.guest.accel import KVM_DEVICE
+from kbtf_ci.guest.image import GuestImage, fits
+from kbtf_ci.guest.qemu import Accel, Machine
+from kbtf_ci.guest.ssh import GuestShell
+from kbtf_ci.guest.timeouts import EMULATION_FACTOR, Deadline, Timeouts
+from kbtf_ci.guest.vm import KvmError, Vm, running
+from kbtf_ci.runner import Command, Mount, Runner
+
+
+@dataclass(frozen=True)
+class GuestSpec:
+    """What to boot and in what: ``kernel`` is a bzImage, ``append`` further kernel parameters."""
+
+    kernel: Path
+    image: GuestImage
+    memory_mib: int = 2048
+    cpus: int = 2
+    accel: Accel = Accel.AUTO
+    append: str = ""
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+    def check(self) -> None:
+        """Raise UsageError for a kernel that is not there, or a guest too small for its initramfs."""
+        if not self.kernel.is_file():
+            raise UsageError(f"there is no kernel image {self.kernel}")
+        fits(self.image.initramfs, self.memory_mib)
+
+    def patience(self, accel: Accel) -> Timeouts:
+        """Return the timeouts for a guest in ``accel``."""
+        return self.timeouts.scaled(EMULATION_FACTOR) if accel is Accel.TCG else self.timeouts
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A guest that answers: ``boot_s`` seconds after its start."""
+
+    vm: Vm
+    shell: GuestShell
+    boot_s: float
+    timeouts: Timeouts
+
+
+@contextmanager
+def booted(
+    runner: Runner, spec: GuestSpec, accel: Accel, console_log: Path, warn: Callable[[str], None]
+) -> Iterator[Guest]:
+    """Boot ``spec`` in ``accel`` (KVM or TCG) and log in; leaving the context ends the guest.
+
+    Raises GuestError, with the console's tail, when it does not come up; KvmError, EngineError and
+    InfrastructureError for what is not the kernel's doing.
+    """
+    timeouts = spec.patience(accel)
+    start = time.monotonic()
+    with running(runner, _command(spec, accel), console_log) as vm:
+        _wait_for_init(vm, accel, Deadline(timeouts.boot))
+        for complaint in vm.console.complaints:
+            warn(complaint)
+        deadline = Deadline(timeouts.ssh)
+        with ssh.connected(vm.port(qemu.SSH_PORT), spec.image.keys, deadline, vm.check) as shell:
+            yield Guest(vm, shell, time.monotonic() - start, timeouts)
+
+
+def _command(spec: GuestSpec, accel: Accel) -> Command:
+    machine = Machine(accel, spec.memory_mib, spec.cpus, spec.append)
+    return Command(
+        qemu.argv(machine),
+        mounts=(Mount(spec.kernel, qemu.KERNEL), Mount(spec.image.initramfs, qemu.INITRAMFS)),
+        ports=(qemu.SSH_PORT,),
+        devices=(str(KVM_DEVICE),) if accel is Accel.KVM else (),
+        label="guest",
+    )
+
+
+def _wait_for_init(vm: Vm, accel: Accel, deadline: Deadline) -> None:
+    console = vm.console
+    if not vm.wait(lambda: console.ready or console.not_ready or bool(console.unpacking), deadline):
+        tail = console.tail()
+        if accel is Accel.KVM and not tail:
+            raise KvmError(f"the guest printed nothing within {deadline.seconds:g} s in KVM")
+        raise GuestError(
+            f"the guest did not come up within {deadline.seconds:g} s",
+            hint="give it longer with --timeouts boot=...",
+            detail=tail,
+        )
+    if console.unpacking:
+        raise GuestError(
+            f"the guest could not unpack its initramfs: {console.unpacking}",
+            hint="give it more memory (-m)",
+            detail=console.tail(),
+        )
+    if console.not_ready:
+        raise GuestError(f"the {'; the '.join(console.complaints)}", detail=console.tail())

@@ -1,0 +1,105 @@
+"""The guest's initramfs: the image's root archive, the modules, and the keys of this run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from kbtf_ci.errors import InfrastructureError, UsageError
+from kbtf_ci.guest.cpio import CpioWriter
+from kbtf_ci.guest.keys import GuestKeys
+from kbtf_ci.modules import Module
+from kbtf_ci.runner import Command, Runner
+
+ROOT_ARCHIVE = "/usr/lib/kbtf-ci/guest-root.cpio"
+MODULES = PurePosixPath("lib/modules")
+
+
+@dataclass(frozen=True)
+class GuestImage:
+    """What a guest boots from, next to its kernel, and the keys it knows."""
+
+    initramfs: Path
+    keys: GuestKeys
+
+
+def make_image(runner: Runner, folder: Path, modules_dir: Path, modules: Iterable[Module]) -> GuestImage:
+    """Write ``initramfs.cpio`` and the client key ``ssh-key`` into ``folder``.
+
+    ``modules_dir`` holds each module at its ``file``, stripped of what the kernel does not read.
+    Raises UsageError for a module that is not there, InfrastructureError for an image without the
+    guest's root archive or a full disk.
+    """
+    keys = GuestKeys.generate()
+    target = folder / "initramfs.cpio"
+    part = target.with_suffix(".part")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as stream:
+            _copy_root(runner, stream)
+            _write_modules(stream, modules_dir, modules)
+            _write_keys(stream, keys)
+        part.replace(target)
+        keys.write_client(folder / "ssh-key")
+    except OSError as error:
+        raise InfrastructureError(f"cannot write the guest's initramfs {target}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return GuestImage(target, keys)
+
+
+def guest_path(module: Module) -> PurePosixPath:
+    """Return where the guest finds the module."""
+    return PurePosixPath("/") / MODULES / module.file
+
+
+def _copy_root(runner: Runner, stream: BinaryIO) -> None:
+    command = Command(("cat", ROOT_ARCHIVE), label="guest root archive")
+    with runner.start(command) as process:
+        while piece := process.read():
+            stream.write(piece)
+        status = process.wait()
+    if status != 0:
+        raise InfrastructureError(
+            f"the toolchain image has no {ROOT_ARCHIVE} (cat ended with status {status})",
+            hint="remove the image, so that it is made anew",
+        )
+    stream.write(bytes(-stream.tell() % 4))
+
+
+def _write_modules(stream: BinaryIO, modules_dir: Path, modules: Iterable[Module]) -> None:
+    archive = CpioWriter(stream)
+    for module in modules:
+        source = modules_dir / module.file
+        if not source.is_file():
+            raise UsageError(f"the module {module.name} is not there: {source}")
+        path = MODULES / module.file
+        archive.folder(path.parent)
+        archive.file(path, source)
+    archive.close()
+
+
+def _write_keys(stream: BinaryIO, keys: GuestKeys) -> None:
+    archive = CpioWriter(stream)
+    archive.folder(PurePosixPath("etc/dropbear"))
+    archive.data(PurePosixPath("etc/dropbear/host_key"), keys.host, 0o600)
+    # dropbear refuses authorized_keys below a folder that others may write to.
+    archive.folder(PurePosixPath("root/.ssh"), 0o700)
+    archive.data(PurePosixPath("root/.ssh/authorized_keys"), keys.client_public.encode() + b"\n", 0o600)
+    archive.close()
+
+
+def fits(initramfs: Path, memory_mib: int) -> None:
+    """Raise UsageError when the guest's memory cannot hold the initramfs twice, packed and unpacked."""
+    size_mib = initramfs.stat().st_size >> 20
+    needed = 2 * size_mib + _KERNEL_MIB
+    if memory_mib < needed:
+        raise UsageError(
+            f"a guest of {memory_mib} MiB cannot unpack an initramfs of {size_mib} MiB",
+            hint=f"give it {needed} MiB or more (-m {needed})",
+        )
+
+
+_KERNEL_MIB = 160

@@ -1,0 +1,74 @@
+"""What goes to the probe in the guest, and what it answers (containers/guest/probe.c)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from kbtf_ci.errors import InfrastructureError
+from kbtf_ci.guest.image import guest_path
+from kbtf_ci.guest.kmsg import Record
+from kbtf_ci.modules import Module
+from kbtf_ci.outcomes import LoadMode, Observation
+
+COMMAND = ("/sbin/probe",)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one line of the probe says: ``observation`` None for the kernel's log before the first load.
+
+    ``records`` are all log records that came with it, oldest first.
+    """
+
+    observation: Observation | None
+    records: tuple[Record, ...]
+
+
+def request(mode: LoadMode, module: Module) -> str:
+    """Return the line that asks for one load."""
+    return f"{mode} {module.name} {guest_path(module)}"
+
+
+def parse(line: str) -> Answer:
+    """Return what the probe said in one line.
+
+    Raises InfrastructureError when it is none of the probe's, or names an error of ours: a module that the
+    guest cannot read.
+    """
+    try:
+        said = json.loads(line)
+        if "boot_kmsg" in said:
+            return Answer(None, _records(said["boot_kmsg"]))
+        if "error" in said:
+            raise InfrastructureError(_complaint(said))
+        return _answer(said)
+    except (ValueError, TypeError, KeyError) as error:
+        raise InfrastructureError(
+            f"the probe in the guest said what is not an answer: {line[:200]!r}"
+        ) from error
+
+
+def _answer(said: dict[str, Any]) -> Answer:
+    before, after = _records(said["kmsg_before"]), _records(said["kmsg"])
+    btf = said["btf"] or {}
+    observation = Observation(
+        name=said["name"],
+        mode=LoadMode(said["mode"]),
+        errno=int(said["errno"]),
+        sysfs_bytes=btf["bytes"] if btf else None,
+        sysfs_sha256=btf["sha256"] if btf else None,
+        log=tuple(line for record in after for line in record.lines),
+        load_us=int(said["load_us"]),
+    )
+    return Answer(observation, before + after)
+
+
+def _records(raw: list[str]) -> tuple[Record, ...]:
+    return tuple(Record.parse(text) for text in raw)
+
+
+def _complaint(said: dict[str, Any]) -> str:
+    about = said.get("name") or said.get("line")
+    return f"the probe in the guest could not try {about}: {said['error']} (errno {said.get('errno', 0)})"

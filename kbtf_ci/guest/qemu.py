@@ -1,0 +1,88 @@
+"""QEMU's command line, and nothing else: every function here is pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+SSH_PORT = 2222
+KERNEL = "/guest/bzImage"
+INITRAMFS = "/guest/initramfs.cpio"
+KVM_CHECK = "/usr/lib/kbtf-ci/kvmcheck"
+KVM_CHECK_PASSED = 33
+_QEMU = "qemu-system-x86_64"
+
+
+class Accel(StrEnum):
+    """What ``--accel`` takes."""
+
+    AUTO = "auto"
+    KVM = "kvm"
+    TCG = "tcg"
+
+
+# oops=panic: an oops in a module's init leaves locks held, and what comes after proves nothing.
+# panic=-1 with -no-reboot: QEMU ends at once. log_buf_len: no record is lost between two reads.
+# nokaslr: the addresses of two runs compare. mitigations=off: they cost emulation time, and are no subject.
+CMDLINE = (
+    "console=ttyS0",
+    "oops=panic",
+    "panic=-1",
+    "printk.devkmsg=on",
+    "printk.time=1",
+    "log_buf_len=16M",
+    "mitigations=off",
+    "nokaslr",
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One guest: ``accel`` is KVM or TCG, ``append`` goes behind our own kernel parameters."""
+
+    accel: Accel
+    memory_mib: int
+    cpus: int
+    append: str = ""
+
+
+def argv(machine: Machine) -> tuple[str, ...]:
+    """Return the command line that boots KERNEL with INITRAMFS; console on stdout, SSH on SSH_PORT."""
+    return (
+        *_common(machine.accel),
+        *("-m", str(machine.memory_mib)),
+        *("-smp", str(machine.cpus)),
+        *("-kernel", KERNEL),
+        *("-initrd", INITRAMFS),
+        *("-append", " ".join([*CMDLINE, *machine.append.split()])),
+        *("-serial", "stdio"),
+        # restrict=on: nothing goes out of the guest; the forwarded port still comes in.
+        *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp::{SSH_PORT}-:22"),
+        # romfile=: no boot ROM to search, the kernel comes by -kernel.
+        *("-device", "virtio-net-pci,netdev=net,romfile="),
+    )
+
+
+def kvm_check_argv() -> tuple[str, ...]:
+    """Return the command line of the smallest KVM guest; it ends with status KVM_CHECK_PASSED."""
+    return (
+        *_common(Accel.KVM),
+        *("-m", "32"),
+        *("-kernel", KVM_CHECK),
+        *("-device", "isa-debug-exit,iobase=0x501,iosize=1"),
+    )
+
+
+def _common(accel: Accel) -> tuple[str, ...]:
+    kvm = accel is Accel.KVM
+    return (
+        _QEMU,
+        *("-machine", "q35"),
+        *("-accel", "kvm" if kvm else "tcg,thread=multi"),
+        *("-cpu", "host" if kvm else TCG_CPU),
+        *("-nodefaults", "-no-user-config", "-no-reboot"),
+        *("-display", "none"),
+    )
+
+
+TCG_CPU = "max"

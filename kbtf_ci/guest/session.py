@@ -1,0 +1,200 @@
+"""All modules, put before the kernel one by one, through every phase and every death of the guest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kbtf_ci.errors import GuestError, InfrastructureError
+from kbtf_ci.guest import accel as acceleration
+from kbtf_ci.guest import probe
+from kbtf_ci.guest.guest import Guest, GuestSpec, booted
+from kbtf_ci.guest.kmsg import KmsgLog
+from kbtf_ci.guest.plan import Batch, Plan
+from kbtf_ci.guest.qemu import Accel
+from kbtf_ci.guest.ssh import CommandError, ShellLostError, SilenceError
+from kbtf_ci.guest.timeouts import Deadline
+from kbtf_ci.guest.vm import GuestDiedError, KvmError
+from kbtf_ci.modules import Module
+from kbtf_ci.outcomes import Death, LoadMode, LoadPolicy, Observation
+from kbtf_ci.runner import Runner
+
+CONSOLE_LOG = "console.log"
+KMSG_LOG = "kmsg.log"
+_PING_S = 10.0
+# After a lost connection the guest's death, if that is the cause, is known at the latest then.
+_DEATH_NEWS_S = 5.0
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told what as it happens: each observation, each boot (its number and seconds), each warning."""
+
+    observed: Callable[[Observation], None]
+    booted: Callable[[int, float], None]
+    warned: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class GuestRun:
+    """How the guests ran: ``boot_s`` of the first boot, up to SSH; ``load_s`` of all loads together."""
+
+    accel: Accel
+    boots: int
+    boot_s: float
+    load_s: float
+
+
+def observe(
+    runner: Runner,
+    spec: GuestSpec,
+    modules: Iterable[Module],
+    policy: LoadPolicy,
+    *,
+    logs: Path,
+    listener: Listener,
+) -> GuestRun:
+    """Load every module as ``policy`` says and tell ``listener`` what came of each.
+
+    Writes CONSOLE_LOG and KMSG_LOG into ``logs``. A module under which the guest dies costs a boot: it is
+    observed as such, and the run goes on without it. Raises GuestError when a guest does not come up, or
+    dies without any progress; InfrastructureError for QEMU, SSH and engine. What was observed before was
+    told already.
+    """
+    spec.check()
+    for name in (CONSOLE_LOG, KMSG_LOG):
+        (logs / name).write_bytes(b"")
+    accel = acceleration.choose(runner, spec.accel, listener.warned)
+    session = _Session(runner, spec, accel, Plan(modules, policy), logs, listener)
+    while session.needs_guest():
+        try:
+            session.run_guest()
+        except KvmError as error:
+            session.fall_back(error)
+    return GuestRun(session.accel, session.boots, session.boot_s, session.load_s)
+
+
+@dataclass
+class _Session:
+    """The state of ``observe``: one guest at a time."""
+
+    runner: Runner
+    spec: GuestSpec
+    accel: Accel
+    plan: Plan
+    logs: Path
+    listener: Listener
+    boots: int = 0
+    boot_s: float = 0.0
+    load_s: float = 0.0
+    progress: bool = False
+
+    def needs_guest(self) -> bool:
+        return self.plan.next_batch(fresh=True) is not None
+
+    def fall_back(self, error: KvmError) -> None:
+        """Go on without KVM, if that was only ``auto``'s choice."""
+        if self.spec.accel is not Accel.AUTO or self.accel is Accel.TCG:
+            raise error
+        self.listener.warned(f"{error.message}: the guest is emulated from here on, which is slower")
+        self.accel = Accel.TCG
+
+    def run_guest(self) -> None:
+        """Boot a guest and load what is left until it dies or nothing is left."""
+        self.progress = False
+        self._begin_boot()
+        kmsg = KmsgLog(self.logs / KMSG_LOG)
+        console_log = self.logs / CONSOLE_LOG
+        with booted(self.runner, self.spec, self.accel, console_log, self.listener.warned) as guest:
+            self.listener.booted(self.boots, guest.boot_s)
+            self.boot_s = self.boot_s or guest.boot_s
+            fresh, trouble = True, None
+            while trouble is None and (batch := self.plan.next_batch(fresh=fresh)):
+                trouble = self._load(guest, batch, kmsg)
+                fresh = False
+        if trouble is not None and not self.progress:
+            raise GuestError(
+                f"the guest dies again and again, and no module is to blame: {trouble.message}",
+                detail=trouble.detail,
+            )
+
+    def _begin_boot(self) -> None:
+        self.boots += 1
+        if self.boots > 1:
+            for name in (CONSOLE_LOG, KMSG_LOG):
+                with (self.logs / name).open("a", encoding="utf-8") as file:
+                    file.write(f"\n--- kbtf-ci: boot {self.boots} ---\n")
+
+    def _load(self, guest: Guest, batch: Batch, kmsg: KmsgLog) -> GuestError | InfrastructureError | None:
+        """Load ``batch``; return what ended the guest, None if it lives."""
+        waiting = {module.name: None for module in batch.modules}
+        start = time.monotonic()
+        try:
+            self._run_probe(guest, batch, kmsg, waiting)
+        except (GuestDiedError, SilenceError, ShellLostError, CommandError) as error:
+            self._blame(guest, batch.mode, waiting, *_death(guest, error))
+            return error
+        finally:
+            self.load_s += time.monotonic() - start
+        if waiting:
+            raise InfrastructureError(f"the probe ended without a word on {', '.join(waiting)}")
+        return None
+
+    def _run_probe(self, guest: Guest, batch: Batch, kmsg: KmsgLog, waiting: dict[str, None]) -> None:
+        requests = [probe.request(batch.mode, module) for module in batch.modules]
+        for line in guest.shell.run(probe.COMMAND, requests, guest.timeouts.load):
+            answer = probe.parse(line)
+            kmsg.add(answer.records)
+            if answer.observation is not None:
+                waiting.pop(answer.observation.name, None)
+                self._record(answer.observation)
+
+    def _blame(
+        self, guest: Guest, mode: LoadMode, waiting: dict[str, None], death: Death | None, words: str
+    ) -> None:
+        """Observe the death of the module last announced on the console, else of the first unanswered one."""
+        if death is None:
+            return
+        marker = guest.vm.console.marker
+        log = guest.vm.console.since_marker()
+        if marker is not None:
+            mode, name = marker.mode, marker.name
+        elif waiting:
+            name = next(iter(waiting))
+        else:
+            return
+        self._record(Observation(name, mode, log=(*log, words) if words else log, death=death))
+
+    def _record(self, observation: Observation) -> None:
+        if self.plan.record(observation):
+            self.progress = True
+            self.listener.observed(observation)
+
+
+def _death(guest: Guest, error: GuestError | InfrastructureError) -> tuple[Death | None, str]:
+    """Return how the guest ended, and words of our own for a module's log; None when it lives.
+
+    Raises what is not the kernel's doing: QEMU killed, KVM's errors, the engine's.
+    """
+    if isinstance(error, SilenceError):
+        return _hang(guest, error)
+    try:
+        guest.vm.wait(lambda: False, Deadline(0 if isinstance(error, CommandError) else _DEATH_NEWS_S))
+    except GuestDiedError as end:
+        return end.death, ""
+    if guest.vm.console.oops:
+        return Death.OOPS, ""  # with oops=panic taken back by --append
+    if isinstance(error, ShellLostError):
+        return Death.HANG, f"kbtf-ci: {error.message}; the guest still runs"
+    return None, ""
+
+
+def _hang(guest: Guest, error: SilenceError) -> tuple[Death, str]:
+    try:
+        alive = guest.shell.ping(min(_PING_S, guest.timeouts.ssh))
+    except GuestDiedError as end:
+        return end.death, ""
+    state = "its kernel still answers over SSH" if alive else "nor does it answer over SSH"
+    return Death.HANG, f"kbtf-ci: {error.message} under this load; {state}"
