@@ -1,0 +1,263 @@
+"""One command in one container: made, started, listened to, and always taken away again."""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, cast
+
+from docker import APIClient
+from docker.errors import NotFound
+from docker.types import LogConfig, Mount, Ulimit
+from docker.utils.socket import STDERR, frames_iter_no_tty
+
+from kbtf_ci.container import owner
+from kbtf_ci.container.api import Address, engine_errors
+from kbtf_ci.errors import EngineError
+from kbtf_ci.runner import Command, Process
+
+# The engine carries standard output and standard error in two pipes and loses their order. So the command
+# has both in the first one; the second is left to the start itself: "started", or why it did not.
+_STARTED = b"started\n"
+_LAUNCH = (
+    'path=$(command -v -- "$0") && case $path in */*) [ -x "$path" ] ;; esac '
+    '|| { echo "there is no command $0 in the image" >&2; exit 127; }; '
+    'echo started >&2; exec "$0" "$@" 2>&1'
+)
+_ENTRYPOINT = ["tini", "--", "sh", "-c", _LAUNCH]
+_NOFILE = 65536
+_NPROC = 32768  # Podman brings its own limit down to this, and cannot pass it
+# How long a container may still turn up that was asked for when the request was interrupted.
+_LATE_S = 3.0
+
+
+@dataclass(frozen=True)
+class ContainerRunner:
+    """The Runner protocol over a container engine."""
+
+    address: Address
+    image: str
+    run: str
+    podman: bool
+    rootless: bool
+
+    def start(self, command: Command) -> AbstractContextManager[Process]:
+        """Start ``command`` in a container of its own; see ``Runner.start``."""
+        _check(command)
+        return self._started(command)
+
+    @contextmanager
+    def _started(self, command: Command) -> Iterator[Process]:
+        # The name is ours, so that a container can be removed whose id an interrupt kept from us.
+        name = f"kbtf-ci-{uuid.uuid4().hex}"
+        patience = _LATE_S
+        try:
+            try:
+                self._create(name, command)
+            except EngineError:
+                patience = 0.0
+                raise
+            process = ContainerProcess(self.address, name)
+            process.launch()
+            yield process
+        finally:
+            # In a thread, which no second interrupt can stop half way; the interpreter waits for it.
+            removal = threading.Thread(target=_remove, args=(self.address, name, patience))
+            removal.start()
+            removal.join()
+
+    def _create(self, name: str, command: Command) -> None:
+        with (
+            engine_errors(f"create a container of the image {self.image}"),
+            closing(self.address.open()) as client,
+        ):
+            client.create_container(
+                self.image,
+                name=name,
+                entrypoint=_ENTRYPOINT,
+                command=list(command.argv),
+                user=self._user(),
+                environment={"HOME": "/tmp", **command.env},  # noqa: S108 - a tmpfs of the container's own
+                working_dir=command.workdir,
+                labels=owner.labels(self.run, command.label),
+                ports=list(command.ports),
+                host_config=client.create_host_config(**self._host_config(command)),
+            )
+
+    def _user(self) -> str:
+        # In a rootless Docker the invoking user is the container's root; Podman can keep the numbers.
+        if self.rootless and not self.podman:
+            return "0:0"
+        return f"{os.getuid()}:{os.getgid()}"
+
+    def _host_config(self, command: Command) -> dict[str, Any]:
+        return {
+            "mounts": [
+                Mount(mount.target, str(mount.source.resolve()), type="bind", read_only=not mount.writable)
+                for mount in command.mounts
+            ],
+            "tmpfs": {"/tmp": "rw,exec,nosuid,nodev,mode=1777"},  # noqa: S108 - inside the container
+            "devices": [f"{device}:{device}:rwm" for device in command.devices],
+            "group_add": self._groups(command.devices),
+            "network_mode": "bridge" if command.ports else "none",
+            "port_bindings": dict.fromkeys(command.ports, ("127.0.0.1",)),
+            "cap_drop": ["ALL"],
+            # label=disable: under SELinux a container may not touch a user's folders otherwise.
+            "security_opt": ["no-new-privileges", "label=disable"],
+            "ulimits": _ulimits(),
+            # The output goes to whoever is attached, not to the disk as well.
+            "log_config": LogConfig(type="none"),
+            "userns_mode": "keep-id" if self.podman and self.rootless else "host",
+        }
+
+    def _groups(self, devices: tuple[str, ...]) -> list[str]:
+        if self.podman and self.rootless and devices:
+            return ["keep-groups"]  # a group of the host has no number of its own in the user namespace
+        return sorted({str(Path(device).stat().st_gid) for device in devices})
+
+
+class ContainerProcess:
+    """The Process protocol over a container that has been created."""
+
+    def __init__(self, address: Address, name: str) -> None:
+        self._address = address
+        self._name = name
+        self._output: SimpleQueue[bytes] = SimpleQueue()
+        self._complaint = b""
+        self._launched = threading.Event()
+        self._ended = threading.Event()
+        self._status: int | None = None
+        self._lost = EngineError("the container was lost")
+
+    def launch(self) -> None:
+        """Attach, start, and return when the command itself runs. Raises EngineError."""
+        with engine_errors("start a container"):
+            listener = self._address.open()
+            # Attached before the start: not a byte is missed.
+            stream = listener.attach_socket(self._name, {"stdout": 1, "stderr": 1, "stream": 1})
+            threading.Thread(target=self._pump, args=(listener, stream), daemon=True).start()
+            with self._control() as client:
+                client.start(self._name)
+        self._launched.wait()
+        if not self._complaint.endswith(_STARTED):
+            reason = " ".join(self._complaint.decode(errors="replace").split())
+            raise EngineError(f"the command did not start: {reason}") if reason else self._lost
+
+    def read(self, timeout: float | None = None) -> bytes:
+        """Return the next output; see ``Process.read``."""
+        try:
+            piece = self._output.get(timeout=timeout)
+        except Empty:
+            raise TimeoutError(f"no output within {timeout} s") from None
+        if not piece:
+            self._output.put(piece)  # the end stays the end
+            self.wait()
+        return piece
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit status; see ``Process.wait``."""
+        if not self._ended.wait(timeout):
+            raise TimeoutError(f"the command did not end within {timeout} s")
+        if self._status is None:
+            raise self._lost
+        return self._status
+
+    def port(self, number: int) -> int:
+        """Return the host's port; see ``Process.port``. Raises EngineError when it is not published."""
+        with engine_errors("look up a port"), self._control() as client:
+            ports = client.inspect_container(self._name)["NetworkSettings"]["Ports"] or {}
+        bindings = ports.get(f"{number}/tcp")
+        if not bindings:
+            raise EngineError(f"port {number} of the container is not published: the command has ended")
+        return int(bindings[0]["HostPort"])
+
+    def kill(self) -> None:
+        """End the command; see ``Process.kill``."""
+        try:
+            with engine_errors("kill a container"), self._control() as client:
+                client.kill(self._name)
+        except EngineError:
+            # Engines refuse to kill what has just ended, each with a status of its own.
+            if not self._ended.wait(_LATE_S):
+                raise
+
+    def _pump(self, client: APIClient, stream: Any) -> None:
+        try:
+            # The SDK keeps the HTTP response of a stream with it, and only that one closes the connection.
+            with engine_errors("follow a command"), closing(client), closing(stream._response):
+                for channel, piece in cast("Iterator[tuple[int, bytes]]", frames_iter_no_tty(stream)):
+                    self._take(channel, piece)
+                self._status = _exit_status(client, self._name)
+        except EngineError as error:
+            self._lost = error
+        finally:
+            self._ended.set()
+            self._launched.set()
+            self._output.put(b"")
+
+    def _take(self, channel: int, piece: bytes) -> None:
+        if channel != STDERR:
+            self._output.put(piece)
+            return
+        self._complaint += piece
+        if self._complaint.endswith(_STARTED):
+            self._launched.set()
+
+    def _control(self) -> closing[APIClient]:
+        return closing(self._address.open())
+
+
+def _exit_status(client: APIClient, name: str) -> int:
+    """Return the status of a container whose output has ended.
+
+    The end of the output alone is no proof: an engine that dies closes the connection just the same.
+    """
+    answer = client.wait(name, timeout=None)
+    state = client.inspect_container(name)["State"]
+    if answer.get("Error") or state["Running"] or state["ExitCode"] != answer.get("StatusCode"):
+        raise EngineError(f"the engine lost sight of a command: {answer} {state['Status']}")
+    return int(state["ExitCode"])
+
+
+def _remove(address: Address, name: str, patience: float) -> None:
+    """Kill and remove the container; one that is not there is looked for again for ``patience`` seconds."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            with engine_errors("remove a container"), closing(address.open()) as client:
+                client.remove_container(name, force=True, v=True)
+            return
+        except EngineError as error:
+            if not isinstance(error.__cause__, NotFound) or time.monotonic() >= deadline:
+                return  # gone already, or the engine is: then the next run's reap() takes it away
+        time.sleep(0.2)
+
+
+def _check(command: Command) -> None:
+    """Raise EngineError for a mount or device that is not there; some engines would make the folder."""
+    for source in [mount.source for mount in command.mounts] + [Path(device) for device in command.devices]:
+        if not source.exists():
+            raise EngineError(f"{source} cannot be given to the {command.label}: it does not exist")
+
+
+def _ulimits() -> list[Ulimit]:
+    """Return the command's limits, none above this process's own: not every engine may raise those.
+
+    An engine's defaults can fail either way: Podman's may be more than it is allowed to set, and some
+    daemons' milliard of open files is felt by programs that close them all one by one.
+    """
+    wanted = {"nofile": (resource.RLIMIT_NOFILE, _NOFILE), "nproc": (resource.RLIMIT_NPROC, _NPROC)}
+    limits = [Ulimit(name="core", soft=0, hard=0)]
+    for name, (kind, limit) in wanted.items():
+        _, hard = resource.getrlimit(kind)
+        allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        limits.append(Ulimit(name=name, soft=allowed, hard=allowed))
+    return limits

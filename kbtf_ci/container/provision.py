@@ -1,0 +1,91 @@
+"""``kbtf-ci setup``: install and start what a run needs and this machine lacks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from kbtf_ci.container import base, daemon, image
+from kbtf_ci.container.engine import Engine, NoEngineError
+from kbtf_ci.container.host import apt_install, as_root, check, find_program
+from kbtf_ci.container.places import own_socket, url_of
+from kbtf_ci.errors import EngineError
+
+_SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
+_APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
+# With what mmdebstrap only recommends and cannot do without here: keys, suites' names, user namespaces.
+_BOOTSTRAP_PACKAGES = (
+    "mmdebstrap",
+    "debian-archive-keyring",
+    "gpg",
+    "libdistro-info-perl",
+    "mount",
+    "uidmap",
+)
+
+
+def setup(note: Callable[[str], None]) -> Engine:
+    """Return an engine that answers and holds a base image, after doing what was missing for that.
+
+    ``note`` gets a line for each thing done. Raises EngineError or InfrastructureError, in one line, where
+    this user or this machine does not allow it.
+    """
+    engine = _engine(note)
+    note(f"{engine.name} {engine.version} answers at {engine.address.url}")
+    if not base.present(engine.address, image.image_name(image.DEFAULT_SUITE)):
+        base.ensure(engine.address, image.DEFAULT_SUITE, note, lambda: _install(_BOOTSTRAP_PACKAGES, note))
+    return engine
+
+
+def _engine(note: Callable[[str], None]) -> Engine:
+    try:
+        return Engine.connect()
+    except NoEngineError:
+        # Who names an engine wants that one, and only ours is ours to start.
+        if os.environ.get("DOCKER_HOST", url_of(own_socket())) != url_of(own_socket()):
+            raise
+    if find_program("dockerd") is None:
+        _leave_podman_alone()
+        _install(_engine_packages(), note)
+        with suppress(NoEngineError):
+            return Engine.connect()  # the package starts it where a service manager runs
+    return _start(note)
+
+
+def _start(note: Callable[[str], None]) -> Engine:
+    root = as_root()
+    if root is None:
+        raise EngineError(
+            "docker is installed but does not run, and starting it needs root",
+            hint="have an administrator start it (`systemctl start docker`)",
+        )
+    if _SYSTEMD.is_dir():
+        note("starting docker through systemd")
+        check([*root, "systemctl", "start", "docker"], "systemd could not start docker")
+        return Engine.connect()
+    note(f"starting a container engine of our own in {own_socket().parent}")
+    return daemon.start(root)
+
+
+def _leave_podman_alone() -> None:
+    """Raise EngineError where Podman is this machine's engine and only its socket is not open."""
+    if shutil.which("podman") is not None:
+        user = "" if os.geteuid() == 0 else "--user "
+        raise EngineError(
+            "Podman is installed, but its socket is not open",
+            hint=f"run `systemctl {user}enable --now podman.socket`, or point DOCKER_HOST at its socket",
+        )
+
+
+def _engine_packages() -> tuple[str, ...]:
+    # Where the kernel has AppArmor on, dockerd starts no container without its parser.
+    apparmor = _APPARMOR.exists() and _APPARMOR.read_text().startswith("Y")
+    return ("docker.io", "apparmor") if apparmor else ("docker.io",)
+
+
+def _install(packages: tuple[str, ...], note: Callable[[str], None]) -> None:
+    note(f"installing {' '.join(packages)}")
+    apt_install(packages)

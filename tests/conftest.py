@@ -1,0 +1,39 @@
+"""What tests may ask for: an engine and its toolchain image, or a skip that CI can forbid."""
+
+from __future__ import annotations
+
+import os
+from typing import NoReturn
+
+import pytest
+
+from kbtf_ci.container import image
+from kbtf_ci.container.engine import Engine
+from kbtf_ci.container.image import Toolchain
+from kbtf_ci.errors import InfrastructureError
+
+
+def unavailable(need: str, reason: str) -> NoReturn:
+    """Skip a test that lacks ``need``, or fail it where ``KBTF_CI_REQUIRE`` lists the need, or "all"."""
+    required = os.environ.get("KBTF_CI_REQUIRE", "").replace(",", " ").split()
+    if need in required or "all" in required:
+        pytest.fail(f"KBTF_CI_REQUIRE asks for {need}: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    """The container engine of this machine."""
+    try:
+        return Engine.connect()
+    except InfrastructureError as error:
+        unavailable("engine", error.message)
+
+
+@pytest.fixture(scope="session")
+def toolchain(engine: Engine) -> Toolchain:
+    """The default toolchain image, built if need be."""
+    try:
+        return image.ensure(engine, image.DEFAULT_SUITE, lambda line: None)
+    except InfrastructureError as error:
+        unavailable("engine", error.message)
