@@ -74,7 +74,7 @@ def _statements(text: str) -> Iterator[tuple[int, str, str]]:
         indent = len(line.expandtabs()) - len(line.expandtabs().lstrip())
         if help_indent is not None and stripped and indent <= help_indent:
             help_indent = None
-        word, _, rest = stripped.partition(" ")
+        word, rest = (*stripped.split(maxsplit=1), "", "")[:2]
         if help_indent is None and word in ("help", "---help---"):
             help_indent = indent
         elif help_indent is None and (word in _STATEMENTS or (word == "depends" and rest.startswith("on "))):
