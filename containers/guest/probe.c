@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -264,23 +265,30 @@ static bool inside(const struct image *image, uint64_t offset, uint64_t size)
 	return offset <= image->size && size <= image->size - offset;
 }
 
-/* The section header table, or NULL where it, or the table of section names, is not inside the file. */
-static Elf64_Shdr *image_sections(const struct image *image, const Elf64_Ehdr **header)
+/* Section headers are copied out: nothing in the file need be aligned. */
+static Elf64_Shdr section_at(const struct image *image, const Elf64_Ehdr *header, unsigned int index)
 {
-	const Elf64_Ehdr *eh = (const void *)image->data;
-	Elf64_Shdr *sections;
+	Elf64_Shdr section;
 
-	if (!inside(image, 0, sizeof(*eh)) || memcmp(eh->e_ident, ELFMAG, SELFMAG) ||
-	    eh->e_ident[EI_CLASS] != ELFCLASS64 || eh->e_ident[EI_DATA] != ELFDATA2LSB)
-		return NULL;
-	if (eh->e_shentsize != sizeof(*sections) || eh->e_shstrndx >= eh->e_shnum || eh->e_shoff % 8 ||
-	    !inside(image, eh->e_shoff, (uint64_t)eh->e_shnum * sizeof(*sections)))
-		return NULL;
-	sections = (void *)(image->data + eh->e_shoff);
-	if (!inside(image, sections[eh->e_shstrndx].sh_offset, sections[eh->e_shstrndx].sh_size))
-		return NULL;
-	*header = eh;
-	return sections;
+	memcpy(&section, image->data + header->e_shoff + index * sizeof(section), sizeof(section));
+	return section;
+}
+
+/* Reads the ELF header; false where the section headers, or their names, are not inside the file. */
+static bool image_header(const struct image *image, Elf64_Ehdr *header)
+{
+	Elf64_Shdr names;
+
+	if (!inside(image, 0, sizeof(*header)))
+		return false;
+	memcpy(header, image->data, sizeof(*header));
+	if (memcmp(header->e_ident, ELFMAG, SELFMAG) || header->e_ident[EI_CLASS] != ELFCLASS64 ||
+	    header->e_ident[EI_DATA] != ELFDATA2LSB || header->e_shentsize != sizeof(names) ||
+	    header->e_shstrndx >= header->e_shnum ||
+	    !inside(image, header->e_shoff, (uint64_t)header->e_shnum * sizeof(names)))
+		return false;
+	names = section_at(image, header, header->e_shstrndx);
+	return inside(image, names.sh_offset, names.sh_size);
 }
 
 static bool section_is(const struct image *image, const Elf64_Shdr *names, const Elf64_Shdr *section,
@@ -299,23 +307,25 @@ static bool section_is(const struct image *image, const Elf64_Shdr *names, const
  */
 static bool image_make_inert(struct image *image)
 {
-	const Elf64_Ehdr *header;
-	Elf64_Shdr *sections = image_sections(image, &header);
+	Elf64_Ehdr header;
+	Elf64_Shdr names;
 
-	for (int i = 0; sections && i < header->e_shnum; i++) {
-		Elf64_Shdr *section = sections + i;
+	if (!image_header(image, &header))
+		return false;
+	names = section_at(image, &header, header.e_shstrndx);
+	for (unsigned int i = 0; i < header.e_shnum; i++) {
+		Elf64_Shdr section = section_at(image, &header, i);
 
-		if (section->sh_type != SHT_RELA ||
-		    !section_is(image, sections + header->e_shstrndx, section, ".rela.gnu.linkonce.this_module"))
+		if (section.sh_type != SHT_RELA ||
+		    !section_is(image, &names, &section, ".rela.gnu.linkonce.this_module"))
 			continue;
-		if (section->sh_offset % 8 || !inside(image, section->sh_offset, section->sh_size))
+		if (!inside(image, section.sh_offset, section.sh_size))
 			return false;
-		Elf64_Rela *rela = (void *)(image->data + section->sh_offset);
-
-		for (uint64_t k = 0; k < section->sh_size / sizeof(*rela); k++)
-			rela[k].r_info = 0;
+		for (uint64_t k = 0; k < section.sh_size / sizeof(Elf64_Rela); k++)
+			memset(image->data + section.sh_offset + k * sizeof(Elf64_Rela) +
+			       offsetof(Elf64_Rela, r_info), 0, sizeof(uint64_t));
 	}
-	return sections != NULL;
+	return true;
 }
 
 /* A way to put a module before the kernel: 0, or the errno; *error says what is not the kernel's answer. */
@@ -471,7 +481,7 @@ static void handle(const char *line)
 
 static int write_inert(const char *path)
 {
-	struct image image;
+	struct image image; /* mapped until the end */
 
 	if (!image_map(path, &image) || !image_make_inert(&image)) {
 		fprintf(stderr, "probe: %s: %s\n", path, strerror(errno));
@@ -504,5 +514,6 @@ int main(int argc, char **argv)
 			line[n - 1] = '\0';
 		handle(line);
 	}
+	free(line);
 	return 0;
 }

@@ -11,7 +11,7 @@ from kbtf_ci.guest.timeouts import Deadline
 from kbtf_ci.runner import Command, Process, Runner
 
 KVM_DEVICE = Path("/dev/kvm")
-# The check takes 0.5 s with a container's start; a KVM that cannot run it hangs for ever.
+# With a container's start the check guest takes 0.6 s even when emulated; a KVM that cannot run it may hang.
 _CHECK_S = 5.0
 _AFTER_KVM_ERROR_S = 0.3
 
@@ -33,7 +33,7 @@ def choose(runner: Runner, wanted: Accel, warn: Callable[[str], None], device: P
 
 
 def kvm_works(runner: Runner, device: Path = KVM_DEVICE) -> str:
-    """Return "" when a guest runs in KVM, else why not, in a line. It runs one, in about half a second."""
+    """Return "" when a guest runs in KVM, else why not, in a line. It runs a very small one."""
     if not device.exists():
         return f"there is no {device}"
     command = Command(kvm_check_argv(), devices=(str(device),), label="KVM check")

@@ -22,8 +22,8 @@ _OOPS = re.compile(r": [0-9a-f]{4} \[#\d+\]")
 _UNPACKING = re.compile(r"Initramfs unpacking failed: .*")
 # accel/kvm/kvm-all.c, kvm_cpu_exec(), and target/i386/kvm/kvm.c.
 _KVM = re.compile(
-    r"KVM internal error|error: kvm run failed|KVM: entry failed|failed to [sg]et MSR|kvm_\w+: Assertion"
-    r"|failed to initialize kvm|Could not access KVM"
+    r"KVM internal error|error: kvm run failed|KVM: entry failed|error: failed to [sg]et MSR 0x"
+    r"|kvm_\w+: Assertion|failed to initialize kvm|Could not access KVM"
 )
 # printk.time and CONFIG_PRINTK_CALLER
 _STAMP = re.compile(r"^\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? ")

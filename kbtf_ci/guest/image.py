@@ -37,16 +37,17 @@ def make_image(runner: Runner, folder: Path, modules_dir: Path, modules: Iterabl
     part = target.with_suffix(".part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as stream:
-            _copy_root(runner, stream)
-            _write_modules(stream, modules_dir, modules)
-            _write_keys(stream, keys)
-        part.replace(target)
+        try:
+            with part.open("wb") as stream:
+                _copy_root(runner, stream)
+                _write_modules(stream, modules_dir, modules)
+                _write_keys(stream, keys)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
         keys.write_client(folder / "ssh-key")
     except OSError as error:
         raise InfrastructureError(f"cannot write the guest's initramfs {target}: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
     return GuestImage(target, keys)
 
 

@@ -11,11 +11,10 @@ from kbtf_ci.outcomes import LoadMode, LoadPolicy, Observation, wants_inert
 
 @dataclass(frozen=True)
 class Batch:
-    """Loads for one run of the probe, in order. Those not in ``wanted`` only serve the others."""
+    """Loads for one run of the probe, in order."""
 
     mode: LoadMode
     modules: tuple[Module, ...]
-    wanted: frozenset[str]
 
 
 class Plan:
@@ -37,7 +36,7 @@ class Plan:
             if wanted:
                 served = self._helpers(mode, wanted) if fresh else frozenset()
                 chosen = wanted | served
-                return Batch(mode, tuple(m for m in self._modules if m.name in chosen), wanted)
+                return Batch(mode, tuple(m for m in self._modules if m.name in chosen))
         return None
 
     def record(self, observation: Observation) -> bool:

@@ -24,8 +24,6 @@ from kbtf_ci.runner import Runner
 CONSOLE_LOG = "console.log"
 KMSG_LOG = "kmsg.log"
 _PING_S = 10.0
-# After a lost connection the guest's death, if that is the cause, is known at the latest then.
-_DEATH_NEWS_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -178,10 +176,10 @@ def _death(guest: Guest, error: GuestError | InfrastructureError) -> tuple[Death
 
     Raises what is not the kernel's doing: QEMU killed, KVM's errors, the engine's.
     """
-    if isinstance(error, SilenceError):
-        return _hang(guest, error)
     try:
-        guest.vm.wait(lambda: False, Deadline(0 if isinstance(error, CommandError) else _DEATH_NEWS_S))
+        guest.vm.wait(lambda: False, Deadline(0))
+        if isinstance(error, SilenceError):
+            return _hang(guest, error)
     except GuestDiedError as end:
         return end.death, ""
     if guest.vm.console.oops:
@@ -192,9 +190,6 @@ def _death(guest: Guest, error: GuestError | InfrastructureError) -> tuple[Death
 
 
 def _hang(guest: Guest, error: SilenceError) -> tuple[Death, str]:
-    try:
-        alive = guest.shell.ping(min(_PING_S, guest.timeouts.ssh))
-    except GuestDiedError as end:
-        return end.death, ""
+    alive = guest.shell.ping(min(_PING_S, guest.timeouts.ssh))
     state = "its kernel still answers over SSH" if alive else "nor does it answer over SSH"
     return Death.HANG, f"kbtf-ci: {error.message} under this load; {state}"

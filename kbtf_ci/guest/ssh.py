@@ -26,7 +26,9 @@ _RETRY_S = 0.1
 _CHUNK = 32768
 # One attempt: a connection made too early may never be answered.
 _ATTEMPT_S = 15.0
-# What emulated code does fastest of what both sides have.
+# A VM's last words may take two seconds (vm.py).
+_NEWS_S = 4.0
+# One choice of each, which paramiko and Debian's dropbear have: nothing is left to negotiation.
 _KEX = ("curve25519-sha256@libssh.org",)
 _CIPHERS = ("aes128-ctr",)
 _MACS = ("hmac-sha2-256",)
@@ -134,8 +136,15 @@ class SshShell:
             finally:
                 channel.close()
         except (paramiko.SSHException, EOFError, OSError) as error:
-            self._check()
+            self._await_news()
             raise ShellLostError(f"the SSH connection to the guest ended: {_why(error)}") from error
+
+    def _await_news(self) -> None:
+        """Let the VM's end, which is the likely cause, be known a moment after the connection's."""
+        deadline = Deadline(_NEWS_S)
+        while not deadline.passed:
+            self._check()
+            time.sleep(_RETRY_S)
 
     def _exchange(self, channel: paramiko.Channel, data: bytes, silence: float | None) -> Iterator[bytes]:
         """Send ``data`` and yield what comes back, both as they can: neither side waits for the other."""

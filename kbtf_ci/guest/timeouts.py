@@ -12,7 +12,7 @@ from kbtf_ci.errors import UsageError
 _NAMES = ("boot", "ssh", "load")
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|)")
 _UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
-# Measured with the same kernel: software emulation takes three to eight times as long as KVM.
+# A guess on the safe side, not a measurement: how much longer than in KVM an emulated guest may take.
 EMULATION_FACTOR = 5.0
 
 

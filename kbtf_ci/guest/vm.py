@@ -69,10 +69,12 @@ class Vm:
     def wait(self, condition: Callable[[], bool], deadline: Deadline) -> bool:
         """Wait until ``condition``, asked at every console output, holds; False when the deadline passed.
 
-        Raises as ``check`` as soon as QEMU ends.
+        Raises as ``check`` as soon as QEMU ends, and past the deadline too when it is about to.
         """
         with self._news:
             self._news.wait_for(lambda: self.ended or condition(), deadline.left)
+            if self.console.fatal:
+                self._news.wait_for(lambda: self.ended, 2 * _LAST_WORDS_S)
         self.check()
         return condition()
 

@@ -1,7 +1,7 @@
 """A guest without QEMU: a console that prints, and a real SSH server on this machine behind it.
 
-It stands where QEMU would in the Runner protocol, and speaks as the guest's init, its probe and a kernel would
-that does with each module what a test asks for. Other commands run on this machine.
+It stands where QEMU would in the Runner protocol, and speaks as the guest's init, its probe, and a kernel
+would that does with each module what a test asks for. Other commands run on this machine.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import signal
 import socket
 import struct
 import subprocess
@@ -116,7 +118,8 @@ class FakeQemu:
             self.end(boot.status)
 
     def say(self, text: str) -> None:
-        self._console.put(text.replace("\n", "\r\n").encode())
+        if text:
+            self._console.put(text.replace("\n", "\r\n").encode())
 
     def end(self, status: int) -> None:
         with self._lock:
@@ -228,7 +231,11 @@ class _Server(paramiko.ServerInterface):
 
 def _on_host(server: SshServer, command: str, channel: paramiko.Channel) -> int | None:
     process = subprocess.Popen(
-        ["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ["sh", "-c", command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
     assert process.stdin
     assert process.stdout
@@ -242,7 +249,8 @@ def _on_host(server: SshServer, command: str, channel: paramiko.Channel) -> int 
 
     def end() -> None:
         server.qemu.ended.wait()
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
     for work in (feed, end):
         threading.Thread(target=work, daemon=True).start()

@@ -1,0 +1,77 @@
+"""Real kernels that die under real modules: each death told apart, and the run goes on behind it."""
+
+import io
+
+import pytest
+from elftools.elf.elffile import ELFFile
+
+from kbtf_ci.btf.inventory import inventory
+from kbtf_ci.guest.guest import GuestSpec
+from kbtf_ci.guest.image import make_image
+from kbtf_ci.guest.qemu import Accel
+from kbtf_ci.guest.session import Listener, observe
+from kbtf_ci.guest.timeouts import Timeouts
+from kbtf_ci.outcomes import Death, LoadMode, LoadPolicy, Outcome, judge
+
+REAL, INERT = LoadMode.REAL, LoadMode.INERT
+INVALID_OPCODE = b"\x0f\x0b"  # ud2
+ENDLESS_LOOP = b"\xeb\xfe"  # jmp to itself
+RESET = b"\x66\xba\xf9\x0c\xb0\x06\xee\xeb\xfe"  # out 6 to port 0xcf9, the chipset's reset register
+
+
+def with_init(ko: bytes, code: bytes) -> bytes:
+    """Return the module with ``code`` in place of its init function's first instructions."""
+    elf = ELFFile(io.BytesIO(ko))
+    (symbol,) = elf.get_section_by_name(".symtab").get_symbol_by_name("init_module")
+    section = elf.get_section(symbol["st_shndx"])
+    start = symbol["st_value"]
+    result = bytearray(ko)
+    result[section["sh_offset"] + start : section["sh_offset"] + start + len(code)] = code
+    relocations = elf.get_section_by_name(f".rela{section.name}")
+    for number, relocation in enumerate(relocations.iter_relocations()):
+        if start - 8 < relocation["r_offset"] < start + len(code):
+            at = relocations["sh_offset"] + number * relocations["sh_entsize"] + 8
+            result[at : at + 8] = bytes(8)
+    return bytes(result)
+
+
+@pytest.fixture
+def deadly(smoke_run, tmp_path):
+    """Five of the smoke run's modules, three of which do not survive their init function."""
+    deadly = {"dummy": INVALID_OPCODE, "tun": ENDLESS_LOOP, "veth": RESET}
+    modules = [
+        module
+        for module in inventory(smoke_run / "kernel/modules")
+        if module.name in {*deadly, "nls_utf8", "xt_comment", "x_tables"}
+    ]
+    for module in modules:
+        content = (smoke_run / "kernel/modules" / module.file).read_bytes()
+        target = tmp_path / "modules" / module.file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(with_init(content, deadly[module.name]) if module.name in deadly else content)
+    return modules
+
+
+def test_each_death_is_told_apart_and_every_module_is_verified_inert(
+    engine, toolchain, smoke_run, deadly, tmp_path
+):
+    runner = engine.runner(toolchain.image)
+    image = make_image(runner, tmp_path / "guest", tmp_path / "modules", deadly)
+    spec = GuestSpec(
+        smoke_run / "kernel/bzImage",
+        image,
+        memory_mib=512,
+        accel=Accel.TCG,
+        timeouts=Timeouts.parse(["load=5s", "ssh=30s"]),
+    )
+    seen = []
+    listener = Listener(seen.append, lambda number, seconds: None, lambda text: None)
+    done = observe(runner, spec, deadly, LoadPolicy.AUTO, logs=tmp_path, listener=listener)
+    deaths = {observation.name: observation.death for observation in seen if observation.death}
+    assert deaths == {"dummy": Death.OOPS, "tun": Death.HANG, "veth": Death.RESET}
+    assert done.boots == 4
+    verdicts = {m.name: judge(m, [o for o in seen if o.name == m.name]) for m in deadly}
+    assert {result.outcome for result in verdicts.values()} == {Outcome.VERIFIED}
+    assert {name for name, result in verdicts.items() if result.observation.mode is INERT} == set(deaths)
+    (oops,) = (observation for observation in seen if observation.death is Death.OOPS)
+    assert any("invalid opcode: 0000 [#1]" in line for line in oops.log)

@@ -1,0 +1,75 @@
+"""KVM, or emulation, and why."""
+
+import time
+
+import pytest
+
+from kbtf_ci.errors import InfrastructureError
+from kbtf_ci.guest.accel import choose, kvm_works
+from kbtf_ci.guest.keys import GuestKeys
+from kbtf_ci.guest.qemu import Accel
+from tests.support.guest import Boot, FakeGuests
+
+
+@pytest.fixture
+def device(tmp_path):
+    path = tmp_path / "kvm"
+    path.write_bytes(b"")
+    return path
+
+
+def guests(*boots):
+    return FakeGuests(GuestKeys.generate(), boots=list(boots))
+
+
+def test_a_guest_that_ends_as_it_should_shows_that_kvm_works(device):
+    runner = guests(Boot("", 33))
+    assert kvm_works(runner, device) == ""
+    assert runner.started[0].devices == (str(device),)
+
+
+def test_without_the_device_nothing_is_started(tmp_path):
+    runner = guests()
+    assert kvm_works(runner, tmp_path / "none") == f"there is no {tmp_path / 'none'}"
+    assert runner.started == []
+
+
+def test_an_abort_is_told_in_qemus_first_words(device):
+    runner = guests(Boot("qemu: error: failed to set MSR 0x10a\nqemu: Assertion failed\n", 134))
+    assert kvm_works(runner, device) == "qemu: error: failed to set MSR 0x10a"
+
+
+def test_another_end_than_the_guests_own_is_no_proof(device):
+    assert "status 0" in kvm_works(guests(Boot("", 0)), device)
+
+
+def test_a_guest_that_kvm_has_paused_is_not_waited_for(device):
+    start = time.monotonic()
+    assert kvm_works(guests(Boot("KVM internal error. Suberror: 1\nEAX=0\n")), device).startswith(
+        "KVM internal error"
+    )
+    assert time.monotonic() - start < 2
+
+
+def test_a_guest_that_hangs_is_given_up(device, monkeypatch):
+    monkeypatch.setattr("kbtf_ci.guest.accel._CHECK_S", 0.3)
+    assert "did not end within 0.3 s" in kvm_works(guests(Boot("")), device)
+
+
+def test_auto_takes_kvm_where_it_works_and_else_says_why_not(device):
+    warnings = []
+    assert choose(guests(Boot("", 33)), Accel.AUTO, warnings.append, device) is Accel.KVM
+    assert warnings == []
+    assert choose(guests(Boot("no such CPU\n", 1)), Accel.AUTO, warnings.append, device) is Accel.TCG
+    assert "no such CPU" in warnings[0]
+
+
+def test_kvm_never_falls_back(device):
+    with pytest.raises(InfrastructureError, match="no such CPU"):
+        choose(guests(Boot("no such CPU\n", 1)), Accel.KVM, pytest.fail, device)
+
+
+def test_tcg_does_not_look_at_kvm(device):
+    runner = guests()
+    assert choose(runner, Accel.TCG, pytest.fail, device) is Accel.TCG
+    assert runner.started == []

@@ -1,0 +1,82 @@
+"""What is loaded next."""
+
+import pytest
+
+from kbtf_ci.guest.plan import Plan
+from kbtf_ci.modules import Module
+from kbtf_ci.outcomes import Death, LoadMode, LoadPolicy, Observation
+
+REAL, INERT = LoadMode.REAL, LoadMode.INERT
+A, B, C, D = (
+    Module("a", "a.ko", 1, "", depends=("b",)),
+    Module("b", "b.ko", 1, ""),
+    Module("c", "c.ko", 1, "", depends=("a",)),
+    Module("d", "d.ko", 1, ""),
+)
+
+
+def names(batch):
+    return [module.name for module in batch.modules]
+
+
+def answer(plan, mode, **errnos):
+    for name, errno in errnos.items():
+        plan.record(Observation(name, mode, errno))
+
+
+def test_auto_loads_all_for_real_behind_their_dependencies_then_inert_what_failed():
+    plan = Plan([A, B, C, D], LoadPolicy.AUTO)
+    batch = plan.next_batch(fresh=True)
+    assert (batch.mode, names(batch)) == (REAL, ["b", "a", "c", "d"])
+    answer(plan, REAL, a=19, b=0, c=2, d=0)
+    batch = plan.next_batch(fresh=False)
+    assert (batch.mode, names(batch)) == (INERT, ["a", "c"])
+    answer(plan, INERT, a=0, c=0)
+    assert plan.next_batch(fresh=False) is None
+
+
+def test_a_module_whose_btf_was_refused_is_not_tried_inert():
+    plan = Plan([B], LoadPolicy.AUTO)
+    plan.record(Observation("b", REAL, 22, log=("failed to validate module [b] BTF: -22",)))
+    assert plan.next_batch(fresh=False) is None
+
+
+@pytest.mark.parametrize(("policy", "mode"), [(LoadPolicy.REAL, REAL), (LoadPolicy.INERT, INERT)])
+def test_one_policy_is_one_mode(policy, mode):
+    plan = Plan([B], policy)
+    assert plan.next_batch(fresh=True).mode is mode
+    answer(plan, mode, b=19)
+    assert plan.next_batch(fresh=False) is None
+
+
+def test_a_fresh_guest_loads_the_dependencies_again_and_a_living_one_does_not():
+    plan = Plan([A, B, C, D], LoadPolicy.AUTO)
+    answer(plan, REAL, b=0, a=0, d=0)
+    assert names(plan.next_batch(fresh=True)) == ["b", "a", "c"]
+    assert names(plan.next_batch(fresh=False)) == ["c"]
+
+
+def test_a_fresh_guest_leaves_out_the_dependency_that_killed_the_last_one():
+    plan = Plan([A, B, C], LoadPolicy.AUTO)
+    answer(plan, REAL, b=0)
+    plan.record(Observation("a", REAL, death=Death.PANIC))
+    assert names(plan.next_batch(fresh=True)) == ["b", "c"]
+    answer(plan, REAL, c=2)
+    batch = plan.next_batch(fresh=True)
+    assert (batch.mode, names(batch)) == (INERT, ["b", "a", "c"])
+
+
+def test_a_module_that_kills_inert_too_is_not_tried_again():
+    plan = Plan([B], LoadPolicy.AUTO)
+    plan.record(Observation("b", REAL, death=Death.HANG))
+    plan.record(Observation("b", INERT, death=Death.HANG))
+    assert plan.next_batch(fresh=True) is None
+
+
+def test_a_repeated_answer_is_no_news_but_a_later_death_is():
+    plan = Plan([B], LoadPolicy.AUTO)
+    assert plan.record(Observation("b", REAL))
+    assert not plan.record(Observation("b", REAL, 17))
+    assert plan.record(Observation("b", REAL, death=Death.OOPS))
+    assert not plan.record(Observation("b", REAL, death=Death.OOPS))
+    assert plan.next_batch(fresh=True).mode is INERT

@@ -1,0 +1,40 @@
+import pytest
+
+from kbtf_ci.errors import UsageError
+from kbtf_ci.guest.timeouts import Deadline, Timeouts
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("boot=5m", 300), ("boot=30s", 30), ("boot=1.5", 1.5), ("boot=250ms", 0.25), ("boot=1h", 3600)],
+)
+def test_a_duration_is_understood(text, seconds):
+    assert Timeouts.parse([text]).boot == seconds
+
+
+def test_what_is_not_named_keeps_its_default():
+    assert Timeouts.parse(["load=7"]).ssh == Timeouts().ssh
+
+
+def test_only_defaults_are_scaled():
+    scaled = Timeouts.parse(["load=7"]).scaled(5)
+    assert (scaled.load, scaled.boot) == (7, Timeouts().boot * 5)
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(UsageError, match="'bot'") as caught:
+        Timeouts.parse(["bot=5m"])
+    assert "boot, ssh, load" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "text", ["boot=", "boot", "boot=5x", "boot=-1", "boot=0", "boot=soon", "boot=0s", "boot=1m30"]
+)
+def test_what_is_no_duration_is_refused_by_name(text):
+    with pytest.raises(UsageError, match=f"in {text!r} is not a duration"):
+        Timeouts.parse([text])
+
+
+def test_a_deadline_passes():
+    assert Deadline(0).passed
+    assert 59 < Deadline(60).left <= 60
