@@ -87,6 +87,10 @@ class ModuleResult:
 _REFUSED = re.compile(r"failed to validate module \[(?P<name>[^\]]+)\] BTF: -?\d+")
 
 
+# tools/lib/bpf/btf_relocate.c, btf_relocate(): type ids and string offsets are rewritten in place.
+_RELOCATED = "; it has a .BTF.base, so the kernel relocates its BTF and shows other bytes than the file holds"
+
+
 def btf_refused(observation: Observation) -> bool:
     """Whether this attempt failed because the kernel refused the module's BTF, by its own word."""
     if observation.errno == 0 or observation.death is not None:
@@ -124,13 +128,12 @@ def _judge_attempt(module: Module, seen: Observation) -> tuple[Outcome, str]:
         return Outcome.LOAD_FAILED, f"not loaded: {errno_text(seen.errno)}"
     if seen.sysfs_sha256 is None:
         return Outcome.DROPPED, f"loaded, but there is no /sys/kernel/btf/{module.name}"
-    if (seen.sysfs_bytes, seen.sysfs_sha256) != (module.btf_bytes, module.btf_sha256):
-        return (
-            Outcome.MISMATCH,
-            f"/sys/kernel/btf/{module.name} holds {seen.sysfs_bytes} bytes that are not the .ko's "
-            f"{module.btf_bytes}",
-        )
-    return Outcome.VERIFIED, ""
+    if (seen.sysfs_bytes, seen.sysfs_sha256) == (module.btf_bytes, module.btf_sha256):
+        return Outcome.VERIFIED, ""
+    return Outcome.MISMATCH, (
+        f"/sys/kernel/btf/{module.name} holds {seen.sysfs_bytes} bytes that are not the .ko's "
+        f"{module.btf_bytes}{_RELOCATED if module.base_bytes else ''}"
+    )
 
 
 def errno_text(number: int) -> str:

@@ -18,37 +18,45 @@ class Batch:
 
 
 class Plan:
-    """The observations of a run, and what remains to be observed."""
+    """The observations of a run, what remains to be observed, and what the present guest has loaded."""
 
     def __init__(self, modules: Iterable[Module], policy: LoadPolicy) -> None:
         """Raises UsageError for modules that depend on each other in a circle."""
         self._modules = dependency_order(modules)
         self._policy = policy
         self._seen: dict[tuple[LoadMode, str], Observation] = {}
+        self._loaded: set[str] = set()
 
-    def next_batch(self, *, fresh: bool) -> Batch | None:
+    def new_guest(self) -> None:
+        """Forget what is loaded: a guest begins with nothing."""
+        self._loaded.clear()
+
+    def next_batch(self) -> Batch | None:
         """Return the next batch, or None when all is observed.
 
-        In a ``fresh`` guest, what the batch depends on and was loaded in an earlier one comes first again.
+        What the batch depends on and the present guest has not loaded comes with it, each module behind
+        those it depends on.
         """
         for mode in (LoadMode.REAL, LoadMode.INERT):
             wanted = frozenset(module.name for module in self._modules if self._wants(mode, module.name))
             if wanted:
-                served = self._helpers(mode, wanted) if fresh else frozenset()
-                chosen = wanted | served
+                chosen = wanted | self._helpers(mode, wanted)
                 return Batch(mode, tuple(m for m in self._modules if m.name in chosen))
         return None
 
     def record(self, observation: Observation) -> bool:
-        """Take an observation; False when it only repeats an attempt that was answered before.
+        """Take an observation; False when it says nothing new of its module, which only helped another.
 
-        A death is never a repetition: a module that was loaded before may still kill the next guest.
+        A death is always news: a module that was loaded before may still kill the next guest.
         """
-        key = (observation.mode, observation.name)
-        known = self._seen.get(key)
-        if known is not None and (observation.death is None or known.death is not None):
+        mode, name, died = observation.mode, observation.name, observation.death is not None
+        if observation.errno == 0 and not died:
+            self._loaded.add(name)
+        known = self._seen.get((mode, name))
+        again = known is not None and known.death is not None
+        if not self._wants(mode, name) and (again or not died):
             return False
-        self._seen[key] = observation
+        self._seen[mode, name] = observation
         return True
 
     def _wants(self, mode: LoadMode, name: str) -> bool:
@@ -62,7 +70,7 @@ class Plan:
         return real is not None and wants_inert(real)
 
     def _helpers(self, mode: LoadMode, wanted: frozenset[str]) -> frozenset[str]:
-        needed = closure(wanted, self._modules) - wanted
+        needed = closure(wanted, self._modules) - wanted - self._loaded
         return frozenset(name for name in needed if self._helps(mode, name))
 
     def _helps(self, mode: LoadMode, name: str) -> bool:

@@ -90,7 +90,7 @@ class _Session:
     progress: bool = False
 
     def needs_guest(self) -> bool:
-        return self.plan.next_batch(fresh=True) is not None
+        return self.plan.next_batch() is not None
 
     def fall_back(self, error: KvmError) -> None:
         """Go on without KVM, if that was only ``auto``'s choice."""
@@ -108,10 +108,10 @@ class _Session:
         with booted(self.runner, self.spec, self.accel, console_log, self.listener.warned) as guest:
             self.listener.booted(self.boots, guest.boot_s)
             self.boot_s = self.boot_s or guest.boot_s
-            fresh, trouble = True, None
-            while trouble is None and (batch := self.plan.next_batch(fresh=fresh)):
+            trouble = None
+            self.plan.new_guest()
+            while trouble is None and (batch := self.plan.next_batch()):
                 trouble = self._load(guest, batch, kmsg)
-                fresh = False
         if trouble is not None and not self.progress:
             raise GuestError(
                 f"the guest dies again and again, and no module is to blame: {trouble.message}",

@@ -90,3 +90,25 @@ def test_refuses_a_cache_folder_that_is_too_deep_for_a_socket(
     monkeypatch.setenv("KBTF_CI_CACHE", str(tmp_path / ("deep" * 30)))
     with pytest.raises(EngineError, match="too long"):
         daemon.start(())
+
+
+@pytest.mark.parametrize(
+    ("comm", "network", "command", "found"),
+    [
+        ("dockerd", "net:[1]", "dockerd\0--host\0unix:///theirs", "dockerd --host unix:///theirs"),
+        ("dockerd", "net:[2]", "dockerd\0--host\0unix:///theirs", ""),
+        ("python", "net:[1]", "dockerd\0--host\0unix:///theirs", ""),
+        ("dockerd", "net:[1]", "dockerd\0--pidfile\0{ours}/docker.pid", ""),
+    ],
+    ids=["another one", "another network", "another program", "ours"],
+)
+def test_finds_another_daemon_on_the_same_network(
+    folder: Path, tmp_path: Path, comm: str, network: str, command: str, found: str
+) -> None:
+    for pid, link in (("self", "net:[1]"), ("42", network)):
+        namespaces = tmp_path / "proc" / pid / "ns"
+        namespaces.mkdir(parents=True)
+        (namespaces / "net").symlink_to(link)
+    (tmp_path / "proc" / "42" / "comm").write_text(f"{comm}\n")
+    (tmp_path / "proc" / "42" / "cmdline").write_text(command.format(ours=folder))
+    assert daemon.elsewhere(tmp_path / "proc") == found

@@ -26,51 +26,71 @@ def answer(plan, mode, **errnos):
 
 def test_auto_loads_all_for_real_behind_their_dependencies_then_inert_what_failed():
     plan = Plan([A, B, C, D], LoadPolicy.AUTO)
-    batch = plan.next_batch(fresh=True)
+    batch = plan.next_batch()
     assert (batch.mode, names(batch)) == (REAL, ["b", "a", "c", "d"])
     answer(plan, REAL, a=19, b=0, c=2, d=0)
-    batch = plan.next_batch(fresh=False)
+    batch = plan.next_batch()
     assert (batch.mode, names(batch)) == (INERT, ["a", "c"])
     answer(plan, INERT, a=0, c=0)
-    assert plan.next_batch(fresh=False) is None
+    assert plan.next_batch() is None
 
 
 def test_a_module_whose_btf_was_refused_is_not_tried_inert():
     plan = Plan([B], LoadPolicy.AUTO)
     plan.record(Observation("b", REAL, 22, log=("failed to validate module [b] BTF: -22",)))
-    assert plan.next_batch(fresh=False) is None
+    assert plan.next_batch() is None
 
 
 @pytest.mark.parametrize(("policy", "mode"), [(LoadPolicy.REAL, REAL), (LoadPolicy.INERT, INERT)])
 def test_one_policy_is_one_mode(policy, mode):
     plan = Plan([B], policy)
-    assert plan.next_batch(fresh=True).mode is mode
+    assert plan.next_batch().mode is mode
     answer(plan, mode, b=19)
-    assert plan.next_batch(fresh=False) is None
+    assert plan.next_batch() is None
 
 
-def test_a_fresh_guest_loads_the_dependencies_again_and_a_living_one_does_not():
+def test_a_new_guest_loads_the_dependencies_again_and_a_living_one_does_not():
     plan = Plan([A, B, C, D], LoadPolicy.AUTO)
     answer(plan, REAL, b=0, a=0, d=0)
-    assert names(plan.next_batch(fresh=True)) == ["b", "a", "c"]
-    assert names(plan.next_batch(fresh=False)) == ["c"]
+    assert names(plan.next_batch()) == ["c"]
+    plan.new_guest()
+    assert names(plan.next_batch()) == ["b", "a", "c"]
+
+
+def test_an_inert_module_finds_its_dependencies_that_only_an_earlier_guest_had_loaded():
+    plan = Plan([A, B, D], LoadPolicy.AUTO)
+    answer(plan, REAL, b=0, a=95)
+    plan.record(Observation("d", REAL, death=Death.PANIC))
+    plan.new_guest()
+    batch = plan.next_batch()
+    assert (batch.mode, names(batch)) == (INERT, ["b", "a", "d"])
+
+
+def test_what_only_helped_another_keeps_its_own_observation():
+    plan = Plan([A, B], LoadPolicy.AUTO)
+    answer(plan, REAL, b=0, a=95)
+    plan.new_guest()
+    assert not plan.record(Observation("b", INERT))
+    assert plan.record(Observation("a", INERT))
+    assert plan.next_batch() is None
 
 
 def test_a_fresh_guest_leaves_out_the_dependency_that_killed_the_last_one():
     plan = Plan([A, B, C], LoadPolicy.AUTO)
     answer(plan, REAL, b=0)
     plan.record(Observation("a", REAL, death=Death.PANIC))
-    assert names(plan.next_batch(fresh=True)) == ["b", "c"]
-    answer(plan, REAL, c=2)
-    batch = plan.next_batch(fresh=True)
-    assert (batch.mode, names(batch)) == (INERT, ["b", "a", "c"])
+    plan.new_guest()
+    assert names(plan.next_batch()) == ["b", "c"]
+    answer(plan, REAL, b=0, c=2)
+    batch = plan.next_batch()
+    assert (batch.mode, names(batch)) == (INERT, ["a", "c"])
 
 
 def test_a_module_that_kills_inert_too_is_not_tried_again():
     plan = Plan([B], LoadPolicy.AUTO)
     plan.record(Observation("b", REAL, death=Death.HANG))
     plan.record(Observation("b", INERT, death=Death.HANG))
-    assert plan.next_batch(fresh=True) is None
+    assert plan.next_batch() is None
 
 
 def test_a_repeated_answer_is_no_news_but_a_later_death_is():
@@ -79,4 +99,4 @@ def test_a_repeated_answer_is_no_news_but_a_later_death_is():
     assert not plan.record(Observation("b", REAL, 17))
     assert plan.record(Observation("b", REAL, death=Death.OOPS))
     assert not plan.record(Observation("b", REAL, death=Death.OOPS))
-    assert plan.next_batch(fresh=True).mode is INERT
+    assert plan.next_batch().mode is INERT

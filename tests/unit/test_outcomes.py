@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from kbtf_ci.errors import ExitCode
@@ -39,6 +41,13 @@ def seen(**changes):
 )
 def test_the_observation_decides(observation, outcome):
     assert judge(XFS, [observation]).outcome is outcome
+
+
+def test_a_distilled_base_is_named_as_the_cause_of_other_bytes():
+    module = replace(XFS, base_bytes=5)
+    result = judge(module, [seen(sysfs_sha256="bb")])
+    assert result.outcome is Outcome.MISMATCH
+    assert "has a .BTF.base, so the kernel relocates" in result.reason
 
 
 def test_what_was_not_observed_is_no_pass():
