@@ -88,6 +88,25 @@ def start(root: Sequence[str]) -> Engine:
             return _await(places, process)
 
 
+def elsewhere(proc: Path = Path("/proc")) -> str:
+    """Return the command line of a dockerd that is not ours and shares our network, "" for none.
+
+    Two daemons of one network namespace both take the bridge docker0 for their own: they hand out the same
+    addresses twice, and one of them may delete it under the other's containers.
+    """
+    ours = os.fsencode(own_socket().parent)
+    for comm in sorted(proc.glob("[0-9]*/comm")):
+        try:
+            words = comm.with_name("cmdline").read_bytes()
+            network = (comm.parent / "ns" / "net").readlink()
+            same = comm.read_text() == "dockerd\n" and network == (proc / "self" / "ns" / "net").readlink()
+        except OSError:
+            continue  # it has ended, or is another user's and cannot be told
+        if same and ours not in words:
+            return words.replace(b"\0", b" ").decode(errors="replace").strip()
+    return ""
+
+
 def _check_length(places: Places) -> None:
     longest = places.containerd_pidfile.with_name("containerd-debug.sock")
     if len(os.fsencode(longest)) > _SOCKET_PATH:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import uuid
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from docker import APIClient
-from docker.errors import NotFound
+from docker.errors import APIError
 
 from kbtf_ci.container import owner
 from kbtf_ci.container.api import Address, engine_errors
@@ -68,7 +70,7 @@ class Engine:
             Address(url, client.api_version),
             "Podman" if "Podman" in components else "Docker",
             version["Version"],
-            any("rootless" in option for option in info.get("SecurityOptions") or ()),
+            _rootless(info),
         )
 
     def runner(self, image: str) -> Runner:
@@ -88,6 +90,12 @@ class Engine:
                     _remove(client, container["Id"])
 
 
+def _rootless(info: Mapping[str, Any]) -> bool:
+    # Docker lists it among the security options; Podman has a key of its own.
+    options = info.get("SecurityOptions") or ()
+    return bool(info.get("Rootless")) or any("rootless" in option for option in options)
+
+
 class NoEngineError(EngineError):
     """There is no engine at this address at all."""
 
@@ -95,8 +103,9 @@ class NoEngineError(EngineError):
 def _remove(client: APIClient, container: str) -> None:
     try:
         client.remove_container(container, force=True, v=True)
-    except NotFound:
-        return  # another run was quicker
+    except APIError as error:
+        if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+            raise  # those two: another run was quicker, or is at it
 
 
 def _check_socket(url: str) -> None:

@@ -58,21 +58,18 @@ class ContainerRunner:
     def _started(self, command: Command) -> Iterator[Process]:
         # The name is ours, so that a container can be removed whose id an interrupt kept from us.
         name = f"kbtf-ci-{uuid.uuid4().hex}"
-        patience = _LATE_S
+        removal = _Removal(self.address, name)
         try:
             try:
                 self._create(name, command)
             except EngineError:
-                patience = 0.0
+                removal.patience = 0.0
                 raise
             process = ContainerProcess(self.address, name)
             process.launch()
             yield process
         finally:
-            # In a thread, which no second interrupt can stop half way; the interpreter waits for it.
-            removal = threading.Thread(target=_remove, args=(self.address, name, patience))
-            removal.start()
-            removal.join()
+            removal.finish()
 
     def _create(self, name: str, command: Command) -> None:
         with (
@@ -89,7 +86,11 @@ class ContainerRunner:
                 working_dir=command.workdir,
                 labels=owner.labels(self.run, command.label),
                 ports=list(command.ports),
-                host_config=client.create_host_config(**self._host_config(command)),
+                host_config={
+                    **client.create_host_config(**self._host_config(command)),
+                    # Not among its arguments: the SDK knows no mode of Podman's.
+                    "UsernsMode": "keep-id" if self.podman and self.rootless else "host",
+                },
             )
 
     def _user(self) -> str:
@@ -115,12 +116,11 @@ class ContainerRunner:
             "ulimits": _ulimits(),
             # The output goes to whoever is attached, not to the disk as well.
             "log_config": LogConfig(type="none"),
-            "userns_mode": "keep-id" if self.podman and self.rootless else "host",
         }
 
     def _groups(self, devices: tuple[str, ...]) -> list[str]:
-        if self.podman and self.rootless and devices:
-            return ["keep-groups"]  # a group of the host has no number of its own in the user namespace
+        if self.rootless:
+            return []  # a group of the host has no number of its own in the user namespace
         return sorted({str(Path(device).stat().st_gid) for device in devices})
 
 
@@ -227,18 +227,44 @@ def _exit_status(client: APIClient, name: str) -> int:
     return int(state["ExitCode"])
 
 
-def _remove(address: Address, name: str, patience: float) -> None:
-    """Kill and remove the container; one that is not there is looked for again for ``patience`` seconds."""
-    deadline = time.monotonic() + patience
-    while True:
+class _Removal(threading.Thread):
+    """Kills and removes a container in a thread, which no further interrupt can stop half way.
+
+    A container that is not there is looked for again for ``patience`` seconds: an interrupt may have cut off
+    the request that makes it.
+    """
+
+    def __init__(self, address: Address, name: str) -> None:
+        super().__init__()
+        self.patience = _LATE_S
+        self._address = address
+        self._container = name
+        self._finished = threading.Event()
+
+    def finish(self) -> None:
+        """Remove the container; when this wait is interrupted, the interpreter's exit waits on.
+
+        It does so for no thread whose join() was interrupted: Python 3.11 takes that for ended (bpo-45274).
+        """
+        self.start()
+        self._finished.wait()
+
+    def run(self) -> None:
+        deadline = time.monotonic() + self.patience
         try:
-            with engine_errors("remove a container"), closing(address.open()) as client:
-                client.remove_container(name, force=True, v=True)
-            return
+            while self._missing() and time.monotonic() < deadline:
+                time.sleep(0.2)
+        finally:
+            self._finished.set()
+
+    def _missing(self) -> bool:
+        try:
+            with engine_errors("remove a container"), closing(self._address.open()) as client:
+                client.remove_container(self._container, force=True, v=True)
         except EngineError as error:
-            if not isinstance(error.__cause__, NotFound) or time.monotonic() >= deadline:
-                return  # gone already, or the engine is: then the next run's reap() takes it away
-        time.sleep(0.2)
+            # When it is the engine that is gone, the next run's reap() takes the container away.
+            return isinstance(error.__cause__, NotFound)
+        return False
 
 
 def _check(command: Command) -> None:

@@ -66,6 +66,11 @@ def _start(note: Callable[[str], None]) -> Engine:
         note("starting docker through systemd")
         check([*root, "systemctl", "start", "docker"], "systemd could not start docker")
         return Engine.connect()
+    if other := daemon.elsewhere():
+        raise EngineError(
+            f"another dockerd runs on this machine, on a socket that was not tried: {other}",
+            hint="point DOCKER_HOST at its socket",
+        )
     note(f"starting a container engine of our own in {own_socket().parent}")
     return daemon.start(root)
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -229,6 +232,21 @@ class TestTheEngineAlone:
             assert len(containers(engine, label)) == 1
         assert containers(engine, label) == []
 
+    @pytest.mark.parametrize("delay", [0.0, 0.015, 0.03, 0.06, 0.3])
+    def test_nothing_is_left_behind_by_an_impatient_user(
+        self, engine: Engine, toolchain: Toolchain, delay: float
+    ) -> None:
+        label = uuid.uuid4().hex
+        arguments = [sys.executable, "-c", SLEEPER, engine.address.url, toolchain.image, label]
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"up\n"
+            time.sleep(delay)
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.03)
+            process.send_signal(signal.SIGINT)
+        assert containers(engine, label) == []
+
     def test_nothing_is_left_behind_by_a_command_that_did_not_start(
         self, engine_runner: Runner, engine: Engine
     ) -> None:
@@ -287,6 +305,17 @@ while True:
     connection, _ = server.accept()
     connection.sendall(b"hello")
     connection.close()
+"""
+
+
+SLEEPER = """
+import sys
+from kbtf_ci.container.engine import Engine
+from kbtf_ci.runner import Command
+runner = Engine.at(sys.argv[1]).runner(sys.argv[2])
+print("up", flush=True)
+with runner.start(Command(("sleep", "60"), label=sys.argv[3])) as process:
+    process.wait()
 """
 
 
