@@ -9,11 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from kbtf_ci.paths import cache_root
 
 # What a person would type: load it, compare what the kernel shows with what the file holds.
 _GUEST_SCRIPT = """
@@ -42,7 +45,8 @@ def main() -> None:
     ours = time.monotonic() - began
     totals = json.loads((run / "results.json").read_text())["totals"]
     print(f"kbtf-ci: {ours:.1f} s, {totals['verified']} of {totals['modules']}", flush=True)
-    with tempfile.TemporaryDirectory() as scratch:
+    # Not below /tmp, over which virtme-ng's guest mounts one of its own.
+    with tempfile.TemporaryDirectory(dir=cache_root()) as scratch:
         tree = Path(scratch)
         names = _prepare(run, tree)
         theirs, same = _virtme(run, tree, options)
@@ -55,7 +59,9 @@ def _prepare(run: Path, tree: Path) -> list[str]:
     results = json.loads((run / "results.json").read_text())
     modules = tree / "lib/modules" / results["kernel"]["release"]
     modules.mkdir(parents=True)
-    (modules / "kernel").symlink_to(run / "guest/modules/kernel")
+    shutil.copytree(run / "guest/modules/kernel", modules / "kernel")
+    for name in ("modules.order", "modules.builtin"):
+        (modules / name).touch()
     subprocess.run(["depmod", "-b", tree, results["kernel"]["release"]], check=True)
     for folder in ("btf", "out"):
         (tree / folder).mkdir()
@@ -76,11 +82,17 @@ def _virtme(run: Path, tree: Path, options: argparse.Namespace) -> tuple[float, 
     subprocess.run(
         [options.vng, "--run", run / "kernel/bzImage", "--disable-kvm", "--memory", options.memory,
          "--cpus", options.cpus, "--rwdir", tree / "out", "--", "sh", tree / "script"],
-        check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env={**os.environ, "TERM": "dumb"},
+        check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=_environment(options.vng),
     )  # fmt: skip
     seconds = time.monotonic() - began
     same = tree / "out/same"
     return seconds, len(same.read_text().splitlines()) if same.exists() else 0
+
+
+def _environment(vng: str) -> dict[str, str]:
+    """vng looks for its other programs on PATH, also when it is called by its own path."""
+    folder = str(Path(vng).resolve().parent) if "/" in vng else ""
+    return {**os.environ, "TERM": "dumb", "PATH": f"{folder}:{os.environ['PATH']}"}
 
 
 if __name__ == "__main__":

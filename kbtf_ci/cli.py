@@ -18,7 +18,9 @@ import click
 
 from kbtf_ci import __version__, doctor, pipeline
 from kbtf_ci.container import provision
-from kbtf_ci.errors import ExitCode, InterruptError, KbtfError, UsageError
+from kbtf_ci.errors import ExitCode, InfrastructureError, InterruptError, KbtfError, UsageError
+from kbtf_ci.guest.qemu import Accel
+from kbtf_ci.guest.timeouts import Timeouts
 from kbtf_ci.outcomes import LoadPolicy
 from kbtf_ci.profiles import parse_size_mib
 from kbtf_ci.report.terminal import TerminalReporter
@@ -66,8 +68,8 @@ _build_options = _options(
 )  # fmt: skip
 
 _guest_options = _options(
-    click.option("--accel", type=click.Choice(["auto", "kvm", "tcg"]), default="auto", show_default=True,
-                 help="auto falls back from KVM to emulation, and says so."),
+    click.option("--accel", type=click.Choice([accel.value for accel in Accel]), default="auto",
+                 show_default=True, help="auto falls back from KVM to emulation, and says so."),
     click.option("-m", "--memory", "memory_mib", type=_Size(), help="The guest's memory; else as profiled."),
     click.option("--cpus", type=click.IntRange(min=1), help="CPUs of the guest; else the profile's."),
     click.option("--append", default="", help="More words for the kernel's command line."),
@@ -189,12 +191,12 @@ def _build_wishes(options: dict[str, Any]) -> pipeline.BuildWishes:
 
 def _guest_wishes(options: dict[str, Any]) -> pipeline.GuestWishes:
     return pipeline.GuestWishes(
-        accel=options["accel"],
+        accel=Accel(options["accel"]),
         memory_mib=options["memory_mib"],
         cpus=options["cpus"],
         append=options["append"],
         load=LoadPolicy(options["load"]),
-        timeouts=options["timeouts"],
+        timeouts=Timeouts.parse(options["timeouts"]),
     )
 
 
@@ -212,8 +214,14 @@ def _reporting(*, quiet: bool, debug: bool, bisect: bool = False) -> Iterator[Te
         except KbtfError as error:
             if debug:
                 raise
-            _print_error(reporter, error)
+            _print_error(error)
             sys.exit(_exit_code(error.exit_code, bisect=bisect))
+        except OSError as error:
+            # Whatever file or disk it was that no stage expected to fail.
+            if debug:
+                raise
+            _print_error(InfrastructureError(f"{error.filename or 'the disk'}: {error.strerror or error}"))
+            sys.exit(_exit_code(ExitCode.INFRASTRUCTURE, bisect=bisect))
 
 
 def _catch_signals() -> None:
@@ -227,7 +235,7 @@ def _catch_signals() -> None:
         signal.signal(number, interrupt)
 
 
-def _print_error(reporter: TerminalReporter, error: KbtfError) -> None:
+def _print_error(error: KbtfError) -> None:
     if error.detail:
         click.echo(error.detail, err=True)
     click.echo(f"kbtf-ci: {error.message}", err=True)

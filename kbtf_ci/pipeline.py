@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from kbtf_ci import __version__, rundir
 from kbtf_ci.btf.inventory import check_unaltered, inventory, require
@@ -62,12 +61,12 @@ class BuildWishes:
 class GuestWishes:
     """What the user asked for of the guest; None leaves it to the profile."""
 
-    accel: str = "auto"
+    accel: Accel = Accel.AUTO
     memory_mib: int | None = None
     cpus: int | None = None
     append: str = ""
     load: LoadPolicy = LoadPolicy.AUTO
-    timeouts: tuple[str, ...] = ()
+    timeouts: Timeouts = field(default_factory=Timeouts)
 
 
 @dataclass(frozen=True)
@@ -109,6 +108,23 @@ class Verdict:
         rundir.write_text(path, junit(self.kernel.release, self.results))
 
 
+@dataclass(frozen=True)
+class _Run:
+    """One run under way: its folder, its record, and who is told of it."""
+
+    directory: rundir.RunDirectory
+    record: Record
+    reporter: Reporter
+
+
+@dataclass(frozen=True)
+class _Tools:
+    """The toolchain image, and a runner of commands in it."""
+
+    image: container_image.Toolchain
+    runner: Runner
+
+
 def run(
     wishes: BuildWishes, guest: GuestWishes, output: Path | None, command: str, reporter: Reporter
 ) -> Verdict:
@@ -117,77 +133,105 @@ def run(
     Raises KbtfError for whatever fails before the guest.
     """
     profile = find_profile(wishes.config)
-    directory = _new_run(output, profile)
-    record = Record(directory, reporter, _facts(command, wishes, profile))
-    with record.whole():
-        runner = _build(wishes, profile, directory, record, reporter)
-        return _verify(guest, runner, directory, record, reporter)
+    this = _new_run(wishes, profile, output, command, reporter)
+    with this.record.whole():
+        tools = _tools(wishes.suite, this)
+        if guest.accel is Accel.KVM:
+            choose(
+                tools.runner, guest.accel, reporter.warn
+            )  # nobody wants to hear of it after an hour's build
+        _build(wishes, profile, tools, this)
+        return _verify(guest, tools, this)
 
 
 def build(wishes: BuildWishes, output: Path | None, command: str, reporter: Reporter) -> rundir.RunDirectory:
     """Build a kernel into a new run directory, without booting it."""
     profile = find_profile(wishes.config)
-    directory = _new_run(output, profile)
-    record = Record(directory, reporter, _facts(command, wishes, profile))
-    with record.whole():
-        _build(wishes, profile, directory, record, reporter)
-    return directory
+    this = _new_run(wishes, profile, output, command, reporter)
+    with this.record.whole():
+        _build(wishes, profile, _tools(wishes.suite, this), this)
+    return this.directory
 
 
 def verify(path: Path, guest: GuestWishes, reporter: Reporter) -> Verdict:
     """Boot the kernel of a run directory and judge its modules as they are in it now."""
-    directory = rundir.RunDirectory(path.resolve())
-    record = Record(directory, reporter, directory.read_run())
-    with record.whole():
-        with record.stage("toolchain"):
-            runner = toolchain(record.facts["wishes"]["suite"], reporter)[1]
-        return _verify(guest, runner, directory, record, reporter)
+    this = _old_run(path, reporter)
+    with this.record.whole():
+        return _verify(guest, _tools(_suite(this), this), this)
 
 
-def toolchain(suite: str, reporter: Reporter) -> tuple[container_image.Toolchain, Runner]:
+def shell(path: Path, wishes: GuestWishes, reporter: Reporter) -> int:
+    """Boot the kernel of a run directory and connect this process's input and output to a shell in it.
+
+    Returns the shell's exit status.
+    """
+    this = _old_run(path, reporter)
+    runner = toolchain(_suite(this), reporter).runner
+    _, spec = _guest(wishes, runner, this)
+    accel = choose(runner, spec.accel, reporter.warn)
+    console = this.directory.file("shell-console.log")
+    with booted(runner, spec, accel, console, reporter.warn) as guest:
+        return guest.shell.interact()
+
+
+def toolchain(suite: str, reporter: Reporter) -> _Tools:
     """Return the suite's toolchain image, built if it is not there, and a runner of commands in it."""
     engine = Engine.connect()
     image = container_image.ensure(engine, suite, reporter.progress)
-    return image, engine.runner(image.image)
+    return _Tools(image, engine.runner(image.image))
 
 
-def _new_run(output: Path | None, profile: Profile) -> rundir.RunDirectory:
+def _new_run(
+    wishes: BuildWishes, profile: Profile, output: Path | None, command: str, reporter: Reporter
+) -> _Run:
     directory = rundir.create(output or rundir.default_path(profile.name))
     if output is None:
         rundir.point_latest(directory)
-    return directory
-
-
-def _facts(command: str, wishes: BuildWishes, profile: Profile) -> dict[str, Any]:
-    return {
+    facts = {
         "kbtf_ci": __version__,
         "command": command,
         "wishes": {**asdict(wishes), "pahole": str(wishes.pahole or "")},
         "profile": {"name": profile.name, "memory_mib": profile.memory_mib, "cpus": profile.cpus},
     }
+    return _Run(directory, Record(directory, reporter, facts), reporter)
 
 
-def _build(
-    wishes: BuildWishes, profile: Profile, directory: rundir.RunDirectory, record: Record, reporter: Reporter
-) -> Runner:
-    with record.stage("toolchain"):
-        image, runner = toolchain(wishes.suite, reporter)
-        record.add(toolchain=asdict(image))
+def _old_run(path: Path, reporter: Reporter) -> _Run:
+    directory = rundir.RunDirectory(path.resolve())
+    facts = directory.read_run()
+    if "kernel" not in facts:
+        raise UsageError(f"{path}: its kernel was never built to the end", hint="kbtf-ci run makes a new one")
+    return _Run(directory, Record(directory, reporter, facts), reporter)
+
+
+def _suite(this: _Run) -> str:
+    suite: str = this.record.facts["wishes"]["suite"]
+    return suite
+
+
+def _tools(suite: str, this: _Run) -> _Tools:
+    with this.record.stage("toolchain"):
+        tools = toolchain(suite, this.reporter)
+    this.record.add(toolchain=asdict(tools.image))
+    return tools
+
+
+def _build(wishes: BuildWishes, profile: Profile, tools: _Tools, this: _Run) -> None:
+    record, reporter, directory = this.record, this.reporter, this.directory
     with record.stage("source"):
-        source = _source(wishes, image, runner, reporter)
+        source = _source(wishes, tools, reporter)
         record.add(source={"version": source.version, "origin": source.origin})
     folder = cache_root() / "build" / f"{source.key}-{profile.key}-{wishes.suite}"
     with _owned(folder, reporter):
-        kbuild = _kbuild(wishes, runner, source, folder, image.image)
+        kbuild = _kbuild(wishes, tools, source, folder)
         with record.stage("configure"):
             configured = configure(kbuild, profile, wishes.added)
             _keep_configuration(configured, directory)
         with record.stage("build"):
             kernel_build.check_disk(folder, profile.disk_mib)
             built = kernel_build.build(kbuild, directory.file("build.log"), _tell_progress(reporter))
-            reporter.note(
-                f"{built.compiled} files compiled, BTF of {built.steps.get('BTF [M]', 0)} modules written"
-            )
+            written = built.steps.get("BTF [M]", 0)
+            reporter.note(f"{built.compiled} files compiled, BTF of {written} modules written")
         with record.stage("inventory"):
             _copy_kernel(built, folder, directory)
             modules = inventory(directory.modules, _skipped(built.skipped_btf))
@@ -197,74 +241,53 @@ def _build(
         with record.stage("strip"):
             files = [module.file for module in modules]
             stripped = folder / ".kbtf-ci" / "stripped"
-            strip_modules(runner, directory.modules, stripped, files, wishes.jobs)
+            strip_modules(tools.runner, directory.modules, stripped, files, wishes.jobs)
             _copy_files(stripped, directory.guest_modules, files)
     record.add(
         kernel=asdict(_kernel_facts(built, configured)),
         make=dict(built.steps),
         skipped_btf=_skipped(built.skipped_btf),
     )
-    return runner
 
 
-def _verify(
-    wishes: GuestWishes, runner: Runner, directory: rundir.RunDirectory, record: Record, reporter: Reporter
-) -> Verdict:
-    facts = record.facts
-    if "kernel" not in facts:
-        raise UsageError(
-            f"{directory.path}: its kernel was never built to the end", hint="kbtf-ci run makes a new one"
-        )
-    timeouts = Timeouts.parse(wishes.timeouts)
+def _verify(wishes: GuestWishes, tools: _Tools, this: _Run) -> Verdict:
+    record, directory = this.record, this.directory
     with record.stage("guest image"):
-        modules, spec = _guest(wishes, timeouts, runner, directory, record)
-    sight = _Sight(len(modules), reporter)
+        modules, spec = _guest(wishes, tools.runner, this)
+    sight = _Sight(len(modules), this.reporter)
     guest, error = None, None
     with record.stage("guest"):
         try:
-            seen = observe(runner, spec, modules, wishes.load, logs=directory.path, listener=sight.listener())
+            seen = observe(
+                tools.runner, spec, modules, wishes.load, logs=directory.path, listener=sight.listener()
+            )
             guest = GuestFacts(seen.accel.value, round(seen.boot_s, 2), round(seen.load_s, 2), seen.boots)
         except KbtfError as end:
             error = end
+            record.failed(end)
     results = tuple(judge(module, sight.observations.get(module.name, ())) for module in modules)
-    kernel = KernelFacts(**facts["kernel"])
-    verdict = Verdict(directory, kernel, guest, results, error, dict(facts["stages"]))
+    kernel = KernelFacts(**record.facts["kernel"])
+    verdict = Verdict(directory, kernel, guest, results, error, dict(record.facts["stages"]))
     verdict.write()
     return verdict
 
 
-def shell(path: Path, wishes: GuestWishes, reporter: Reporter) -> int:
-    """Boot the kernel of a run directory and connect this process's input and output to a shell in it.
-
-    Returns the shell's exit status.
-    """
-    directory = rundir.RunDirectory(path.resolve())
-    record = Record(directory, reporter, directory.read_run())
-    runner = toolchain(record.facts["wishes"]["suite"], reporter)[1]
-    _, spec = _guest(wishes, Timeouts.parse(wishes.timeouts), runner, directory, record)
-    accel = choose(runner, spec.accel, reporter.warn)
-    with booted(runner, spec, accel, directory.file("shell-console.log"), reporter.warn) as guest:
-        return guest.shell.interact()
-
-
-def _guest(
-    wishes: GuestWishes, timeouts: Timeouts, runner: Runner, directory: rundir.RunDirectory, record: Record
-) -> tuple[tuple[Module, ...], GuestSpec]:
+def _guest(wishes: GuestWishes, runner: Runner, this: _Run) -> tuple[tuple[Module, ...], GuestSpec]:
     """Return the modules as they are in the run directory now, and the guest that carries them."""
-    profile = record.facts["profile"]
-    modules = inventory(directory.modules, record.facts["skipped_btf"])
+    directory, facts = this.directory, this.record.facts
+    profile = facts["profile"]
+    modules = inventory(directory.modules, facts["skipped_btf"])
     files = [module.file for module in modules]
     strip_modules(runner, directory.modules, directory.guest_modules, files, profile["cpus"])
     check_unaltered(modules, directory.guest_modules)
-    image = make_image(runner, directory.guest, directory.guest_modules, modules)
     spec = GuestSpec(
         kernel=directory.kernel / "bzImage",
-        image=image,
+        image=make_image(runner, directory.guest, directory.guest_modules, modules),
         memory_mib=wishes.memory_mib or profile["memory_mib"],
         cpus=wishes.cpus or profile["cpus"],
-        accel=Accel(wishes.accel),
+        accel=wishes.accel,
         append=wishes.append,
-        timeouts=timeouts,
+        timeouts=wishes.timeouts,
     )
     return modules, spec
 
@@ -292,14 +315,13 @@ class _Sight:
         self._reporter.note(f"guest {number} answers after {seconds:.1f} s")
 
 
-def _source(
-    wishes: BuildWishes, image: container_image.Toolchain, runner: Runner, reporter: Reporter
-) -> kernel_source.Source:
+def _source(wishes: BuildWishes, tools: _Tools, reporter: Reporter) -> kernel_source.Source:
     cache = cache_root() / "source"
     cache.mkdir(parents=True, exist_ok=True)
     if not wishes.directory:
-        package = next(name for name in image.packages if re.fullmatch(r"linux-source-\d.*", name))
-        return kernel_source.from_suite(runner, wishes.suite, f"{package} {image.packages[package]}", cache)
+        packages = tools.image.packages
+        name = next(name for name in packages if re.fullmatch(r"linux-source-\d.*", name))
+        return kernel_source.from_suite(tools.runner, wishes.suite, f"{name} {packages[name]}", cache)
     if wishes.directory.startswith(("https://", "http://")):
         return kernel_source.from_url(wishes.directory, wishes.sha256, cache, reporter.progress)
     path = Path(wishes.directory)
@@ -321,12 +343,19 @@ def _owned(folder: Path, reporter: Reporter) -> Iterator[None]:
         yield
 
 
-def _kbuild(
-    wishes: BuildWishes, runner: Runner, source: kernel_source.Source, folder: Path, toolchain: str
-) -> Kbuild:
+def _kbuild(wishes: BuildWishes, tools: _Tools, source: kernel_source.Source, folder: Path) -> Kbuild:
     ccache = cache_root() / "ccache"
     ccache.mkdir(exist_ok=True)
-    return Kbuild(runner, source, folder, ccache, wishes.jobs, toolchain, wishes.variables, wishes.pahole)
+    return Kbuild(
+        runner=tools.runner,
+        source=source,
+        build_dir=folder,
+        ccache_dir=ccache,
+        jobs=wishes.jobs,
+        toolchain=tools.image.image,
+        variables=wishes.variables,
+        pahole=wishes.pahole,
+    )
 
 
 def _keep_configuration(configured: Configured, directory: rundir.RunDirectory) -> None:

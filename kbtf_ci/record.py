@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from kbtf_ci.rundir import RunDirectory
 
+_RUNNING = "running"
+
 
 class Reporter(Protocol):
     """Where a run tells what it does; the command line shows it to a person."""
@@ -34,7 +36,6 @@ class Record:
         self._directory = directory
         self._reporter = reporter
         self._facts = {
-            "status": "running",
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "stages": {},
             **facts,
@@ -61,16 +62,22 @@ class Record:
             self._facts["stages"][name] = round(time.monotonic() - began, 2)
             self._directory.write_run(self._facts)
 
+    def failed(self, error: BaseException) -> None:
+        """Keep the word of the error that ended the run."""
+        self.add(status=f"{type(error).__name__}: {error}")
+
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Keep how the run ended: ``done``, or the word of the error that ended it."""
-        self._directory.write_run(self._facts)
+        """Keep whether the run is under way, how it ended, and its seconds."""
+        self.add(status=_RUNNING)
         began = time.monotonic()
-        status = "done"
         try:
             yield
         except BaseException as error:
-            status = f"{type(error).__name__}: {error}"
+            self.failed(error)
             raise
         finally:
-            self.add(status=status, seconds=round(time.monotonic() - began, 2))
+            status = self._facts["status"]
+            self.add(
+                status="done" if status == _RUNNING else status, seconds=round(time.monotonic() - began, 2)
+            )

@@ -63,6 +63,7 @@ def test_kvm_is_never_replaced_when_it_was_asked_for(cli, smoke_run, spare_run, 
         (("run", "O=/elsewhere"), "kbtf-ci sets O itself"),
         (("run", "-m", "lots"), "'lots' is no size"),
         (("run", "--nosuch"), "--nosuch"),
+        (("run", "--timeouts", "boots=5m"), "there is no timeout 'boots'"),
         (("verify", "."), "holds no run"),
     ],
 )

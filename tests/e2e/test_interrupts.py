@@ -43,6 +43,7 @@ def test_sigterm_during_the_boot(cli, containers, spare_run):
     values = results(spare_run)
     assert values["totals"]["not_reached"] == values["totals"]["modules"]
     assert values["ended"] == "interrupted by SIGTERM"
+    assert json.loads((spare_run / "run.json").read_text())["status"].startswith("InterruptError")
 
 
 def test_qemu_killed_during_the_load(cli, containers, spare_run):
