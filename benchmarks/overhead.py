@@ -34,11 +34,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     engine = Engine.connect()
-    toolchain = image.ensure(engine, "trixie", lambda line: None)
+    toolchain = image.ensure(engine, image.DEFAULT_SUITE, lambda line: None)
     runner = engine.runner(toolchain.image)
     package = next(name for name in toolchain.packages if name.startswith("linux-source-"))
     tree = source.from_suite(
-        runner, "trixie", f"{package} {toolchain.packages[package]}", cache_root() / "source"
+        runner, image.DEFAULT_SUITE, f"{package} {toolchain.packages[package]}", cache_root() / "source"
     )
     client = docker.DockerClient(base_url=engine.address.url)
     ours, bare = [], []

@@ -18,6 +18,7 @@ import click
 
 from kbtf_ci import __version__, doctor, pipeline
 from kbtf_ci.container import provision
+from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.errors import ExitCode, InfrastructureError, InterruptError, KbtfError, UsageError
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.timeouts import Timeouts
@@ -59,7 +60,7 @@ _build_options = _options(
                  help="A symbol on top of the profile's; repeatable."),
     click.option("-j", "--jobs", type=click.IntRange(min=1), default=len(os.sched_getaffinity(0)),
                  show_default="cores", help="Jobs of make."),
-    click.option("--suite", default="trixie", show_default=True, help="Debian suite of the toolchain image."),
+    click.option("--suite", default=DEFAULT_SUITE, show_default=True, help="Debian suite of the toolchain."),
     click.option("--pahole", type=click.Path(exists=True, dir_okay=False, path_type=Path),
                  help="A pahole of this machine in place of the image's."),
     click.option("-o", "--output-dir", "output", type=click.Path(path_type=Path),
@@ -70,8 +71,8 @@ _build_options = _options(
 _guest_options = _options(
     click.option("--accel", type=click.Choice([accel.value for accel in Accel]), default="auto",
                  show_default=True, help="auto falls back from KVM to emulation, and says so."),
-    click.option("-m", "--memory", "memory_mib", type=_Size(), help="The guest's memory; else as profiled."),
-    click.option("--cpus", type=click.IntRange(min=1), help="CPUs of the guest; else the profile's."),
+    click.option("-m", "--memory", "memory_mib", type=_Size(), help="Memory of the guest; else as profiled."),
+    click.option("--cpus", type=click.IntRange(min=1), help="CPUs of the guest; else as profiled."),
     click.option("--append", default="", help="More words for the kernel's command line."),
     click.option("--load", type=click.Choice([policy.value for policy in LoadPolicy]), default="auto",
                  show_default=True, help="How modules are put before the kernel."),
@@ -148,7 +149,7 @@ def setup(quiet: bool, debug: bool) -> None:
     """Install and start what is missing on this machine: a container engine, the toolchain image."""
     with _reporting(quiet=quiet, debug=debug) as reporter:
         provision.setup(reporter.note)
-        pipeline.toolchain("trixie", reporter)
+        pipeline.toolchain(DEFAULT_SUITE, reporter)
 
 
 @main.command("doctor")

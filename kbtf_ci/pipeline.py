@@ -49,7 +49,7 @@ class BuildWishes:
 
     config: str
     jobs: int
-    suite: str = "trixie"
+    suite: str = container_image.DEFAULT_SUITE
     directory: str = ""
     sha256: str = ""
     added: tuple[str, ...] = ()
