@@ -148,6 +148,7 @@ def shell(run_directory: Path, quiet: bool, debug: bool, **options: Any) -> None
 def setup(quiet: bool, debug: bool) -> None:
     """Install and start what is missing on this machine: a container engine, the toolchain image."""
     with _reporting(quiet=quiet, debug=debug) as reporter:
+        reporter.stage("setup")
         provision.setup(reporter.note)
         pipeline.toolchain(DEFAULT_SUITE, reporter)
 
