@@ -1,4 +1,3 @@
-// SPDX-License-Identifier: MIT
 /*
  * The guest's half of kbtf-ci: puts modules before the kernel one by one and says what came of each.
  *

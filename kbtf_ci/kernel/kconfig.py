@@ -11,7 +11,8 @@ from pathlib import Path
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.kernel.kbuild import BUILD, Kbuild
 from kbtf_ci.kernel.kconfig_files import Definition, definitions, unmet
-from kbtf_ci.profiles import BTF_FRAGMENT, GUEST_FRAGMENT, Profile
+from kbtf_ci.paths import shipped
+from kbtf_ci.profiles import Profile
 from kbtf_ci.runner import run
 
 # Kconfig works on a copy in here, so that .config keeps its time stamp when nothing changes.
@@ -25,11 +26,15 @@ _SPLIT_BTF_SINCE = 119
 
 @dataclass(frozen=True)
 class Request:
-    """One wish: ``symbol`` (no ``CONFIG_``) shall have ``value`` ("n": not set), and who wished it."""
+    """One wish: ``symbol`` (no ``CONFIG_``) shall have ``value`` ("n": not set), and who wished it.
+
+    ``shipped`` says that it comes with kbtf-ci, written for many kernel versions and not just one.
+    """
 
     symbol: str
     value: str
     place: str
+    shipped: bool = False
 
     @property
     def line(self) -> str:
@@ -87,7 +92,7 @@ def _of_file(path: Path) -> Iterator[Request]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
     for number, symbol, value in parse_config(text.splitlines()):
-        yield Request(symbol, value, f"{path.name}:{number}")
+        yield Request(symbol, value, f"{path.name}:{number}", path.parent == shipped("configs"))
 
 
 def _of_option(text: str) -> Request:
@@ -151,8 +156,7 @@ def _decide(kbuild: Kbuild, profile: Profile, wishes: Sequence[Request], scratch
 def _refuse_unknown(wishes: Iterable[Request], known: Mapping[str, object]) -> None:
     for wish in wishes:
         # What a kernel older than our own fragments does not know is certainly not set there.
-        ours = wish.place.startswith((BTF_FRAGMENT, GUEST_FRAGMENT))
-        if wish.symbol not in known and not (ours and wish.value == "n"):
+        if wish.symbol not in known and not (wish.shipped and wish.value == "n"):
             raise UsageError(
                 f"{wish.place}: no Kconfig file of this tree knows CONFIG_{wish.symbol}",
                 hint="mend the name, or leave the symbol out for this kernel version",

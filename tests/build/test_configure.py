@@ -6,6 +6,7 @@ import pytest
 
 from kbtf_ci.errors import UsageError
 from kbtf_ci.kernel.kconfig import configure
+from kbtf_ci.profiles import find_profile
 from tests.support import faketree
 
 
@@ -84,6 +85,21 @@ def test_lost_split_btf_is_blamed_on_kconfig_where_pahole_is_fine(tmp_path):
 def test_a_symbol_that_no_kconfig_knows_is_refused(tmp_path):
     profile = faketree.profile(tmp_path, "CONFIG_BETAA=m\n")
     with pytest.raises(UsageError, match=r"own.config:1: no Kconfig file of this tree knows CONFIG_BETAA"):
+        configure(faketree.kbuild(tmp_path), profile, ())
+
+
+def test_a_shipped_fragment_may_switch_off_what_an_older_kernel_does_not_know(tmp_path):
+    kconfig = faketree.plant_for_cli(tmp_path) / "lib/Kconfig"
+    kconfig.write_text(kconfig.read_text().replace("config MODULE_ALLOW_BTF_MISMATCH\n", "config RENAMED\n"))
+    configure(faketree.kbuild(tmp_path), find_profile("tinyconfig"), ())
+    kconfig.write_text(kconfig.read_text().replace("config BPF_SYSCALL\n", "config RENAMED_TOO\n"))
+    with pytest.raises(UsageError, match="knows CONFIG_BPF_SYSCALL"):
+        configure(faketree.kbuild(tmp_path), find_profile("tinyconfig"), ())
+
+
+def test_a_symbol_switched_off_by_a_user_must_exist_all_the_same(tmp_path):
+    profile = faketree.profile(tmp_path, "# CONFIG_BETAA is not set\n")
+    with pytest.raises(UsageError, match="knows CONFIG_BETAA"):
         configure(faketree.kbuild(tmp_path), profile, ())
 
 
