@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /*
  * The smallest guest that shows whether KVM runs a 64-bit kernel: a flat multiboot image that goes from
  * protected mode through paging into long mode, as a kernel does, and says so by ending QEMU through its
