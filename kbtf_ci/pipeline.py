@@ -136,10 +136,7 @@ def run(
     this = _new_run(wishes, profile, output, command, reporter)
     with this.record.whole():
         tools = _tools(wishes.suite, this)
-        if guest.accel is Accel.KVM:
-            choose(
-                tools.runner, guest.accel, reporter.warn
-            )  # nobody wants to hear of it after an hour's build
+        _insist(guest.accel, tools, this)
         _build(wishes, profile, tools, this)
         return _verify(guest, tools, this)
 
@@ -157,7 +154,9 @@ def verify(path: Path, guest: GuestWishes, reporter: Reporter) -> Verdict:
     """Boot the kernel of a run directory and judge its modules as they are in it now."""
     this = _old_run(path, reporter)
     with this.record.whole():
-        return _verify(guest, _tools(_suite(this), this), this)
+        tools = _tools(_suite(this), this)
+        _insist(guest.accel, tools, this)
+        return _verify(guest, tools, this)
 
 
 def shell(path: Path, wishes: GuestWishes, reporter: Reporter) -> int:
@@ -214,6 +213,12 @@ def _tools(suite: str, this: _Run) -> _Tools:
         tools = toolchain(suite, this.reporter)
     this.record.add(toolchain=asdict(tools.image))
     return tools
+
+
+def _insist(accel: Accel, tools: _Tools, this: _Run) -> None:
+    """Refuse ``--accel kvm`` where it does not run before an hour's build, or over earlier results."""
+    if accel is Accel.KVM:
+        choose(tools.runner, accel, this.reporter.warn)
 
 
 def _build(wishes: BuildWishes, profile: Profile, tools: _Tools, this: _Run) -> None:

@@ -53,7 +53,9 @@ def test_kvm_is_never_replaced_when_it_was_asked_for(cli, smoke_run, spare_run, 
     if not kvm_works(engine.runner(toolchain.image)):
         assert cli("verify", spare_run, "--accel", "kvm").returncode == 0
     else:
+        before = (spare_run / "results.json").read_text()
         refused(cli("verify", spare_run, "--accel", "kvm"), 5, "KVM runs no guest here")
+        assert (spare_run / "results.json").read_text() == before
 
 
 @pytest.mark.parametrize(
