@@ -1,0 +1,43 @@
+"""A refusal by the kernel: which check, which errno, and the records it leaves in the kernel's log."""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+ENOTSUPP: Final = 524  # include/linux/errno.h: internal to the kernel, C libraries have no name for it
+# kernel/printk/printk.c, PRINTKRB_RECORD_MAX: a longer record is cut, its NUL counted.
+_RECORD_BYTES: Final = 1024
+
+
+class Refusal(Exception):  # noqa: N818 - the kernel's verdict, no error of ours
+    """Raised by the first check that fails; never leaves this package.
+
+    ``rule`` names the check, ``errno`` is positive, ``records`` are the texts of the kernel's log records
+    in order, as bytes. ``of_type``: printed by the functions that fall silent for a module's own types where
+    CONFIG_MODULE_ALLOW_BTF_MISMATCH is set.
+    """
+
+    def __init__(
+        self, rule: str, records: tuple[bytes, ...], number: int = errno.EINVAL, *, of_type: bool = False
+    ) -> None:
+        super().__init__(rule)
+        self.rule = rule
+        self.errno = number
+        self.records = records
+        self.of_type = of_type
+
+
+def said(rule: str, text: str, number: int = errno.EINVAL) -> Refusal:
+    """Return the refusal of a check that prints one line with btf_verifier_log() (kernel/bpf/btf.c)."""
+    return Refusal(rule, (bpf_record(text.encode()),), number)
+
+
+def bpf_record(text: bytes) -> bytes:
+    """Return the record of one call of bpf_verifier_vlog() at level BPF_LOG_KERNEL (kernel/bpf/log.c)."""
+    return record(b"BPF: " + text[: _RECORD_BYTES - 1])
+
+
+def record(text: bytes) -> bytes:
+    """Return what printk keeps of a line: at most a record's length, without one newline at the end."""
+    return text[: _RECORD_BYTES - 1].removesuffix(b"\n")
