@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,18 +12,19 @@ from kbtf_ci.btf.elf import read_module
 from kbtf_ci.errors import BuildError, InfrastructureError, UsageError
 from kbtf_ci.modules import Module
 
+_NAMES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")  # as modules_install writes them, compressed or not
+
 
 def inventory(tree: Path, skipped_btf: Mapping[str, str] | None = None) -> tuple[Module, ...]:
-    """Return every ``.ko`` below ``tree``, sorted by file.
+    """Return every ``.ko``, ``.ko.xz``, ``.ko.zst`` and ``.ko.gz`` below ``tree``, sorted by file.
 
     ``skipped_btf`` maps files to kbuild's reason for giving them no BTF. Raises UsageError when there is
     none, when one is not an ELF file, or when two have one name (the kernel would load only one).
     """
     reasons = skipped_btf or {}
     by_name: dict[str, Module] = {}
-    for path in sorted(tree.rglob("*.ko")):
-        file = str(path.relative_to(tree))
-        module = read_module(path, file)
+    for module in _read(tree):
+        file = module.file
         if module.name in by_name:
             raise UsageError(
                 f"{tree}: {file} and {by_name[module.name].file} are both module '{module.name}'"
@@ -32,6 +35,27 @@ def inventory(tree: Path, skipped_btf: Mapping[str, str] | None = None) -> tuple
     if not by_name:
         raise UsageError(f"{tree}: no .ko file in it")
     return tuple(sorted(by_name.values(), key=lambda module: module.file))
+
+
+def module_files(path: Path) -> list[Path]:
+    """Return ``path``, or where it is a folder every module below it. UsageError when there is none."""
+    if not path.is_dir():
+        return [path]
+    found = _below(path)
+    if not found:
+        raise UsageError(f"{path}: no .ko file in it")
+    return found
+
+
+def _below(tree: Path) -> list[Path]:
+    return sorted(path for path in tree.rglob("*.ko*") if path.name.endswith(_NAMES))
+
+
+def _read(tree: Path) -> Iterator[Module]:
+    paths = _below(tree)
+    # Decompressing and hashing let other threads run.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(lambda path: read_module(path, str(path.relative_to(tree))), paths)
 
 
 def require(names: Iterable[str], modules: Iterable[Module]) -> None:

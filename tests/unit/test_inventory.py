@@ -6,6 +6,7 @@ from kbtf_ci.btf.elf import read_module
 from kbtf_ci.btf.inventory import check_unaltered, inventory, require
 from kbtf_ci.errors import BuildError, InfrastructureError, UsageError
 from tests.support.elf import make_elf, make_module
+from tests.support.images import PACKERS
 
 
 def put(folder, **files):
@@ -21,6 +22,32 @@ def test_a_module_is_read_from_its_file(tmp_path):
     (module,) = inventory(tmp_path)
     assert (module.name, module.file, module.depends) == ("alpha_x", "kernel/alpha.ko", ("be_ta", "gamma"))
     assert (module.btf_bytes, module.btf_sha256) == (4, hashlib.sha256(b"BTF!").hexdigest())
+
+
+@pytest.mark.parametrize("kind", ["xz", "zstd", "gzip"])
+def test_compressed_modules_are_found_by_all_their_names(tmp_path, kind):
+    suffix = {"xz": ".xz", "zstd": ".zst", "gzip": ".gz"}[kind]
+    put(tmp_path, alpha=make_module("alpha", b"BTF!"), beta=make_module("beta"))
+    (tmp_path / "kernel" / "alpha.ko").rename(tmp_path / "alpha")
+    (tmp_path / "kernel" / f"alpha.ko{suffix}").write_bytes(PACKERS[kind]((tmp_path / "alpha").read_bytes()))
+    (tmp_path / "kernel" / "alpha.ko.sig").write_bytes(b"no module")
+    alpha, beta = inventory(tmp_path)
+    assert (alpha.name, alpha.file, alpha.btf_bytes) == ("alpha", f"kernel/alpha.ko{suffix}", 4)
+    assert beta.file == "kernel/beta.ko"
+
+
+def test_a_module_and_its_compressed_copy_are_two_of_one_name(tmp_path):
+    put(tmp_path, one=make_module("same"))
+    (tmp_path / "kernel" / "one.ko.xz").write_bytes(PACKERS["xz"](make_module("same")))
+    with pytest.raises(UsageError, match=r"one.ko.xz and kernel/one.ko are both module 'same'"):
+        inventory(tmp_path)
+
+
+def test_of_many_broken_modules_the_first_is_named(tmp_path):
+    put(tmp_path, **{f"m{number:03}": make_module(f"m{number}") for number in range(200)})
+    put(tmp_path, m050=b"broken", m150=b"broken")
+    with pytest.raises(UsageError, match=r"m050.ko: not a readable ELF file"):
+        inventory(tmp_path)
 
 
 def test_the_first_of_two_sections_counts(tmp_path):
