@@ -52,6 +52,11 @@ class RunDirectory:
         """The same modules without debug information, as the guest carries them."""
         return self.guest / "modules"
 
+    @property
+    def guest_carriers(self) -> Path:
+        """Their carriers, where the guest carries those in their place."""
+        return self.guest / "carriers"
+
     def file(self, name: str) -> Path:
         """Return the path of a file at the top of the folder."""
         return self.path / name
@@ -64,6 +69,15 @@ class RunDirectory:
             raise UsageError(f"{self.path}: holds no run (run.json: {error})") from error
         if values.get("schema") != RUN_SCHEMA:
             raise UsageError(f"{self.run_json}: schema {values.get('schema')!r}, expected {RUN_SCHEMA!r}")
+        return values
+
+    def read_built(self) -> dict[str, Any]:
+        """Return run.json of a run that has a kernel. Raises UsageError when there is none."""
+        values = self.read_run()
+        if "kernel" not in values:
+            raise UsageError(
+                f"{self.path}: its kernel was never built to the end", hint="kbtf-ci run makes a new one"
+            )
         return values
 
     def write_run(self, values: Mapping[str, Any]) -> None:

@@ -1,0 +1,79 @@
+"""The pahole of one kernel: which program, and the flags that kbuild gives it for a module's BTF."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kbtf_ci.errors import BuildError, InfrastructureError, UsageError
+from kbtf_ci.kernel.kbuild import PAHOLE, Kbuild
+from kbtf_ci.runner import Command, Mount, Runner, run
+
+# A name with a dot in front becomes nobody's default goal: make hands --eval on to every make below it.
+_TARGET = ".kbtf-ci-pahole"
+# kbuild exports these to the recipe that writes a module's BTF (cmd_btf_ko of scripts/Makefile.modfinal),
+# PAHOLE_FLAGS out of scripts/pahole-flags.sh (Linux 6.1) or scripts/Makefile.btf (6.12). A kernel that does
+# not export them gives pahole no flags for a module.
+_RECIPE = f'{_TARGET}: ; @echo "{_TARGET}|$$PAHOLE|$$PAHOLE_FLAGS $$MODULE_PAHOLE_FLAGS"'
+_ANSWER = re.compile(rf"^{re.escape(_TARGET)}\|(.*)\|(.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Pahole:
+    """A pahole as kbuild calls it: ``pahole -J FLAGS --btf_base vmlinux MODULE``.
+
+    ``host`` is the host's file behind ``program`` where it is not the image's own.
+    """
+
+    program: str
+    flags: tuple[str, ...]
+    host: Path | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Return it as run.json keeps it; ``host`` stands among the wishes there."""
+        return {"program": self.program, "flags": list(self.flags)}
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any], host: Path | None) -> Pahole:
+        """Return what run.json keeps."""
+        return cls(facts["program"], tuple(facts["flags"]), host)
+
+    @property
+    def mounts(self) -> tuple[Mount, ...]:
+        """What a container needs to run it. Raises UsageError when the host's file is gone."""
+        if self.host is None:
+            return ()
+        if not self.host.is_file():
+            raise UsageError(
+                f"{self.host}: the pahole that the kernel was built with is gone", hint="put it back there"
+            )
+        return (Mount(self.host, PAHOLE),)
+
+
+def ask_kbuild(kbuild: Kbuild) -> Pahole:
+    """Return the pahole of a configured build directory, in kbuild's own words.
+
+    Raises BuildError when make does not answer.
+    """
+    argv = kbuild.argv("-s", f"--eval={_RECIPE}", _TARGET)
+    done = run(kbuild.runner, kbuild.command(argv, "pahole's flags"))
+    answer = _ANSWER.search(done.text)
+    if done.status != 0 or answer is None:
+        raise BuildError("kbuild does not tell its flags of pahole", detail=done.text.strip()[-2000:])
+    return Pahole(answer[1] or "pahole", tuple(shlex.split(answer[2])), kbuild.pahole)
+
+
+def version(runner: Runner, pahole: Pahole) -> str:
+    """Return pahole's version as Kconfig writes it, ``"130"`` for 1.30 (scripts/pahole-version.sh).
+
+    Raises InfrastructureError when it does not run.
+    """
+    done = run(runner, Command((pahole.program, "--version"), pahole.mounts, label="pahole"))
+    number = re.search(r"^v(\d+)\.(\d+)", done.text, re.MULTILINE)
+    if done.status != 0 or number is None:
+        raise InfrastructureError(f"{pahole.program} --version: {done.text.strip()[-300:] or 'no answer'}")
+    return f"{number[1]}{number[2]}"
