@@ -1,0 +1,108 @@
+"""What the offline check found, as text and as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from kbtf_ci.outcomes import Outcome, errno_text
+from kbtf_ci.predictions import Disagreement, Prediction
+
+SCHEMA = "kbtf-ci/check/1"
+STALE = "would load, but its BTF does not belong to this vmlinux"
+_LOG_LINES = 6
+
+
+def document(release: str, version: tuple[int, int], predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """Return the JSON document: one entry a module."""
+    return {
+        "schema": SCHEMA,
+        "kernel": {"release": release, "rules": ".".join(map(str, version))},
+        "totals": {"modules": len(predictions), **totals(predictions)},
+        "modules": [entry(one) for one in predictions],
+    }
+
+
+def entry(one: Prediction) -> dict[str, Any]:
+    """Return one module's prediction as JSON holds it."""
+    return {
+        "name": one.name,
+        "file": one.file,
+        "outcome": one.outcome.value,
+        "errno": one.errno or None,
+        "rule": one.rule,
+        "kernel_log": list(one.log),
+        "btf_bytes": one.btf_bytes,
+        "sysfs_sha256": one.sysfs_sha256,
+        "misfit": one.misfit,
+        "cause": one.cause,
+        "advice": one.advice,
+    }
+
+
+def totals(predictions: Sequence[Prediction]) -> dict[str, int]:
+    """Return how many modules are accepted, flagged (accepted all the same), refused, or have no BTF."""
+    flagged = sum(one.outcome is Outcome.VERIFIED and not one.is_fine for one in predictions)
+    counts = Counter(one.outcome for one in predictions)
+    return {
+        "accepted": counts[Outcome.VERIFIED],
+        "flagged": flagged,
+        "rejected": counts[Outcome.REJECTED],
+        "dropped": counts[Outcome.DROPPED],
+        "no_btf": counts[Outcome.NO_BTF],
+        "load_failed": counts[Outcome.LOAD_FAILED],
+    }
+
+
+def text(release: str, version: tuple[int, int], predictions: Sequence[Prediction]) -> Iterator[str]:
+    """Yield the lines that a person reads: what is wrong, by advice, and the totals."""
+    by_advice: dict[tuple[str, str], list[Prediction]] = {}
+    for one in predictions:
+        if not one.is_fine:
+            by_advice.setdefault((one.cause, one.advice), []).append(one)
+    for (cause, advice), modules in sorted(by_advice.items(), key=lambda item: -len(item[1])):
+        for one in modules:
+            yield from _module(one)
+        yield f"  -> {cause}: {advice}"
+        yield ""
+    size = sum(one.btf_bytes for one in predictions)
+    rules = ".".join(map(str, version))
+    yield f"{release or 'kernel'}, rules of {rules}: {len(predictions)} modules, {size:,} bytes of split BTF"
+    yield one_line(predictions)
+
+
+def one_line(predictions: Sequence[Prediction]) -> str:
+    """Return the totals in a line."""
+    counts = totals(predictions)
+    shown = (f"{n} {name.replace('_', ' ')}" for name, n in counts.items() if _shown(name, n))
+    return ", ".join(shown)
+
+
+def _shown(name: str, number: int) -> bool:
+    return number > 0 or name in ("accepted", "flagged")
+
+
+def _module(one: Prediction) -> Iterator[str]:
+    if one.outcome is Outcome.VERIFIED:
+        yield f"{one.name} ({one.file}) {STALE}" if one.misfit else f"{one.name} ({one.file})"
+        if one.misfit:
+            yield f"    {one.misfit}"
+        return
+    errno = f" {errno_text(one.errno)}" if one.errno else ""
+    yield f"{one.outcome.value} {one.name} ({one.file}){errno}"
+    yield from (f"    {line}" for line in one.log[-_LOG_LINES:])
+
+
+def differences(found: Sequence[Disagreement]) -> Iterator[str]:
+    """Yield, side by side, what was foretold and what the kernel did."""
+    for one in found:
+        foretold, result, seen = one.prediction, one.result, one.result.observation
+        yield f"PREDICTION AND KERNEL DISAGREE on {result.module.name} ({result.module.file})"
+        yield from _side("foretold", foretold.outcome, foretold.errno, foretold.log)
+        yield from _side("observed", result.outcome, seen.errno if seen else 0, seen.log if seen else ())
+
+
+def _side(who: str, outcome: Outcome, errno: int, log: Sequence[str]) -> Iterator[str]:
+    yield f"    {who}: {outcome.value} {errno_text(errno) if errno else ''}".rstrip()
+    yield from (f"        {line}" for line in log)
