@@ -68,9 +68,18 @@ MODINFO = b"vermagic=6.12.0 SMP \0license=GPL\0name=ext_four\0depends=mb-cache,j
 
 
 def module(
-    *, bits: int = 64, order: str = "<", btf: bytes = b"\x9f\xeb\x01\0split", tail: bytes = b""
+    *,
+    bits: int = 64,
+    order: str = "<",
+    btf: bytes | None = b"\x9f\xeb\x01\0split",
+    base: bytes | None = b"\x9f\xeb\x01\0base",
+    modinfo: bytes = MODINFO,
+    tail: bytes = b"",
 ) -> bytes:
-    """Return a module with everything that a ModuleFile tells: init's pointer at 0x138, exit's at 0x4b0."""
+    """Return a module with everything that a ModuleFile tells: init's pointer at 0x138, exit's at 0x4b0.
+
+    Without the sections whose bytes are None.
+    """
     strings = b"\0init_module\0cleanup_module\0"
     word, shift = ("Q", 32) if bits == 64 else ("I", 8)
     slots = ((0x138, 1), (0x4B0, 2))
@@ -80,13 +89,13 @@ def module(
     return (
         build(
             [
-                Part(".modinfo", MODINFO),
+                Part(".modinfo", modinfo),
                 Part(".gnu.linkonce.this_module", bytes(0x500)),
                 Part(".rela.gnu.linkonce.this_module", relocations, RELA, link=4),
                 Part(".symtab", symbols, SYMTAB, link=5),
                 Part(".strtab", strings, STRTAB),
-                Part(".BTF", btf),
-                Part(".BTF.base", b"\x9f\xeb\x01\0base"),
+                *([Part(".BTF", btf)] if btf is not None else []),
+                *([Part(".BTF.base", base)] if base is not None else []),
                 Part(".BTF_ids", bytes(24)),
             ],
             bits=bits,

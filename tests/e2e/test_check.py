@@ -1,0 +1,109 @@
+"""The offline check on real modules: what it foretells is what the kernel does, and it names the cause."""
+
+import json
+
+import pytest
+
+from kbtf_ci.btf.files import read_kernel_file, read_module_file
+from kbtf_ci.runner import Command, Mount, run
+from tests.e2e.conftest import results
+from tests.support import sketch as sk
+
+# Modules big enough for their BTF to give away where it came from.
+REFUSED, SILENT, STRIPPED, TRUNCATED = "nf_conntrack", "ext2", "xt_state", "tun"
+ENCODE = """
+set -e
+cd /run/modules
+objcopy -R .BTF "$1"
+export LLVM_OBJCOPY=objcopy
+exec pahole -J --btf_base "/run/$2" "$1"
+"""
+
+
+def with_a_function_more(vmlinux: bytes) -> bytes:
+    sketch = sk.read(vmlinux)
+    proto = sketch.add(sk.FUNC_PROTO)
+    sketch.add(sk.FUNC, sketch.string("kbtf_ci_new_function"), proto, vlen=1)
+    return sketch.bytes()
+
+
+def with_two_types_less(vmlinux: bytes) -> bytes:
+    """No string changes, so that hardly any check of the kernel's can notice."""
+    sketch = sk.read(vmlinux)
+    del sketch.records[-2:]
+    return sketch.bytes()
+
+
+@pytest.fixture
+def spoilt(spare_run, engine, toolchain):
+    """A run directory with four modules spoilt, each in its own way."""
+    modules = spare_run / "kernel/modules"
+    paths = {path.stem: path for path in modules.rglob("*.ko")}
+    vmlinux = read_kernel_file(spare_run / "kernel/vmlinux").btf
+    (spare_run / "kernel/more.btf").write_bytes(with_a_function_more(vmlinux))
+    (spare_run / "kernel/less.btf").write_bytes(with_two_types_less(vmlinux))
+    (spare_run / "kernel/cut.btf").write_bytes(read_module_file(paths[TRUNCATED]).btf[:-100])
+    runner = engine.runner(toolchain.image)
+    mounts = (Mount(spare_run / "kernel", "/run", writable=True),)
+
+    def done(*argv):
+        completed = run(runner, Command(argv, mounts))
+        assert completed.status == 0, completed.text
+
+    def inside(name):
+        return str(paths[name].relative_to(modules))
+
+    done("sh", "-c", ENCODE, "sh", inside(REFUSED), "more.btf")
+    done("sh", "-c", ENCODE, "sh", inside(SILENT), "less.btf")
+    done("objcopy", "-R", ".BTF", f"/run/modules/{inside(STRIPPED)}")
+    done("objcopy", "--update-section", ".BTF=/run/cut.btf", f"/run/modules/{inside(TRUNCATED)}")
+    return spare_run
+
+
+def test_no_healthy_module_is_refused_or_flagged(cli, smoke_run):
+    done = cli("check", smoke_run, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    totals = json.loads(done.stdout)["totals"]
+    assert totals["modules"] == totals["accepted"] >= 50
+    assert totals["flagged"] == 0
+
+
+def test_the_cause_of_each_fault_is_named(cli, spoilt):
+    done = cli("check", spoilt, "--json")
+    assert done.returncode == 1, done.stderr
+    faults = {one["name"]: one for one in json.loads(done.stdout)["modules"] if one["cause"]}
+    assert {name: (one["outcome"], one["cause"]) for name, one in faults.items()} == {
+        REFUSED: ("REJECTED", "relinked"),
+        SILENT: ("VERIFIED", "relinked"),
+        STRIPPED: ("NO_BTF", "stripped"),
+        TRUNCATED: ("REJECTED", "truncated"),
+    }
+    assert "(-2 types, -21 string bytes)" in faults[REFUSED]["advice"]
+    assert "(+2 types, +0 string bytes)" in faults[SILENT]["advice"]
+    assert faults[SILENT]["misfit"]
+    assert "100 bytes are missing" in faults[TRUNCATED]["advice"]
+
+
+def test_the_kernel_does_what_was_foretold(cli, spoilt):
+    done = cli("verify", spoilt, "--load", "carrier")
+    values = results(spoilt)
+    outcomes = {one["name"]: one["outcome"] for one in values["modules"] if one["outcome"] != "VERIFIED"}
+    assert outcomes == {REFUSED: "REJECTED", STRIPPED: "NO_BTF", TRUNCATED: "REJECTED"}
+    assert values["disagreements"] == []
+    assert f"{SILENT} loads, but its BTF does not belong to this vmlinux" in done.stdout
+    assert done.returncode == 1
+
+
+def test_a_prediction_that_the_kernel_does_not_keep_to_is_shown(cli, spare_run):
+    """The check is told of another configuration than the one that boots."""
+    config = spare_run / "kernel.config"
+    config.write_text(config.read_text() + "CONFIG_MODULE_ALLOW_BTF_MISMATCH=y\n")
+    path = next((spare_run / "kernel/modules").rglob("ext2.ko"))
+    btf = read_module_file(path).btf
+    data = path.read_bytes()
+    path.write_bytes(data.replace(btf[:8], b"\x9e" + btf[1:8], 1))
+    done = cli("verify", spare_run, "--load", "carrier")
+    assert results(spare_run)["disagreements"] == ["ext2"]
+    assert "PREDICTION AND KERNEL DISAGREE on ext2" in done.stdout
+    assert "foretold: DROPPED" in done.stdout
+    assert "observed: REJECTED EINVAL (-22)" in done.stdout
