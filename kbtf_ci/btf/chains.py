@@ -22,7 +22,8 @@ def check_chains(btf: Btf, rules: Rules) -> None:
     """
     if not rules.chains:
         return
-    passed = btf.start_id - 1
+    # Compared with u32: over a base without any type, whose ids end before 0, it starts as 2^32 - 1.
+    passed = btf.start_id - 1 & 0xFFFF_FFFF
     value = btf.records.value.tolist()
     for i in (btf.start_id + btf.records.of(*MODIFIERS)).tolist():
         _follow(btf, value, i, passed, rules)

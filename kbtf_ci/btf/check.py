@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from kbtf_ci.btf import chains, header, metas, relocate
-from kbtf_ci.btf.header import check_header
+from kbtf_ci.btf.header import Header, check_header
 from kbtf_ci.btf.reader import Btf
 from kbtf_ci.btf.records import walk
-from kbtf_ci.btf.refusal import Refusal, record
+from kbtf_ci.btf.refusal import Refusal
 from kbtf_ci.btf.rows import Sight
 from kbtf_ci.btf.versions import Rules
 
@@ -27,7 +27,8 @@ class Verdict:
     check that decided, "" when all passed. ``log`` are the kernel's lines in order, without time stamps.
     ``sysfs`` are the bytes that ``/sys/kernel/btf/<name>`` will have, None where there will be no such file.
     ``unchecked`` says which id, never checked, the kernel would follow while it relocates: it may well oops,
-    and nothing else is foretold then. "" as a rule.
+    and nothing else is foretold then. "" as a rule. ``btf`` is the BTF as the kernel will use it, moved to
+    vmlinux's where it had a base of its own; None where it is refused.
     """
 
     errno: int
@@ -36,6 +37,7 @@ class Verdict:
     log: tuple[str, ...]
     sysfs: bytes | None
     unchecked: str = ""
+    btf: Btf | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def check(kernel: Kernel, name: str, btf: bytes | None, base: bytes | None = Non
     if not btf:
         return Verdict(0, 0, "", (), None)
     try:
-        return Verdict(0, 0, "", (), _parse_module(kernel, btf, base))
+        data, parsed = _parse_module(kernel, btf, base)
+        return Verdict(0, 0, "", (), data, btf=parsed)
     except Refusal as refusal:
         number = 0 if kernel.allow_mismatch else refusal.errno
         return Verdict(number, refusal.errno, refusal.rule, tuple(_log(kernel, name, refusal)), None)
@@ -95,22 +98,26 @@ def _start_id(base: Btf | None) -> int:
     return base.nr_types if len(base.records) else 0
 
 
-def _parse_module(kernel: Kernel, data: bytes, distilled: bytes | None) -> bytes:
+def _parse_module(kernel: Kernel, data: bytes, distilled: bytes | None) -> tuple[bytes, Btf]:
+    """Return what sysfs will show, and the same parsed."""
     if kernel.vmlinux is None or kernel.distillable is None:
         raise Refusal("vmlinux.missing", (), kernel.refusal.errno if kernel.refusal else errno.EINVAL)
     if distilled is None or not kernel.rules.relocates:
-        parse(data, kernel.rules, kernel.vmlinux)
-        return data
+        return data, parse(data, kernel.rules, kernel.vmlinux)
     base = parse(distilled, kernel.rules, None)
-    return relocate.relocate(parse(data, kernel.rules, base), data, kernel.distillable)
+    moved = relocate.relocate(parse(data, kernel.rules, base), data, kernel.distillable)
+    # What was moved is not checked again, by the kernel neither: ids and names are as they are now.
+    header = Header.unpack(moved, kernel.rules.header_bytes)
+    records = walk(header.types(moved), kernel.rules.layout, kernel.rules.last_kind)
+    return moved, Btf.of(header, moved, records, kernel.vmlinux)
 
 
 def _log(kernel: Kernel, name: str, refusal: Refusal) -> Iterator[str]:
     rules = kernel.rules
     quiet = kernel.allow_mismatch and rules.quiet_mismatch
-    if not (quiet and refusal.of_type):
-        for part in refusal.records:
-            yield from part.decode(errors="replace").split("\n")
+    records = [] if quiet and refusal.of_type else list(refusal.records)
     if not quiet:
-        last = b"failed to validate module [%s] BTF: %d" % (name.encode(), -refusal.errno)
-        yield record(last).decode(errors="replace")
+        records.append(b"failed to validate module [%s] BTF: %d" % (name.encode(), -refusal.errno))
+    for text in records:
+        kept = text[: rules.record_bytes].removesuffix(b"\n")
+        yield from kept.decode(errors="replace").split("\n")

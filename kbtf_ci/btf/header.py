@@ -6,10 +6,10 @@ import errno
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cmp_to_key
 from typing import Final
 
 from kbtf_ci.btf.format import LAYOUT_HEADER_BYTES, MAGIC, MAX_NAME_OFFSET, VERSION
+from kbtf_ci.btf.kernel_sort import kernel_sort
 from kbtf_ci.btf.records import NATIVE, ByteOrder
 from kbtf_ci.btf.refusal import ENOTSUPP, said
 
@@ -127,7 +127,8 @@ def _sorted(sections: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     def compare(one: tuple[int, int], other: tuple[int, int]) -> int:
         return signed(one[0] - other[0]) or signed(one[1] - other[1])
 
-    return sorted(sections, key=cmp_to_key(compare))
+    # At a difference of 2^31 the answer depends on what is compared with what.
+    return kernel_sort(list(sections), compare)
 
 
 def _check_strings(header: Header, data: bytes, *, at_end: bool, has_base: bool) -> None:

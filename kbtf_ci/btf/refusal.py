@@ -6,14 +6,14 @@ import errno
 from typing import Final
 
 ENOTSUPP: Final = 524  # include/linux/errno.h: internal to the kernel, C libraries have no name for it
-# kernel/printk/printk.c, PRINTKRB_RECORD_MAX: a longer record is cut, its NUL counted.
-_RECORD_BYTES: Final = 1024
+# kernel/bpf: BPF_VERIFIER_TMP_LOG_SIZE, the buffer of one call, its NUL counted.
+_CALL_BYTES: Final = 1024
 
 
 class Refusal(Exception):  # noqa: N818 - the kernel's verdict, no error of ours
     """Raised by the first check that fails; never leaves this package.
 
-    ``rule`` names the check, ``errno`` is positive, ``records`` are the texts of the kernel's log records
+    ``rule`` names the check, ``errno`` is positive, ``records`` are the texts that are handed to printk,
     in order, as bytes. ``of_type``: printed by the functions that fall silent for a module's own types where
     CONFIG_MODULE_ALLOW_BTF_MISMATCH is set.
     """
@@ -34,10 +34,5 @@ def said(rule: str, text: str, number: int = errno.EINVAL) -> Refusal:
 
 
 def bpf_record(text: bytes) -> bytes:
-    """Return the record of one call of bpf_verifier_vlog() at level BPF_LOG_KERNEL (kernel/bpf/log.c)."""
-    return record(b"BPF: " + text[: _RECORD_BYTES - 1])
-
-
-def record(text: bytes) -> bytes:
-    """Return what printk keeps of a line: at most a record's length, without one newline at the end."""
-    return text[: _RECORD_BYTES - 1].removesuffix(b"\n")
+    """Return what one call of bpf_verifier_vlog() at level BPF_LOG_KERNEL prints (kernel/bpf/log.c)."""
+    return b"BPF: " + text[: _CALL_BYTES - 1]

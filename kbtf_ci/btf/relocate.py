@@ -13,10 +13,11 @@ import numpy as np
 
 from kbtf_ci.btf.fields import name_offsets, type_ids
 from kbtf_ci.btf.format import COMPOSITES, MODIFIERS, Kind
+from kbtf_ci.btf.kernel_sort import kernel_sort
 from kbtf_ci.btf.names import Ints
 from kbtf_ci.btf.reader import Btf
 from kbtf_ci.btf.records import NATIVE
-from kbtf_ci.btf.refusal import Refusal, record
+from kbtf_ci.btf.refusal import Refusal
 
 RULES: Final = (
     "relocate.anonymous",
@@ -178,12 +179,24 @@ def _match(distilled: Btf, base: Base, embedded: set[int]) -> tuple[Ints, dict[i
 
 
 def _distilled_by_name(distilled: Btf) -> dict[bytes, list[_Type]]:
-    void = _Type(0, Kind.UNKN, kflag=False, size=0, encoding=0, name_off=0)
-    found = {b"": [void]} if len(distilled.records) else {}
-    for index in range(len(distilled.records)):
-        one = _Type.of(distilled, index)
-        found.setdefault(distilled.names.at(one.name_off), []).append(one)
+    """Return the distilled types of each name, in the order in which the kernel tries them."""
+    if not len(distilled.records):
+        return {}
+    types = [_Type(0, Kind.UNKN, kflag=False, size=0, encoding=0, name_off=0)]
+    types += [_Type.of(distilled, index) for index in range(len(distilled.records))]
+    found: dict[bytes, list[_Type]] = {}
+    for name, one in kernel_sort(
+        [(distilled.names.at(one.name_off), one) for one in types], _by_name_and_size
+    ):
+        found.setdefault(name, []).append(one)
     return found
+
+
+def _by_name_and_size(one: tuple[bytes, _Type], other: tuple[bytes, _Type]) -> int:
+    """cmp_btf_name_size(): by name, the larger first."""
+    if one[0] != other[0]:
+        return 1 if one[0] > other[0] else -1
+    return (other[1].size & 0x7FFF_FFFF) - (one[1].size & 0x7FFF_FFFF)
 
 
 def _candidates(by_name: dict[bytes, list[_Type]], base: Base) -> Iterator[_Type]:
@@ -255,4 +268,4 @@ def _rewrite_strings(split: Btf, words: Ints, strings: dict[int, int], base: Bas
 
 
 def _warned(rule: str, text: bytes, *values: bytes | int, number: int = errno.EINVAL) -> Refusal:
-    return Refusal(rule, (record(text % values),), number)
+    return Refusal(rule, (text % values,), number)

@@ -30,7 +30,10 @@ class Rules:
     kind_flag on TYPE_TAG and DECL_TAG, since 6.15 (53ee0d66d7a6). ``chains``: chains of modifiers are
     bounded, since 5.19 (eb596b090558). ``tag_order``: type tags come before modifiers, until 7.1
     (39799c63578e). ``relocates``: knows ``.BTF.base``, since 6.11. ``quiet_mismatch``: where
-    CONFIG_MODULE_ALLOW_BTF_MISMATCH is set it says nothing of single types, since 6.3.
+    CONFIG_MODULE_ALLOW_BTF_MISMATCH is set it says nothing of single types, since 6.3. ``record_bytes``:
+    where printk cuts a record, NUL and the two bytes of its level counted out (kernel/printk/printk.c,
+    vprintk_store(): PRINTKRB_RECORD_MAX, and before 6.3 LOG_LINE_MAX, which CONFIG_PRINTK_CALLER makes 16
+    bytes shorter still).
     """
 
     version: Version
@@ -45,6 +48,7 @@ class Rules:
     tag_order: bool
     relocates: bool
     quiet_mismatch: bool
+    record_bytes: int
 
     @classmethod
     def for_version(cls, version: Version) -> Rules:
@@ -63,6 +67,7 @@ class Rules:
             tag_order=(5, 19) <= version < (7, 1),
             relocates=version >= (6, 11),
             quiet_mismatch=version >= (6, 3),
+            record_bytes=1021 if version >= (6, 3) else 989,
         )
 
 
