@@ -1,11 +1,18 @@
 # make run [CONFIG=smoke] [ARGS="..."]   build a kernel, boot it, verify every module's split BTF
 # make test | lint | setup | clean
+# make fuzz [MUTANTS=10000] [SEED=1]     hold the offline check against the kernel, mutant by mutant;
+#                                        RERUN=runs/fuzz-1.jsonl: those alone over which the two disagreed
+# make fuzz-reader [SECONDS=300]          feed hostile bytes to whatever reads files and BTF
 #
 # Needs Debian or Ubuntu with git, make and Python 3.11 or newer; installs the rest where it is root or may
 # use sudo. Exit codes are kbtf-ci's own (docs/architecture.md), shown by make as "Error N".
 
 CONFIG = smoke
 ARGS =
+MUTANTS = 10000
+SEED = 1
+RERUN =
+SECONDS = 300
 PYTHON = python3
 VENV = .venv
 
@@ -17,7 +24,7 @@ INSTALL_VENV = { $(ROOT) apt-get update -q && $(ROOT) apt-get install -qy $(VENV
     { echo "python3 -m venv does not work here: install $(VENV_PACKAGE)" >&2; exit 2; }
 
 .NOTPARALLEL:
-.PHONY: run test lint setup clean
+.PHONY: run test lint setup clean fuzz fuzz-reader
 
 run: setup
 	$(BIN)/kbtf-ci run --config $(CONFIG) $(ARGS)
@@ -31,6 +38,15 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+fuzz: $(VENV)/dev.stamp setup
+	mkdir -p runs
+	KBTF_CI_REQUIRE=all KBTF_CI_MUTANTS=$(MUTANTS) KBTF_CI_SEED=$(SEED) KBTF_CI_FUZZ_RERUN=$(RERUN) \
+	    KBTF_CI_FUZZ_OUT=runs/fuzz-$(SEED).jsonl $(BIN)/pytest -s --timeout=7200 tests/e2e/test_fuzz.py $(ARGS)
+
+fuzz-reader: $(VENV)/fuzz.stamp
+	$(BIN)/python -m tests.fuzz.fuzz_reader build/fuzz-reader/corpus -artifact_prefix=build/fuzz-reader/ \
+	    -max_total_time=$(SECONDS) -max_len=8192 -timeout=10 -rss_limit_mb=2048
+
 setup: $(VENV)/run.stamp
 	$(BIN)/kbtf-ci setup
 
@@ -43,6 +59,10 @@ $(VENV)/run.stamp: pyproject.toml $(BIN)/python
 
 $(VENV)/dev.stamp: pyproject.toml $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@ $(VENV)/run.stamp
+
+$(VENV)/fuzz.stamp: pyproject.toml $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
 	touch $@ $(VENV)/run.stamp
 
 $(BIN)/python:

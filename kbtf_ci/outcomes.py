@@ -17,6 +17,7 @@ class LoadMode(StrEnum):
 
     REAL = "real"
     INERT = "inert"
+    CARRIER = "carrier"
 
 
 class LoadPolicy(StrEnum):
@@ -25,6 +26,7 @@ class LoadPolicy(StrEnum):
     AUTO = "auto"
     REAL = "real"
     INERT = "inert"
+    CARRIER = "carrier"
 
 
 class Outcome(StrEnum):
@@ -88,7 +90,7 @@ _REFUSED = re.compile(r"failed to validate module \[(?P<name>[^\]]+)\] BTF: -?\d
 
 
 # tools/lib/bpf/btf_relocate.c, btf_relocate(): type ids and string offsets are rewritten in place.
-_RELOCATED = "; it has a .BTF.base, so the kernel relocates its BTF and shows other bytes than the file holds"
+_RELOCATED = " as moved from its .BTF.base to vmlinux's"
 
 
 def btf_refused(observation: Observation) -> bool:
@@ -104,10 +106,12 @@ def wants_inert(observation: Observation) -> bool:
     return not btf_refused(observation) and (observation.errno != 0 or observation.death is not None)
 
 
-def judge(module: Module, observations: Sequence[Observation]) -> ModuleResult:
+def judge(module: Module, observations: Sequence[Observation], moved_sha256: str = "") -> ModuleResult:
     """Return the verdict on ``module`` from all attempts to load it, oldest first.
 
-    The last attempt decides; what was not observed is never a pass.
+    The last attempt decides; what was not observed is never a pass. ``moved_sha256`` is what the BTF of a
+    module with ``.BTF.base`` must hash to once the kernel has moved it to vmlinux's; "" where that is not
+    known.
     """
     if not module.has_btf:
         last = observations[-1] if observations else None
@@ -115,11 +119,12 @@ def judge(module: Module, observations: Sequence[Observation]) -> ModuleResult:
     if not observations:
         return ModuleResult(module, Outcome.NOT_REACHED)
     last = observations[-1]
-    outcome, reason = _judge_attempt(module, last)
+    moved = moved_sha256 if module.base_bytes else ""
+    outcome, reason = _judge_attempt(module, last, moved or module.btf_sha256)
     return ModuleResult(module, outcome, last, tuple(observations[:-1]), reason)
 
 
-def _judge_attempt(module: Module, seen: Observation) -> tuple[Outcome, str]:
+def _judge_attempt(module: Module, seen: Observation, expected: str) -> tuple[Outcome, str]:
     if seen.death is not None:
         return Outcome.LOAD_FAILED, f"the guest died under its load ({seen.death})"
     if btf_refused(seen):
@@ -128,7 +133,7 @@ def _judge_attempt(module: Module, seen: Observation) -> tuple[Outcome, str]:
         return Outcome.LOAD_FAILED, f"not loaded: {errno_text(seen.errno)}"
     if seen.sysfs_sha256 is None:
         return Outcome.DROPPED, f"loaded, but there is no /sys/kernel/btf/{module.name}"
-    if (seen.sysfs_bytes, seen.sysfs_sha256) == (module.btf_bytes, module.btf_sha256):
+    if (seen.sysfs_bytes, seen.sysfs_sha256) == (module.btf_bytes, expected):
         return Outcome.VERIFIED, ""
     return Outcome.MISMATCH, (
         f"/sys/kernel/btf/{module.name} holds {seen.sysfs_bytes} bytes that are not the .ko's "

@@ -1,11 +1,14 @@
 /*
  * The guest's half of kbtf-ci: puts modules before the kernel one by one and says what came of each.
  *
- *   probe [--root DIR]        reads lines "MODE NAME PATH" and answers each with one line of JSON
- *   probe --inert PATH        writes the module PATH as mode "inert" hands it to the kernel
+ *   probe [--once] [--root DIR]   reads lines "MODE NAME PATH" and answers each with one line of JSON
+ *   probe --inert PATH            writes the module PATH as mode "inert" hands it to the kernel
+ *
+ * Modes are real, inert and carrier, and look: the module is there already, as init loaded it for the network.
  *
  * It never judges: errno, the SHA-256 of /sys/kernel/btf/NAME and the kernel's own records go to the host
- * as they are. --root puts DIR before /dev/kmsg and /sys/kernel/btf, for tests.
+ * as they are. --root puts DIR before /dev/kmsg and /sys/kernel/btf, for tests. With --once a module that
+ * loaded is unloaded behind its answer's facts, so that any number of them goes through one guest.
  *
  * The first line of output is {"boot_kmsg":[...]}, the kernel's log before the first load.
  */
@@ -26,6 +29,7 @@
 #include <unistd.h>
 
 static const char *root = "";
+static bool once;
 
 /* ---- SHA-256, FIPS 180-4 ------------------------------------------------------------------------- */
 
@@ -174,9 +178,12 @@ static struct records kmsg_drain(void)
 	while (kmsg_fd >= 0) {
 		ssize_t n = read(kmsg_fd, buffer, sizeof(buffer));
 
-		if (n > 0)
+		if (n > 0) {
 			records_add(&records, buffer, n);
-		else if (n < 0 && errno == EPIPE)
+			/* A record that is escaped to more than PRINTK_MESSAGE_MAX bytes comes cut. */
+			if (buffer[n - 1] != '\n')
+				records_add(&records, "\n", 1);
+		} else if (n < 0 && errno == EPIPE)
 			records_add(&records, lost, sizeof(lost) - 1);
 		else if (n == 0 || errno != EINTR)
 			break;
@@ -330,7 +337,8 @@ static bool image_make_inert(struct image *image)
 /* A way to put a module before the kernel: 0, or the errno; *error says what is not the kernel's answer. */
 typedef int load_fn(const char *path, const char **error);
 
-static int load_real(const char *path, const char **error)
+/* A file as it is: a module as built, or a carrier. */
+static int load_file(const char *path, const char **error)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), result;
 
@@ -362,12 +370,21 @@ static int load_inert(const char *path, const char **error)
 	return result;
 }
 
+static int load_nothing(const char *path, const char **error)
+{
+	(void)path;
+	(void)error;
+	return 0;
+}
+
 static const struct mode {
 	const char *name;
 	load_fn *load;
 } modes[] = {
-	{ "real", load_real },
+	{ "real", load_file },
 	{ "inert", load_inert },
+	{ "carrier", load_file },
+	{ "look", load_nothing },
 };
 
 static const struct mode *mode_find(const char *name)
@@ -446,6 +463,8 @@ static void answer(const struct mode *mode, const char *name, const char *path)
 	json_records("kmsg_before", before);
 	putchar(',');
 	json_records("kmsg", kmsg_drain());
+	if (once && !result && mode->load != load_nothing && syscall(SYS_delete_module, name, O_NONBLOCK))
+		error = "cannot unload the module";
 	if (error) {
 		fputs(",\"error\":", stdout);
 		json_string(error);
@@ -497,11 +516,15 @@ int main(int argc, char **argv)
 
 	if (argc == 3 && !strcmp(argv[1], "--inert"))
 		return write_inert(argv[2]);
-	if (argc == 3 && !strcmp(argv[1], "--root"))
-		root = argv[2];
-	else if (argc != 1) {
-		fputs("usage: probe [--root DIR | --inert PATH]\n", stderr);
-		return 2;
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--once")) {
+			once = true;
+		} else if (!strcmp(argv[i], "--root") && i + 1 < argc) {
+			root = argv[++i];
+		} else {
+			fputs("usage: probe [--once] [--root DIR] | --inert PATH\n", stderr);
+			return 2;
+		}
 	}
 	kmsg_open();
 	putchar('{');

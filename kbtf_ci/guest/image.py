@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -15,22 +15,41 @@ from kbtf_ci.runner import Command, Runner
 
 ROOT_ARCHIVE = "/usr/lib/kbtf-ci/guest-root.cpio"
 MODULES = PurePosixPath("lib/modules")
+NEEDED = PurePosixPath("lib/needed")
+
+
+@dataclass(frozen=True)
+class Needed:
+    """A module that the guest loads for real before it has a network; ``content`` is plain ELF."""
+
+    name: str
+    content: bytes
 
 
 @dataclass(frozen=True)
 class GuestImage:
-    """What a guest boots from, next to its kernel, and the keys it knows."""
+    """What a guest boots from, next to its kernel, and the keys it knows.
+
+    ``present`` names the modules that are loaded when it answers.
+    """
 
     initramfs: Path
     keys: GuestKeys
+    present: frozenset[str] = frozenset()
 
 
-def make_image(runner: Runner, folder: Path, modules_dir: Path, modules: Iterable[Module]) -> GuestImage:
+def make_image(
+    runner: Runner,
+    folder: Path,
+    modules_dir: Path,
+    modules: Iterable[Module],
+    needed: Sequence[Needed] = (),
+) -> GuestImage:
     """Write ``initramfs.cpio`` and the client key ``ssh-key`` into ``folder``.
 
-    ``modules_dir`` holds each module at its ``file``, stripped of what the kernel does not read.
-    Raises UsageError for a module that is not there, InfrastructureError for an image without the
-    guest's root archive or a full disk.
+    ``modules_dir`` holds each module at its ``file``, stripped of what the kernel does not read. ``needed``
+    come in the order they are loaded in. Raises UsageError for a module that is not there,
+    InfrastructureError for an image without the guest's root archive or a full disk.
     """
     keys = GuestKeys.generate()
     target = folder / "initramfs.cpio"
@@ -41,6 +60,7 @@ def make_image(runner: Runner, folder: Path, modules_dir: Path, modules: Iterabl
             with part.open("wb") as stream:
                 _copy_root(runner, stream)
                 _write_modules(stream, modules_dir, modules)
+                _write_needed(stream, needed)
                 _write_keys(stream, keys)
             part.replace(target)
         finally:
@@ -48,7 +68,7 @@ def make_image(runner: Runner, folder: Path, modules_dir: Path, modules: Iterabl
         keys.write_client(folder / "ssh-key")
     except OSError as error:
         raise InfrastructureError(f"cannot write the guest's initramfs {target}: {error.strerror}") from error
-    return GuestImage(target, keys)
+    return GuestImage(target, keys, frozenset(one.name for one in needed))
 
 
 def guest_path(module: Module) -> PurePosixPath:
@@ -82,6 +102,15 @@ def _write_modules(stream: BinaryIO, modules_dir: Path, modules: Iterable[Module
     archive.close()
 
 
+def _write_needed(stream: BinaryIO, needed: Iterable[Needed]) -> None:
+    archive = CpioWriter(stream)
+    archive.folder(NEEDED)
+    for number, one in enumerate(needed):
+        # The order in the name: init loads them as its shell sorts them.
+        archive.data(NEEDED / f"{number:03}-{one.name}.ko", one.content, 0o644)
+    archive.close()
+
+
 def _write_keys(stream: BinaryIO, keys: GuestKeys) -> None:
     archive = CpioWriter(stream)
     archive.folder(PurePosixPath("etc/dropbear"))
@@ -103,4 +132,10 @@ def fits(initramfs: Path, memory_mib: int) -> None:
         )
 
 
+def roomy(initramfs: Path) -> int:
+    """Return a guest's memory in MiB that holds the initramfs twice, and as much again of loaded modules."""
+    return max(_LEAST_MIB, 3 * (initramfs.stat().st_size >> 20) + _LEAST_MIB)
+
+
 _KERNEL_MIB = 160
+_LEAST_MIB = 1024

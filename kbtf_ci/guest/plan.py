@@ -20,16 +20,22 @@ class Batch:
 class Plan:
     """The observations of a run, what remains to be observed, and what the present guest has loaded."""
 
-    def __init__(self, modules: Iterable[Module], policy: LoadPolicy) -> None:
-        """Raises UsageError for modules that depend on each other in a circle."""
-        self._modules = dependency_order(modules)
+    def __init__(
+        self, modules: Iterable[Module], policy: LoadPolicy, present: frozenset[str] = frozenset()
+    ) -> None:
+        """``present`` names what every guest has loaded by itself, for real.
+
+        Raises UsageError for modules that depend on each other in a circle; carriers depend on none.
+        """
+        self._modules = tuple(modules) if policy is LoadPolicy.CARRIER else dependency_order(modules)
         self._policy = policy
         self._seen: dict[tuple[LoadMode, str], Observation] = {}
-        self._loaded: set[str] = set()
+        self._present = present
+        self._loaded = set(present)
 
     def new_guest(self) -> None:
-        """Forget what is loaded: a guest begins with nothing."""
-        self._loaded.clear()
+        """Forget what is loaded, but for what every guest has loaded by itself."""
+        self._loaded = set(self._present)
 
     def next_batch(self) -> Batch | None:
         """Return the next batch, or None when all is observed.
@@ -37,7 +43,7 @@ class Plan:
         What the batch depends on and the present guest has not loaded comes with it, each module behind
         those it depends on.
         """
-        for mode in (LoadMode.REAL, LoadMode.INERT):
+        for mode in LoadMode:
             wanted = frozenset(module.name for module in self._modules if self._wants(mode, module.name))
             if wanted:
                 chosen = wanted | self._helpers(mode, wanted)
@@ -62,14 +68,18 @@ class Plan:
     def _wants(self, mode: LoadMode, name: str) -> bool:
         if (mode, name) in self._seen:
             return False
+        if name in self._present:
+            return mode is LoadMode.REAL
         if self._policy is not LoadPolicy.AUTO:
             return mode == self._policy.value
-        if mode is LoadMode.REAL:
-            return True
+        if mode is not LoadMode.INERT:
+            return mode is LoadMode.REAL
         real = self._seen.get((LoadMode.REAL, name))
         return real is not None and wants_inert(real)
 
     def _helpers(self, mode: LoadMode, wanted: frozenset[str]) -> frozenset[str]:
+        if mode is LoadMode.CARRIER:
+            return frozenset()
         needed = closure(wanted, self._modules) - wanted - self._loaded
         return frozenset(name for name in needed if self._helps(mode, name))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from kbtf_ci.modules import Module
 from kbtf_ci.outcomes import LoadMode, Observation
 
 COMMAND = ("/sbin/probe",)
+# The probe's word for a module that the guest loaded before it: no load, only what became of its BTF.
+_LOOK = "look"
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,9 @@ class Answer:
     records: tuple[Record, ...]
 
 
-def request(mode: LoadMode, module: Module) -> str:
-    """Return the line that asks for one load."""
-    return f"{mode} {module.name} {guest_path(module)}"
+def request(mode: LoadMode, module: Module, present: Collection[str] = ()) -> str:
+    """Return the line that asks for one load, or only for a look where the guest has it ``present``."""
+    return f"{_LOOK if module.name in present else mode} {module.name} {guest_path(module)}"
 
 
 def parse(line: str) -> Answer:
@@ -55,7 +58,7 @@ def _answer(said: dict[str, Any]) -> Answer:
     btf = said["btf"] or {}
     observation = Observation(
         name=said["name"],
-        mode=LoadMode(said["mode"]),
+        mode=LoadMode.REAL if said["mode"] == _LOOK else LoadMode(said["mode"]),
         errno=int(said["errno"]),
         sysfs_bytes=btf["bytes"] if btf else None,
         sysfs_sha256=btf["sha256"] if btf else None,

@@ -53,19 +53,21 @@ def observe(
     *,
     logs: Path,
     listener: Listener,
+    accel: Accel | None = None,
 ) -> GuestRun:
     """Load every module as ``policy`` says and tell ``listener`` what came of each.
 
-    Writes CONSOLE_LOG and KMSG_LOG into ``logs``. A module under which the guest dies costs a boot: it is
-    observed as such, and the run goes on without it. Raises GuestError when a guest does not come up, or
-    dies without any progress; InfrastructureError for QEMU, SSH and engine. What was observed before was
-    told already.
+    ``accel`` is what ``spec.accel`` came to; without it that is found out first. Writes CONSOLE_LOG and
+    KMSG_LOG into ``logs``. A module under which the guest dies costs a boot: it is observed as such, and the
+    run goes on without it. Raises GuestError when a guest does not come up, or dies without any progress;
+    InfrastructureError for QEMU, SSH and engine. What was observed before was told already.
     """
     spec.check()
     for name in (CONSOLE_LOG, KMSG_LOG):
         (logs / name).write_bytes(b"")
-    accel = acceleration.choose(runner, spec.accel, listener.warned)
-    session = _Session(runner, spec, accel, Plan(modules, policy), logs, listener)
+    accel = accel or acceleration.choose(runner, spec.accel, listener.warned)
+    plan = Plan(modules, policy, spec.image.present)
+    session = _Session(runner, spec, accel, plan, logs, listener)
     while session.needs_guest():
         try:
             session.run_guest()
@@ -141,7 +143,8 @@ class _Session:
         return None
 
     def _run_probe(self, guest: Guest, batch: Batch, kmsg: KmsgLog, waiting: dict[str, None]) -> None:
-        requests = [probe.request(batch.mode, module) for module in batch.modules]
+        present = self.spec.image.present
+        requests = [probe.request(batch.mode, module, present) for module in batch.modules]
         for line in guest.shell.run(probe.COMMAND, requests, guest.timeouts.load):
             answer = probe.parse(line)
             kmsg.add(answer.records)

@@ -6,7 +6,7 @@ from kbtf_ci.guest.plan import Plan
 from kbtf_ci.modules import Module
 from kbtf_ci.outcomes import Death, LoadMode, LoadPolicy, Observation
 
-REAL, INERT = LoadMode.REAL, LoadMode.INERT
+REAL, INERT, CARRIER = LoadMode.REAL, LoadMode.INERT, LoadMode.CARRIER
 A, B, C, D = (
     Module("a", "a.ko", 1, "", depends=("b",)),
     Module("b", "b.ko", 1, ""),
@@ -41,7 +41,10 @@ def test_a_module_whose_btf_was_refused_is_not_tried_inert():
     assert plan.next_batch() is None
 
 
-@pytest.mark.parametrize(("policy", "mode"), [(LoadPolicy.REAL, REAL), (LoadPolicy.INERT, INERT)])
+@pytest.mark.parametrize(
+    ("policy", "mode"),
+    [(LoadPolicy.REAL, REAL), (LoadPolicy.INERT, INERT), (LoadPolicy.CARRIER, CARRIER)],
+)
 def test_one_policy_is_one_mode(policy, mode):
     plan = Plan([B], policy)
     assert plan.next_batch().mode is mode
@@ -100,3 +103,14 @@ def test_a_repeated_answer_is_no_news_but_a_later_death_is():
     assert plan.record(Observation("b", REAL, death=Death.OOPS))
     assert not plan.record(Observation("b", REAL, death=Death.OOPS))
     assert plan.next_batch().mode is INERT
+
+
+def test_carriers_need_no_order_and_no_dependencies():
+    circle = Module("b", "b.ko", 1, "", depends=("a",))
+    plan = Plan([D, circle, A, C], LoadPolicy.CARRIER)
+    batch = plan.next_batch()
+    assert (batch.mode, names(batch)) == (CARRIER, ["d", "b", "a", "c"])
+    answer(plan, CARRIER, d=22, b=0)
+    plan.record(Observation("a", CARRIER, death=Death.OOPS))
+    plan.new_guest()
+    assert names(plan.next_batch()) == ["c"]

@@ -71,7 +71,7 @@ def test_the_digest_is_sha256_at_every_edge_of_its_blocks(ask, root, file, size)
     assert answer["btf"] == {"bytes": size, "sha256": hashlib.sha256(content).hexdigest()}
 
 
-@pytest.mark.parametrize("mode", ["real", "inert"])
+@pytest.mark.parametrize("mode", ["real", "inert", "carrier"])
 def test_what_the_kernel_refuses_is_an_answer_and_no_error(ask, file, mode):
     _, answer = ask(f"{mode} mod {file}")
     assert answer["errno"] in NOT_A_MODULE
@@ -109,10 +109,28 @@ def test_a_line_it_does_not_understand_is_answered_and_the_next_one_too(ask, fil
     assert answer["name"] == "mod"
 
 
-@pytest.mark.parametrize("mode", ["real", "inert"])
+@pytest.mark.parametrize("mode", ["real", "inert", "carrier"])
 def test_a_module_that_it_cannot_read_is_our_error(ask, tmp_path, mode):
     _, answer = ask(f"{mode} mod {tmp_path}/none.ko")
     assert (answer["error"], answer["errno"]) == ("cannot read the module", errno.ENOENT)
+
+
+def test_once_unloads_nothing_that_was_not_loaded(probe, root, file):
+    done = subprocess.run(
+        [probe, "--once", "--root", root],
+        input=f"carrier mod {file}\n".encode(),
+        capture_output=True,
+        check=True,
+    )
+    answer = json.loads(done.stdout.splitlines()[1])
+    assert answer["errno"] in NOT_A_MODULE
+    assert "error" not in answer
+
+
+@pytest.mark.parametrize("words", [["--root"], ["--twice"], ["--inert"], ["--inert", "a", "b"]])
+def test_what_it_is_not_made_for_is_refused_with_its_usage(probe, words):
+    done = subprocess.run([probe, *words], input=b"", capture_output=True, check=False)
+    assert (done.returncode, done.stderr[:13]) == (2, b"usage: probe ")
 
 
 def test_btf_that_it_cannot_read_is_an_error_and_not_an_absence(ask, root, file):

@@ -43,11 +43,13 @@ def test_the_observation_decides(observation, outcome):
     assert judge(XFS, [observation]).outcome is outcome
 
 
-def test_a_distilled_base_is_named_as_the_cause_of_other_bytes():
+def test_a_module_with_a_base_of_its_own_is_held_to_its_btf_as_moved():
     module = replace(XFS, base_bytes=5)
-    result = judge(module, [seen(sysfs_sha256="bb")])
-    assert result.outcome is Outcome.MISMATCH
-    assert "has a .BTF.base, so the kernel relocates" in result.reason
+    shown = [seen(sysfs_sha256="moved")]
+    assert judge(module, shown, "moved").outcome is Outcome.VERIFIED
+    assert judge(module, shown, "other").outcome is Outcome.MISMATCH
+    assert judge(XFS, shown, "moved").outcome is Outcome.MISMATCH
+    assert "as moved from its .BTF.base" in judge(module, shown).reason
 
 
 def test_what_was_not_observed_is_no_pass():

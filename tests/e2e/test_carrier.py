@@ -1,0 +1,28 @@
+"""Load mode carrier on the smoke run: the same verdicts, from files of a few kB."""
+
+from kbtf_ci.btf.inventory import inventory
+from tests.e2e.conftest import results
+from tests.e2e.test_red import btf_offset
+
+
+def test_every_carrier_is_verified_and_carries_the_btf_alone(cli, spare_run):
+    done = cli("verify", spare_run, "--load", "carrier")
+    assert done.returncode == 0, done.stdout + done.stderr
+    values = results(spare_run)
+    assert values["totals"]["verified"] == values["totals"]["modules"] >= 20
+    assert {module["load"] for module in values["modules"]} == {"carrier"}
+    for module in inventory(spare_run / "kernel/modules"):
+        size = (spare_run / "guest/carriers" / module.file).stat().st_size
+        assert size < module.btf_bytes + 4096
+
+
+def test_a_spoilt_carrier_is_refused_for_its_btf_and_the_rest_is_verified(cli, spare_run):
+    path = next((spare_run / "kernel/modules").rglob("ext2.ko"))
+    with path.open("r+b") as file:
+        file.seek(btf_offset(path))
+        file.write(b"\x9e")
+    done = cli("verify", spare_run, "--load", "carrier")
+    assert done.returncode == 1, done.stderr
+    (fault,) = (module for module in results(spare_run)["modules"] if module["outcome"] != "VERIFIED")
+    assert (fault["name"], fault["outcome"], fault["errno"]) == ("ext2", "REJECTED", -22)
+    assert fault["kernel_log"] == ["BPF: Invalid magic", "failed to validate module [ext2] BTF: -22"]

@@ -1,0 +1,113 @@
+"""The offline check against the kernel itself: errno, every line of the log and sysfs, mutant by mutant.
+
+KBTF_CI_MUTANTS and KBTF_CI_SEED say how many and which, KBTF_CI_FUZZ_RUN names the run directory of another
+kernel, KBTF_CI_FUZZ_OUT the file for mutants over which the two disagree, and KBTF_CI_FUZZ_RERUN such a file,
+whose mutants are then the only ones.
+"""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kbtf_ci.btf.check import RULES, Kernel
+from kbtf_ci.btf.files import read_kernel_file, read_module_file
+from kbtf_ci.btf.versions import Rules, parse_version
+from tests.support import fuzz
+from tests.support.edges import Edge, edges
+from tests.support.fuzzguest import Loads, Subject
+from tests.support.mutate import Mutant, mutants
+from tests.support.vmlinux import Vmlinux
+
+COUNT = int(os.environ.get("KBTF_CI_MUTANTS", "400"))
+SEED = int(os.environ.get("KBTF_CI_SEED", "1"))
+
+UNREACHABLE = {
+    "vmlinux.missing": "the kernel's own vmlinux is healthy",
+    "enum.kflag": "Linux 6.0 and later take a signed ENUM",
+    "enum64.kflag": "as enum.kflag",
+    "relocate.empty_name": "no type of a healthy vmlinux has a name that is empty but not at offset 0",
+}
+
+
+@dataclass(frozen=True)
+class Fuzzed:
+    """One run: the kernel's version, what was loaded, and how it compares."""
+
+    version: tuple[int, int]
+    mutants: dict[str, Mutant]
+    edges: dict[str, Edge]
+    result: fuzz.Comparison
+
+
+@pytest.fixture(scope="module")
+def run_directory(request):
+    given = os.environ.get("KBTF_CI_FUZZ_RUN")
+    return Path(given) if given else request.getfixturevalue("smoke_run")
+
+
+@pytest.fixture(scope="module")
+def fuzzed(engine, toolchain, run_directory, tmp_path_factory):
+    config = (run_directory / "kernel.config").read_text()
+    assert "CONFIG_MODULE_ALLOW_BTF_MISMATCH=y" not in config, "this kernel would hide what it refuses"
+    file = read_kernel_file(run_directory / "kernel/vmlinux")
+    version = parse_version(file.release)
+    kernel = Kernel.open(file.btf, Rules.for_version(version))
+    vmlinux = Vmlinux(file.btf)
+    table = {f"edge{number:05}": edge for number, edge in enumerate(edges(vmlinux))}
+    made = chosen(run_directory, vmlinux)
+    everything = {name: edge.mutant for name, edge in table.items()} | made
+    folder = tmp_path_factory.mktemp("fuzz")
+    loads = Loads(engine.runner(toolchain.image), Subject.of(run_directory), folder)
+    result = fuzz.compare(kernel, loads, everything)
+    out = Path(os.environ.get("KBTF_CI_FUZZ_OUT") or folder / "disagreements.jsonl")
+    fuzz.save(out, result.disagreements)
+    sys.stdout.write(f"\n{result.told()}\nseed {SEED}, disagreements in {out}\n")
+    return Fuzzed(version, made, table, result)
+
+
+def chosen(run_directory, vmlinux):
+    if rerun := os.environ.get("KBTF_CI_FUZZ_RERUN"):
+        return dict(fuzz.load(Path(rerun)))
+    modules = sorted((run_directory / "kernel/modules").rglob("*.ko"))
+    btf = {path.stem: read_module_file(path).btf for path in modules}
+    return {f"seed{SEED}_{number:06}": one for number, one in enumerate(mutants(SEED, COUNT, btf, vmlinux))}
+
+
+def test_prediction_and_kernel_agree_on_every_mutant(fuzzed):
+    result = fuzzed.result
+    assert len(result.seen) + len(result.skipped) == len(fuzzed.mutants) + len(fuzzed.edges)
+    assert not result.disagreements, result.told()
+
+
+def only_on_edges_kernel(fuzzed):
+    """Of another kernel, which KBTF_CI_FUZZ_RUN brings, prediction and observation are compared alone."""
+    if fuzzed.version != (6, 12):
+        assert "KBTF_CI_FUZZ_RUN" in os.environ
+        pytest.skip("the hand-made edges are those of Linux 6.12")
+
+
+def test_the_kernel_does_at_every_limit_what_its_source_says(fuzzed):
+    only_on_edges_kernel(fuzzed)
+    seen = fuzzed.result.seen
+    wrong = [
+        (edge.mutant.text, edge.errno, edge.words, seen[name].errno, seen[name].log)
+        for name, edge in fuzzed.edges.items()
+        if edge.errno != seen[name].errno or not told(edge, seen[name].log)
+    ]
+    assert wrong == []
+
+
+def told(edge, log):
+    return bool(log) == bool(edge.errno) and any(edge.words in line for line in log or [edge.words])
+
+
+def test_every_check_decided_at_least_once(fuzzed):
+    only_on_edges_kernel(fuzzed)
+    assert set(RULES) - set(fuzzed.result.rules) == set(UNREACHABLE)
+
+
+def test_few_mutants_are_left_out(fuzzed):
+    assert len(fuzzed.result.skipped) <= len(fuzzed.mutants) // 50
