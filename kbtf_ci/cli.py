@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import click
 
-from kbtf_ci import __version__, doctor, pipeline
+from kbtf_ci import __version__, checking, doctor, pipeline, sizing
 from kbtf_ci.container import provision
 from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.errors import ExitCode, InfrastructureError, InterruptError, KbtfError, UsageError
@@ -25,6 +25,8 @@ from kbtf_ci.guest.timeouts import Timeouts
 from kbtf_ci.outcomes import LoadPolicy
 from kbtf_ci.profiles import parse_size_mib
 from kbtf_ci.report.terminal import TerminalReporter
+from kbtf_ci.verification import GuestWishes, Verdict
+from kbtf_ci.workbench import BuildWishes, toolchain
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 # Variables of make that say where things lie, which is kbtf-ci's own business.
@@ -74,12 +76,38 @@ _guest_options = _options(
     click.option("-m", "--memory", "memory_mib", type=_Size(), help="Memory of the guest; else as profiled."),
     click.option("--cpus", type=click.IntRange(min=1), help="CPUs of the guest; else as profiled."),
     click.option("--append", default="", help="More words for the kernel's command line."),
-    click.option("--load", type=click.Choice([policy.value for policy in LoadPolicy]), default="auto",
-                 show_default=True, help="How modules are put before the kernel."),
+    click.option("--load", type=click.Choice([policy.value for policy in LoadPolicy]),
+                 help="How modules are put before the kernel; auto, above 1,500 modules carrier."),
+    click.option("--guests", type=click.IntRange(min=1), default=1, show_default=True,
+                 help="Guests that share the modules, at once."),
     click.option("--timeouts", multiple=True, metavar="NAME=TIME", help="For instance boot=5m; repeatable."),
     click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write JUnit XML here."),
     click.option("--json", "as_json", is_flag=True, help="Print results.json on standard output."),
     click.option("--bisect", is_flag=True, help="Exit 125 where the commit is not to blame."),
+)  # fmt: skip
+
+_check_options = _options(
+    click.option("--vmlinux", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                 help="The kernel: a vmlinux, bzImage or raw BTF such as /sys/kernel/btf/vmlinux."),
+    click.option("--kernel-version", "version", default="", metavar="6.12",
+                 help="Judge by the rules of this version; else by the kernel's own."),
+    click.option("--allow-mismatch/--no-allow-mismatch", default=None,
+                 help="CONFIG_MODULE_ALLOW_BTF_MISMATCH; else from the kernel's configuration."),
+    click.option("--kernel-config", "config", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                 help="The kernel's .config; else the one embedded, or config-<release> beside the kernel."),
+    click.option("-j", "--jobs", type=click.IntRange(min=1), default=len(os.sched_getaffinity(0)),
+                 show_default="cores", help="Processes."),
+    click.option("--json", "as_json", is_flag=True, help="Print the predictions as JSON."),
+    click.argument("modules", nargs=-1, required=True, metavar="MODULE|DIR|RUNDIR...",
+                   type=click.Path(exists=True, path_type=Path)),
+)  # fmt: skip
+
+_sizes_options = _options(
+    click.option("-j", "--jobs", type=click.IntRange(min=1), default=len(os.sched_getaffinity(0)),
+                 show_default="cores", help="Modules that pahole encodes at a time."),
+    click.option("--top", type=click.IntRange(min=1), default=10, show_default=True,
+                 help="Modules in each table."),
+    click.option("--json", "as_json", is_flag=True, help="Print sizes.json on standard output."),
 )  # fmt: skip
 
 _common_options = _options(
@@ -144,13 +172,37 @@ def shell(run_directory: Path, quiet: bool, debug: bool, **options: Any) -> None
 
 
 @main.command()
+@_check_options
+@_common_options
+def check(*, as_json: bool, quiet: bool, debug: bool, **options: Any) -> None:
+    """Say, without booting, what the kernel will say of each module's BTF, and what it will not notice."""
+    with _reporting(quiet=quiet, debug=debug) as reporter:
+        found = checking.check(checking.CheckWishes(**options), reporter)
+        reporter.close()
+        click.echo(json.dumps(found.document(), indent=1) if as_json else "\n".join(found.text()))
+        sys.exit(found.exit_code)
+
+
+@main.command()
+@_run_directory
+@_sizes_options
+@_common_options
+def sizes(*, run_directory: Path, jobs: int, top: int, as_json: bool, quiet: bool, debug: bool) -> None:
+    """Show what split BTF saves: RUNDIR's modules with full BTF against their split BTF."""
+    with _reporting(quiet=quiet, debug=debug) as reporter:
+        sized = sizing.size_up(run_directory, jobs, reporter)
+        reporter.close()
+        click.echo(json.dumps(sized.values, indent=1) if as_json else "\n".join(sized.text(top)))
+
+
+@main.command()
 @_common_options
 def setup(quiet: bool, debug: bool) -> None:
     """Install and start what is missing on this machine: a container engine, the toolchain image."""
     with _reporting(quiet=quiet, debug=debug) as reporter:
         reporter.stage("setup")
         provision.setup(reporter.note)
-        pipeline.toolchain(DEFAULT_SUITE, reporter)
+        toolchain(DEFAULT_SUITE, reporter)
 
 
 @main.command("doctor")
@@ -170,7 +222,7 @@ def doctor_command(as_json: bool, quiet: bool, debug: bool) -> None:
     sys.exit(ExitCode.INFRASTRUCTURE if any(finding.state == "bad" for finding in findings) else 0)
 
 
-def _build_wishes(options: dict[str, Any]) -> pipeline.BuildWishes:
+def _build_wishes(options: dict[str, Any]) -> BuildWishes:
     for variable in options["variables"]:
         name, separator, _ = variable.partition("=")
         if not separator or re.fullmatch(r"[A-Za-z_]\w*", name) is None:
@@ -179,7 +231,7 @@ def _build_wishes(options: dict[str, Any]) -> pipeline.BuildWishes:
             raise UsageError(
                 f"{variable}: kbtf-ci sets {name} itself", hint="-C names the source, -o the run directory"
             )
-    return pipeline.BuildWishes(
+    return BuildWishes(
         config=options["config"],
         directory=options["directory"],
         sha256=options["sha256"],
@@ -191,13 +243,14 @@ def _build_wishes(options: dict[str, Any]) -> pipeline.BuildWishes:
     )
 
 
-def _guest_wishes(options: dict[str, Any]) -> pipeline.GuestWishes:
-    return pipeline.GuestWishes(
+def _guest_wishes(options: dict[str, Any]) -> GuestWishes:
+    return GuestWishes(
         accel=Accel(options["accel"]),
         memory_mib=options["memory_mib"],
         cpus=options["cpus"],
         append=options["append"],
-        load=LoadPolicy(options["load"]),
+        load=LoadPolicy(options["load"]) if options["load"] else None,
+        guests=options["guests"],
         timeouts=Timeouts.parse(options["timeouts"]),
     )
 
@@ -250,9 +303,7 @@ def _exit_code(code: ExitCode, *, bisect: bool) -> ExitCode:
     return ExitCode.BISECT_SKIP if bisect and says_nothing else code
 
 
-def _finish(
-    verdict: pipeline.Verdict, reporter: TerminalReporter, *, junit: Path | None, as_json: bool
-) -> None:
+def _finish(verdict: Verdict, reporter: TerminalReporter, *, junit: Path | None, as_json: bool) -> None:
     reporter.close()
     for line in verdict.summary():
         click.echo(line, err=as_json)

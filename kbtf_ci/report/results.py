@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kbtf_ci.outcomes import ModuleResult, Observation, Outcome
+from kbtf_ci.predictions import Prediction, disagreements
 
 RESULTS_SCHEMA = "kbtf-ci/results/1"
 
@@ -45,9 +46,14 @@ def modes(results: Iterable[ModuleResult]) -> dict[str, int]:
 
 
 def document(
-    kernel: KernelFacts, guest: GuestFacts | None, results: Sequence[ModuleResult], ended: str = ""
+    kernel: KernelFacts,
+    guest: GuestFacts | None,
+    results: Sequence[ModuleResult],
+    predictions: Sequence[Prediction] = (),
+    ended: str = "",
 ) -> dict[str, Any]:
     """Return results.json as a value. ``ended`` says why a run ended before its last module."""
+    foretold = {one.name: one for one in predictions}
     return {
         "schema": RESULTS_SCHEMA,
         "kernel": vars(kernel).copy(),
@@ -55,11 +61,12 @@ def document(
         "ended": ended or None,
         "totals": totals(results),
         "modes": modes(results),
-        "modules": [_entry(result) for result in results],
+        "disagreements": [one.result.module.name for one in disagreements(predictions, results)],
+        "modules": [_entry(result, foretold.get(result.module.name)) for result in results],
     }
 
 
-def _entry(result: ModuleResult) -> dict[str, Any]:
+def _entry(result: ModuleResult, foretold: Prediction | None) -> dict[str, Any]:
     seen = result.observation
     return {
         "name": result.module.name,
@@ -74,6 +81,17 @@ def _entry(result: ModuleResult) -> dict[str, Any]:
         "load_us": seen.load_us if seen else None,
         "kernel_log": list(seen.log) if seen else [],
         "earlier": [_attempt(attempt) for attempt in result.earlier],
+        "predicted": _predicted(foretold) if foretold else None,
+    }
+
+
+def _predicted(one: Prediction) -> dict[str, Any]:
+    return {
+        "outcome": one.outcome.value,
+        "rule": one.rule,
+        "misfit": one.misfit,
+        "cause": one.cause,
+        "advice": one.advice,
     }
 
 

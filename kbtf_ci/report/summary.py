@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from kbtf_ci.outcomes import ModuleResult, Outcome
+from kbtf_ci.predictions import Prediction, disagreements
+from kbtf_ci.report.check import differences
 from kbtf_ci.report.results import GuestFacts, KernelFacts, modes, totals
 
 # How many of the kernel's lines on one module are shown; results.json has them all.
@@ -14,9 +16,17 @@ _UNREACHED_NAMES = 10
 
 
 def summary(
-    kernel: KernelFacts, guest: GuestFacts | None, results: Sequence[ModuleResult], ended: str = ""
+    kernel: KernelFacts,
+    guest: GuestFacts | None,
+    results: Sequence[ModuleResult],
+    predictions: Sequence[Prediction] = (),
+    ended: str = "",
 ) -> Iterator[str]:
-    """Yield the lines of the summary; every module that is not VERIFIED stands in it with its reason."""
+    """Yield the lines of the summary.
+
+    Every module that is not VERIFIED stands in it with its reason, and with the offline check's advice;
+    where prediction and kernel differ, both stand side by side.
+    """
     counts = totals(results)
     size = sum(result.module.btf_bytes for result in results)
     yield f"kernel {kernel.release}: {counts['modules']} modules, {size:,} bytes of split BTF"
@@ -29,12 +39,18 @@ def summary(
         )
     if ended:
         yield f"the run ended early: {ended}"
-    yield from _faults([result for result in results if result.outcome is not Outcome.VERIFIED])
+    advice = {one.name: f"{one.cause}: {one.advice}" for one in predictions if one.cause}
+    yield from _faults([result for result in results if result.outcome is not Outcome.VERIFIED], advice)
+    for one in predictions:
+        if one.misfit:
+            yield from (f"{one.name} loads, but its BTF does not belong to this vmlinux", f"    {one.misfit}")
+            yield f"    -> {advice[one.name]}"
+    yield from differences(disagreements(predictions, results))
     shown = (f"{counts[outcome.value.lower()]} {outcome.value}" for outcome in Outcome)
     yield ", ".join(text for text in shown if not text.startswith("0 ")) or "nothing was verified"
 
 
-def _faults(faults: Sequence[ModuleResult]) -> Iterator[str]:
+def _faults(faults: Sequence[ModuleResult], advice: Mapping[str, str]) -> Iterator[str]:
     unreached = [result for result in faults if result.outcome is Outcome.NOT_REACHED]
     for result in faults:
         if result.outcome is Outcome.NOT_REACHED:
@@ -42,6 +58,8 @@ def _faults(faults: Sequence[ModuleResult]) -> Iterator[str]:
         yield f"{result.outcome.value} {result.module.name} ({result.module.file}) {result.reason}".rstrip()
         log = result.observation.log if result.observation else ()
         yield from (f"    {line}" for line in log[-_LOG_LINES:])
+        if result.module.name in advice:
+            yield f"    -> {advice[result.module.name]}"
     if unreached:
         names = ", ".join(result.module.name for result in unreached[:_UNREACHED_NAMES])
         more = len(unreached) - _UNREACHED_NAMES

@@ -31,7 +31,7 @@ RESULTS = (
 
 
 def test_results_json_has_the_schemas_words():
-    values = json.loads(json.dumps(document(KERNEL, GUEST, RESULTS, "QEMU was killed")))
+    values = json.loads(json.dumps(document(KERNEL, GUEST, RESULTS, ended="QEMU was killed")))
     assert values["schema"] == "kbtf-ci/results/1"
     assert values["totals"] == {
         "modules": 4, "verified": 2, "mismatch": 0, "rejected": 1, "dropped": 0, "no_btf": 0,
@@ -51,7 +51,7 @@ def test_results_json_has_the_schemas_words():
 
 
 def test_the_summary_names_every_fault_with_the_kernels_words():
-    text = "\n".join(summary(KERNEL, GUEST, RESULTS, "QEMU was killed"))
+    text = "\n".join(summary(KERNEL, GUEST, RESULTS, ended="QEMU was killed"))
     assert "REJECTED cut (kernel/lib/cut.ko) the kernel refused the BTF: EINVAL (-22)" in text
     assert "    failed to validate module [cut] BTF: -22" in text
     assert "NOT_REACHED lost" in text
