@@ -122,7 +122,8 @@ def verify(wishes: GuestWishes, runner: Runner, this: Run) -> Verdict:
     with record.stage("guest"):
         try:
             seen = observe_shares(runner, parts, policy, sight.listener())
-            guest = GuestFacts(seen.accel.value, round(seen.boot_s, 2), round(seen.load_s, 2), seen.boots)
+            boot_s, load_s = round(seen.boot_s, 2), round(seen.load_s, 2)
+            guest = GuestFacts(seen.accel.value, boot_s, load_s, seen.boots, seen.guests)
         except KbtfError as end:
             error = end
             record.failed(end)

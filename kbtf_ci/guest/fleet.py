@@ -90,6 +90,7 @@ def _merge(ended: Sequence[Future[GuestRun]]) -> GuestRun:
         boots=sum(run.boots for run in runs),
         boot_s=max(run.boot_s for run in runs),
         load_s=max(run.load_s for run in runs),
+        guests=len(runs),
     )
 
 

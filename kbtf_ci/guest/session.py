@@ -37,12 +37,17 @@ class Listener:
 
 @dataclass(frozen=True)
 class GuestRun:
-    """How the guests ran: ``boot_s`` of the first boot, up to SSH; ``load_s`` of all loads together."""
+    """How the guests ran.
+
+    ``boot_s`` of the first boot, up to SSH; ``load_s`` of all loads together. With several ``guests`` at once
+    it is that of the slowest.
+    """
 
     accel: Accel
     boots: int
     boot_s: float
     load_s: float
+    guests: int = 1
 
 
 def observe(

@@ -25,12 +25,13 @@ class KernelFacts:
 
 @dataclass(frozen=True)
 class GuestFacts:
-    """How it was booted: accelerator, seconds to boot and to load, and how often the guest was booted."""
+    """How it was booted: accelerator, seconds to boot and to load, boots of all guests, guests at once."""
 
     accel: str
     boot_s: float
     load_s: float
     boots: int = 1
+    guests: int = 1
 
 
 def totals(results: Iterable[ModuleResult]) -> dict[str, int]:

@@ -32,9 +32,10 @@ def summary(
     yield f"kernel {kernel.release}: {counts['modules']} modules, {size:,} bytes of split BTF"
     if guest is not None:
         by_mode = ", ".join(f"{count} {mode}" for mode, count in modes(results).items())
-        boots = f", {guest.boots} boots" if guest.boots > 1 else ""
+        boots = f", {guest.boots} boots" if guest.boots > guest.guests else ""
+        who = "guest" if guest.guests == 1 else f"{guest.guests} guests"
         yield (
-            f"guest ({guest.accel}): booted in {guest.boot_s:.1f} s, loaded in {guest.load_s:.1f} s"
+            f"{who} ({guest.accel}): booted in {guest.boot_s:.1f} s, loaded in {guest.load_s:.1f} s"
             f"{boots}; verdicts by load mode: {by_mode or 'none'}"
         )
     if ended:

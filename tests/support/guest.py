@@ -90,8 +90,8 @@ class FakeGuests:
     def _started(self, command: Command) -> Iterator[Process]:
         boot = self.boots.pop(0) if self.boots else Boot()
         self.started.append(command)
-        self.requests.append([])
         qemu = FakeQemu(self, boot)
+        self.requests.append(qemu.requests)
         self.living.append(qemu)
         try:
             yield qemu
@@ -106,6 +106,7 @@ class FakeQemu:
 
     def __init__(self, guests: FakeGuests, boot: Boot) -> None:
         self.guests = guests
+        self.requests: list[str] = []
         self.ended = threading.Event()
         self.spinning = False
         self.engine_lost = False
@@ -267,7 +268,7 @@ def probe(qemu: FakeQemu, channel: paramiko.Channel) -> int | None:
     for line in channel.makefile("r"):
         mode, name, path = line.split()
         assert path.startswith("/lib/modules/")
-        qemu.guests.requests[-1].append(f"{mode} {name}")
+        qemu.requests.append(f"{mode} {name}")
         qemu.say(f"[    2.0] kbtf-ci: load {mode} {name}\n")
         load = qemu.guests.loads.get((mode, name), Load())
         if load.end:
