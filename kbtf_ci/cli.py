@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import click
 
-from kbtf_ci import __version__, checking, doctor, pipeline, sizing
+from kbtf_ci import __version__, checking, doctor, pipeline, prebuilt, sizing
 from kbtf_ci.container import provision
 from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.errors import ExitCode, InfrastructureError, InterruptError, KbtfError, UsageError
@@ -86,6 +86,17 @@ _guest_options = _options(
     click.option("--bisect", is_flag=True, help="Exit 125 where the commit is not to blame."),
 )  # fmt: skip
 
+_prebuilt_options = _options(
+    click.option("--kernel", multiple=True, metavar="PATH|running",
+                 help="A kernel that others built: an image, Debian packages (repeatable), a folder as "
+                      "modules_install leaves it, or the running system's own."),
+    click.option("--modules", type=click.Path(exists=True, file_okay=False, path_type=Path),
+                 help="Its modules, where --kernel is an image."),
+    click.option("--suite", default=DEFAULT_SUITE, show_default=True, help="Debian suite of QEMU's image."),
+    click.option("-o", "--output-dir", "output", type=click.Path(path_type=Path),
+                 help="Run directory to make with --kernel; runs/<UTC time>-prebuilt without it."),
+)  # fmt: skip
+
 _check_options = _options(
     click.option("--vmlinux", type=click.Path(exists=True, dir_okay=False, path_type=Path),
                  help="The kernel: a vmlinux, bzImage or raw BTF such as /sys/kernel/btf/vmlinux."),
@@ -150,13 +161,26 @@ def build(output: Path | None, quiet: bool, debug: bool, **options: Any) -> None
 
 
 @main.command()
-@_run_directory
+@click.argument(
+    "run_directory",
+    metavar="[RUNDIR]",
+    required=False,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
+@_prebuilt_options
 @_guest_options
 @_common_options
-def verify(*, run_directory: Path, quiet: bool, debug: bool, bisect: bool, **options: Any) -> None:
-    """Boot RUNDIR's kernel and verify its modules as they are now, without building."""
+def verify(*, run_directory: Path | None, quiet: bool, debug: bool, bisect: bool, **options: Any) -> None:
+    """Boot RUNDIR's kernel, or one that others built, and verify its modules as they are now."""
     with _reporting(quiet=quiet, debug=debug, bisect=bisect) as reporter:
-        verdict = pipeline.verify(run_directory, _guest_wishes(options), reporter)
+        guest = _guest_wishes(options)
+        if (run_directory is None) == (not options["kernel"]):
+            raise UsageError("verify wants either a run directory or --kernel")
+        if run_directory is not None:
+            verdict = pipeline.verify(run_directory, guest, reporter)
+        else:
+            wishes = prebuilt.PrebuiltWishes(options["kernel"], options["modules"], options["suite"])
+            verdict = prebuilt.verify(wishes, guest, options["output"], _command_line(), reporter)
         _finish(verdict, reporter, junit=options["junit"], as_json=options["as_json"])
 
 

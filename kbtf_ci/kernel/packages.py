@@ -1,0 +1,104 @@
+"""Kernels in archives, Debian packages or tarballs, unpacked once into a cache.
+
+The tools of the toolchain image unpack them: dpkg-deb knows every compression that packages come in and uses
+all cores for it, and nothing that an archive holds reaches beyond the one folder that its container can
+write to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from kbtf_ci.errors import InfrastructureError, KbtfError, UsageError
+from kbtf_ci.kernel.source import file_sha256
+from kbtf_ci.locks import exclusive
+from kbtf_ci.runner import Command, Completed, Mount, Runner, run
+
+_DEB_MAGIC: Final = b"!<arch>\n"
+_STAGING: Final = ".unpack-"
+
+# A kernel's packages hold documentation and, some, sources besides. Links and special files go as well: the
+# host is to read nothing through a name that an archive made. bash: for pipefail. The status tells which
+# archive it was.
+_FIRST_FAILED: Final = 100
+_SCRIPT: Final = r"""
+set -o pipefail
+take() {
+    tar -C /out -x --no-same-owner --no-same-permissions \
+        --exclude=usr/share --exclude=usr/src --exclude=usr/lib/debug "$@"
+}
+number=0
+for archive; do
+    case $archive in
+    *.deb) dpkg-deb --fsys-tarfile "$archive" | take ;;
+    *) take -f "$archive" ;;
+    esac || exit $((100 + number))
+    number=$((number + 1))
+done
+find /out ! -type f ! -type d -delete
+chmod -R u+rwX,go+rX /out
+"""
+
+
+def is_package(path: Path) -> bool:
+    """Return whether the file begins as a Debian package does. Raises UsageError when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_DEB_MAGIC)) == _DEB_MAGIC
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def unpack(archives: Sequence[Path], cache: Path, runner: Runner) -> Path:
+    """Return the folder below ``cache`` that holds what is in ``archives``, all in one tree.
+
+    It is there whole or not at all, under a name made from the archives' contents. Raises UsageError for one
+    that does not unpack, InfrastructureError on a full disk.
+    """
+    digests = sorted(file_sha256(archive) for archive in archives)
+    target = cache / hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
+    try:
+        with exclusive(cache / ".lock"):
+            if not target.is_dir():
+                _sweep(cache)
+                _unpack(archives, target, runner)
+    except OSError as error:
+        raise InfrastructureError(f"{cache}: cannot be written: {error.strerror}") from error
+    return target
+
+
+def _sweep(cache: Path) -> None:
+    """Remove what a killed process left half; the lock says that nobody is at it."""
+    for left_over in cache.glob(f"{_STAGING}*"):
+        shutil.rmtree(left_over)
+
+
+def _unpack(archives: Sequence[Path], target: Path, runner: Runner) -> None:
+    names = [f"/in/{n}{'.deb' if is_package(path) else '.tar'}" for n, path in enumerate(archives)]
+    with tempfile.TemporaryDirectory(prefix=_STAGING, dir=target.parent) as folder:
+        staging = Path(folder) / "tree"
+        staging.mkdir()
+        mounts = [Mount(path, name) for path, name in zip(archives, names, strict=True)]
+        mounts.append(Mount(staging, "/out", writable=True))
+        command = Command(("bash", "-c", _SCRIPT, "unpack", *names), tuple(mounts), label="unpack")
+        done = run(runner, command)
+        if done.status != 0:
+            raise _failed(archives, done)
+        staging.rename(target)
+
+
+def _failed(archives: Sequence[Path], done: Completed) -> KbtfError:
+    number = done.status - _FIRST_FAILED
+    archive = archives[number] if 0 <= number < len(archives) else archives[0]
+    said = done.text.strip().splitlines()
+    if "No space left" in done.text or number < 0:
+        return InfrastructureError(f"{archive}: cannot be unpacked: {said[-1] if said else done.status}")
+    return UsageError(
+        f"{archive}: cannot be unpacked: {said[0] if said else 'not an archive'}",
+        hint="it is cut short or damaged: get it again",
+    )
