@@ -110,6 +110,8 @@ def _refused(one: Assessment, assessor: Assessor) -> Diagnosis:
             found = told(one)
             if found is not None:
                 return found
+    if rule.startswith(("header.", "sections.", "strings.")):
+        return _damaged(one)
     return _stale(one, assessor)
 
 
@@ -188,7 +190,9 @@ def _stale(one: Assessment, assessor: Assessor) -> Diagnosis:
 
 
 def _damaged(one: Assessment) -> Diagnosis:
-    return Diagnosis("damaged", f"Its BTF breaks the kernel's rule {one.verdict.rule}. Build it again.")
+    words = next((line for line in one.verdict.log if line.startswith("BPF: ")), "")
+    told = words.removeprefix("BPF: ") or one.verdict.rule
+    return Diagnosis("damaged", f"Its BTF is not what pahole writes: {told}. {_REINSTALL}")
 
 
 def _same_size(one: Assessment, found: Origin) -> Diagnosis:

@@ -109,6 +109,12 @@ def test_a_truncated_section_is_told_by_how_much(bench, cut, cause):
     assert "bytes are missing" in one["advice"]
 
 
+def test_a_damaged_header_is_no_stale_module(bench):
+    one = bench.only(bench.module(b"\x9e" + pair.split(bench.base).bytes()[1:]))
+    assert (one["outcome"], one["rule"], one["cause"]) == ("REJECTED", "header.magic", "damaged")
+    assert "Invalid magic" in one["advice"]
+
+
 def test_a_stripped_module_is_told_from_one_that_never_had_btf(bench):
     assert bench.only(bench.module(None))["cause"] == "stripped"  # it has .BTF_ids
     plain = bench.folder / "plain.ko"
