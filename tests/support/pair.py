@@ -8,7 +8,7 @@ NAMES = ("alpha", "be", "gamma_ray", "d", "epsilon", "zeta99")
 
 
 def vmlinux() -> Sketch:
-    """[1] int, struct module as images.module() has it, and so many types that a distilled base looks small."""
+    """[1] int, struct module as images.module() has it, and so many types that a distilled base is small."""
     one = Sketch(strings=bytearray(b"\0"))
     number = one.add(sk.INT, one.string("int"), 4, 0x0100_0020)
     pointer = one.add(sk.PTR, 0, 0)
