@@ -23,12 +23,11 @@ from kbtf_ci.kernel.kconfig import Configured, configure
 from kbtf_ci.kernel.pahole import ask_kbuild
 from kbtf_ci.kernel.strip import strip_modules
 from kbtf_ci.locks import exclusive
-from kbtf_ci.outcomes import LoadPolicy
 from kbtf_ci.paths import cache_root
 from kbtf_ci.profiles import Profile, find_profile
 from kbtf_ci.record import Record, Reporter
 from kbtf_ci.report.results import KernelFacts
-from kbtf_ci.verification import GuestWishes, Part, Run, Verdict, guest_spec
+from kbtf_ci.verification import GuestWishes, Run, Verdict, whole_guest
 from kbtf_ci.workbench import BuildWishes, Tools, toolchain
 
 
@@ -73,9 +72,7 @@ def shell(path: Path, wishes: GuestWishes, reporter: Reporter) -> int:
     """
     this = _old_run(path, reporter)
     runner = toolchain(_suite(this), reporter).runner
-    modules = inventory(this.directory.modules, this.record.facts["skipped_btf"])
-    part = Part(modules, LoadPolicy.AUTO, this.directory.guest, this.directory.path)
-    spec = guest_spec(wishes, runner, this, part)
+    spec = whole_guest(wishes, runner, this)
     accel = choose(runner, spec.accel, reporter.warn)
     console = this.directory.file("shell-console.log")
     with booted(runner, spec, accel, console, reporter.warn) as guest:

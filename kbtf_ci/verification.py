@@ -115,7 +115,7 @@ def verify(wishes: GuestWishes, runner: Runner, this: Run) -> Verdict:
     with record.stage("guest image"):
         parts = [
             Share(guest_spec(wishes, runner, this, part), part.modules, part.logs)
-            for part in _parts(wishes, modules, policy, directory)
+            for part in _parts(wishes, modules, policy, this)
         ]
     sight = _Sight(len(modules), this.reporter)
     guest, error = None, None
@@ -171,34 +171,43 @@ def _policy(wishes: GuestWishes, modules: Sequence[Module], this: Run) -> LoadPo
 
 @dataclass(frozen=True)
 class Part:
-    """What one guest loads and how, the folder of its image, and that of its logs."""
+    """What one guest loads and how, the folders of its image and logs, and what it cannot do without."""
 
     modules: tuple[Module, ...]
     policy: LoadPolicy
     folder: Path
     logs: Path
+    needed: tuple[Needed, ...] = ()
 
 
-def _parts(
-    wishes: GuestWishes, modules: Sequence[Module], policy: LoadPolicy, directory: rundir.RunDirectory
-) -> Iterator[Part]:
-    divided = shares(modules, wishes.guests, policy)
+def _parts(wishes: GuestWishes, modules: Sequence[Module], policy: LoadPolicy, this: Run) -> Iterator[Part]:
+    directory = this.directory
+    divided, needed = shares(modules, wishes.guests, policy), tuple(_needed(this, modules))
     for number, share in enumerate(divided, 1):
         alone = len(divided) == 1
         folder = directory.guest if alone else directory.guest / str(number)
         folder.mkdir(parents=True, exist_ok=True)
-        yield Part(share, policy, folder, directory.path if alone else folder)
+        yield Part(share, policy, folder, directory.path if alone else folder, needed)
 
 
-def _needed(this: Run) -> list[Needed]:
-    """Return the modules without which the guest has no network; none where the kernel was built for it."""
+def _needed(this: Run, modules: Sequence[Module]) -> Iterator[Needed]:
+    """Yield the modules without which the guest has no network; none where the kernel was built for it."""
     prebuilt = this.record.facts.get("prebuilt")
     if prebuilt is None:
-        return []
+        return
     directory = this.directory
-    modules = inventory(directory.modules)
-    first = loaded_first(modules, frozenset(prebuilt["builtin"]), read_config(directory) or None)
-    return [Needed(module.name, (directory.modules / module.file).read_bytes()) for module in first]
+    config = read_config(directory) or None
+    for module in loaded_first(modules, frozenset(prebuilt["builtin"]), config):
+        yield Needed(module.name, (directory.modules / module.file).read_bytes())
+
+
+def whole_guest(wishes: GuestWishes, runner: Runner, this: Run) -> GuestSpec:
+    """Return a guest that carries all modules as they were built."""
+    directory = this.directory
+    modules = inventory(directory.modules, this.record.facts["skipped_btf"])
+    needed = tuple(_needed(this, modules))
+    part = Part(modules, LoadPolicy.AUTO, directory.guest, directory.path, needed)
+    return guest_spec(wishes, runner, this, part)
 
 
 def guest_spec(wishes: GuestWishes, runner: Runner, this: Run, part: Part) -> GuestSpec:
@@ -213,7 +222,7 @@ def guest_spec(wishes: GuestWishes, runner: Runner, this: Run, part: Part) -> Gu
         files = [module.file for module in modules]
         strip_modules(runner, directory.modules, carried, files, facts["profile"]["cpus"])
         check_unaltered(modules, carried)
-    image = make_image(runner, part.folder, carried, modules, _needed(this))
+    image = make_image(runner, part.folder, carried, modules, part.needed)
     return GuestSpec(
         kernel=directory.kernel / "bzImage",
         image=image,

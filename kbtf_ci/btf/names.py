@@ -85,7 +85,7 @@ class Strings:
 
     def _whole(self, offsets: Ints, bad: Ints, limit: int) -> Bools:
         ends = _next(self.ends, offsets)
-        return (_next(bad, offsets) > ends) & (ends - offsets <= limit)
+        return (_next(bad, offsets) >= ends) & (ends - offsets <= limit)
 
 
 def _next(positions: Ints, offsets: Ints) -> Ints:

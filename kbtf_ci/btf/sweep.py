@@ -80,7 +80,8 @@ class _Worker:
         self._assessor = facts.assessor()
 
     def predict(self, paths: Iterable[Path]) -> list[Prediction]:
-        return [_prediction(self._assessor, path) for path in paths]
+        found = self._assessor.assess_all([read_module_file(path) for path in paths])
+        return [predicted(one, self._assessor, siblings_have_btf=False) for one in found]
 
 
 _worker: list[_Worker] = []
@@ -94,11 +95,6 @@ def _start(facts: KernelSpec) -> None:
 
 def _predict(paths: Sequence[Path]) -> list[Prediction]:
     return _worker[0].predict(paths)
-
-
-def _prediction(assessor: Assessor, path: Path) -> Prediction:
-    one = assessor.assess(read_module_file(path))
-    return predicted(one, assessor, siblings_have_btf=False)
 
 
 def predicted(one: Assessment, assessor: Assessor, *, siblings_have_btf: bool) -> Prediction:

@@ -160,9 +160,10 @@ def modules_folder(given: Path, release: str) -> Path:
 
 
 def _releases(tree: Path) -> Iterator[Path]:
-    """Yield the folders below ``tree`` that each hold one release's modules."""
-    for place in _MODULES:
-        yield from (path for path in tree.glob(f"{place}/*") if path.is_dir() and _any_module(path))
+    """Yield the folders below ``tree`` that each hold one release's modules; ``tree`` may be lib/modules."""
+    below = [path for place in _MODULES for path in tree.glob(f"{place}/*")]
+    below += [path for path in tree.glob("*") if _RELEASE.match(path.name)]
+    yield from (path for path in below if path.is_dir() and _any_module(path))
 
 
 def _with_modules(folder: Path) -> Path:

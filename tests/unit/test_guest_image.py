@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.guest.cpio import CpioWriter
-from kbtf_ci.guest.image import ROOT_ARCHIVE, fits, make_image
+from kbtf_ci.guest.image import ROOT_ARCHIVE, Needed, fits, make_image
 from kbtf_ci.guest.keys import GuestKeys
 from kbtf_ci.modules import Module
 from tests.support.local import LocalRunner
@@ -70,6 +70,16 @@ def test_the_initramfs_holds_root_modules_and_keys(tree):
     assert files["etc/dropbear/host_key"] == (stat.S_IFREG | 0o600, image.keys.host)
     assert files["root/.ssh"][0] == stat.S_IFDIR | 0o700
     assert files["root/.ssh/authorized_keys"][1].decode().strip() == image.keys.client_public
+
+
+def test_what_the_guest_needs_is_numbered_in_the_order_to_load_it_in(tree):
+    needed = [Needed(f"m{number}", bytes([number])) for number in range(11, 0, -1)]
+    image = make_image(runner(tree), tree / "guest", tree / "modules", MODULES, needed)
+    files = read_archives(image.initramfs.read_bytes())
+    found = sorted(name for name in files if name.startswith("lib/needed/"))
+    assert [files[name][1] for name in found] == [one.content for one in needed]
+    assert found[0] == "lib/needed/000-m11.ko"
+    assert image.present == {one.name for one in needed}
 
 
 def test_the_client_key_is_the_users_alone_and_an_ssh_key(tree):

@@ -105,6 +105,25 @@ def test_a_repeated_answer_is_no_news_but_a_later_death_is():
     assert plan.next_batch().mode is INERT
 
 
+@pytest.mark.parametrize("policy", [LoadPolicy.AUTO, LoadPolicy.REAL, LoadPolicy.INERT, LoadPolicy.CARRIER])
+def test_what_every_guest_has_loaded_by_itself_is_observed_once_as_real_and_in_no_other_mode(policy):
+    plan = Plan([A, B], policy, present=frozenset({"a", "b"}))
+    batch = plan.next_batch()
+    assert (batch.mode, names(batch)) == (REAL, ["a", "b"] if policy is LoadPolicy.CARRIER else ["b", "a"])
+    answer(plan, REAL, a=0)
+    plan.record(Observation("b", REAL, death=Death.PANIC))
+    plan.new_guest()
+    assert plan.next_batch() is None
+
+
+def test_what_every_guest_has_loaded_helps_others_without_being_loaded_again():
+    plan = Plan([A, B, C], LoadPolicy.INERT, present=frozenset({"b"}))
+    answer(plan, REAL, b=0)
+    assert names(plan.next_batch()) == ["a", "c"]
+    plan.new_guest()
+    assert names(plan.next_batch()) == ["a", "c"]
+
+
 def test_carriers_need_no_order_and_no_dependencies():
     circle = Module("b", "b.ko", 1, "", depends=("a",))
     plan = Plan([D, circle, A, C], LoadPolicy.CARRIER)

@@ -43,9 +43,9 @@ def root(tmp_path):
 
 @pytest.fixture
 def ask(probe, root):
-    def ask(*lines):
+    def ask(*lines, options=()):
         done = subprocess.run(
-            [probe, "--root", root],
+            [probe, "--root", root, *options],
             input="".join(f"{line}\n" for line in lines).encode(),
             capture_output=True,
             check=False,
@@ -64,10 +64,11 @@ def file(tmp_path):
 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 55, 56, 57, 63, 64, 65, 119, 120, 65535, 65536, 65537, 1_000_003])
-def test_the_digest_is_sha256_at_every_edge_of_its_blocks(ask, root, file, size):
+@pytest.mark.parametrize("portable", [False, True])
+def test_the_digest_is_sha256_at_every_edge_of_its_blocks(ask, root, file, size, portable):
     content = os.urandom(size)
     (root / "sys/kernel/btf/mod").write_bytes(content)
-    _, answer = ask(f"real mod {file}")
+    _, answer = ask(f"real mod {file}", options=["--portable"] if portable else [])
     assert answer["btf"] == {"bytes": size, "sha256": hashlib.sha256(content).hexdigest()}
 
 
@@ -113,6 +114,21 @@ def test_a_line_it_does_not_understand_is_answered_and_the_next_one_too(ask, fil
 def test_a_module_that_it_cannot_read_is_our_error(ask, tmp_path, mode):
     _, answer = ask(f"{mode} mod {tmp_path}/none.ko")
     assert (answer["error"], answer["errno"]) == ("cannot read the module", errno.ENOENT)
+
+
+def test_a_look_loads_nothing_and_tells_what_is_there(ask, root, tmp_path):
+    (root / "sys/kernel/btf/mod").write_bytes(b"btf")
+    _, answer, other = ask(f"look mod {tmp_path}/none.ko", f"look other {tmp_path}/none.ko")
+    assert (answer["mode"], answer["errno"]) == ("look", 0)
+    assert answer["btf"] == {"bytes": 3, "sha256": hashlib.sha256(b"btf").hexdigest()}
+    assert (other["errno"], other["btf"]) == (0, None)
+    assert "error" not in answer | other
+
+
+def test_once_leaves_what_it_only_looked_at(ask, root, tmp_path):
+    (root / "sys/kernel/btf/mod").write_bytes(b"btf")
+    _, answer = ask(f"look mod {tmp_path}/none.ko", options=["--once"])
+    assert "error" not in answer  # to unload what is not there would be one
 
 
 def test_once_unloads_nothing_that_was_not_loaded(probe, root, file):

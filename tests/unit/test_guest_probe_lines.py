@@ -26,6 +26,14 @@ def test_an_answer_becomes_an_observation_with_the_modules_own_lines():
     assert [record.sequence for record in answer.records] == [7, 8]
 
 
+def test_a_module_that_is_there_already_is_only_looked_at_and_counts_as_real():
+    module = Module("ext2", "kernel/fs/ext2.ko", 1, "")
+    line = probe.request(LoadMode.CARRIER, module, frozenset({"ext2"}))
+    assert line == "look ext2 /lib/modules/kernel/fs/ext2.ko"
+    assert probe.request(LoadMode.CARRIER, module, frozenset({"ext4"})).startswith("carrier ext2 ")
+    assert probe.parse(json.dumps({**LINE, "mode": "look"})).observation.mode is LoadMode.REAL
+
+
 def test_no_btf_is_none_and_empty_btf_is_not():
     assert probe.parse(json.dumps({**LINE, "btf": None})).observation.sysfs_sha256 is None
     assert probe.parse(json.dumps({**LINE, "btf": {"bytes": 0, "sha256": "e3"}})).observation.sysfs_bytes == 0
