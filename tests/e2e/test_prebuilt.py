@@ -1,0 +1,95 @@
+"""Kernels that others built: a distribution's package as it is, and a tree as modules_install leaves it."""
+
+import lzma
+import shutil
+
+import docker
+import pytest
+
+from kbtf_ci.btf.elf import ElfImage
+from tests.e2e.conftest import results
+
+# The image's own suite; the meta package names the current kernel. The cloud flavour is the smallest with
+# more than a thousand modules, the guest's own drivers among them.
+DOWNLOAD = """
+set -e
+apt-get update -q
+name=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/ *Depends: //p')
+cd /out && apt-get download -q "$name"
+"""
+
+
+@pytest.fixture(scope="module")
+def package(engine, toolchain, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("package")
+    client = docker.DockerClient(base_url=engine.address.url)
+    client.containers.run(
+        toolchain.image, ["sh", "-c", DOWNLOAD], user="0", remove=True,
+        volumes={str(folder): {"bind": "/out", "mode": "rw"}},
+    )  # fmt: skip
+    (found,) = folder.glob("*.deb")
+    return found
+
+
+def test_every_module_of_a_distributions_package_is_verified(cli, package):
+    done = cli("verify", "--kernel", package, "--load", "carrier", "--guests", "2", "-o", "run")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    values = results(cli.folder / "run")
+    assert values["totals"]["modules"] == values["totals"]["verified"] > 1000
+    assert values["disagreements"] == []
+    # What the network needed was loaded for real, before the network was there.
+    real = {one["name"] for one in values["modules"] if one["load"] == "real"}
+    assert {"virtio_net", "failover"} <= real
+    assert values["kernel"]["release"].endswith("-cloud-amd64")
+    assert values["guest"]["guests"] == 2
+
+
+def spoilt(path, spoil):
+    data = bytearray(path.read_bytes())
+    section = ElfImage(bytes(data), path.name).find(".BTF")
+    spoil(data, section)
+    path.write_bytes(data)
+
+
+def flip_magic(data, section):
+    data[section.offset] = 0x9E
+
+
+def rename_section(data, section):
+    at = data.index(b"\0.BTF\0")
+    data[at + 1 : at + 5] = b".XTF"
+
+
+def test_exactly_the_spoilt_modules_of_a_tree_are_named(cli, smoke_run, tmp_path):
+    release = results(smoke_run)["kernel"]["release"]
+    tree = tmp_path / "installed"
+    folder = tree / "lib/modules" / release
+    shutil.copytree(smoke_run / "kernel/modules", folder)
+    spoilt(next(folder.rglob("ext2.ko")), flip_magic)
+    spoilt(next(folder.rglob("tun.ko")), rename_section)
+    for path in sorted(folder.rglob("*.ko"))[::2]:
+        path.with_name(f"{path.name}.xz").write_bytes(lzma.compress(path.read_bytes(), preset=0))
+        path.unlink()
+    image = smoke_run / "kernel/bzImage"
+    config = smoke_run / "kernel.config"
+    shutil.copy(config, folder / "config")
+    done = cli("verify", "--kernel", image, "--modules", tree, "-o", "run")
+    assert done.returncode == 1, done.stdout + done.stderr
+    values = results(cli.folder / "run")
+    faults = {one["name"]: one["outcome"] for one in values["modules"] if one["outcome"] != "VERIFIED"}
+    assert faults == {"ext2": "REJECTED", "tun": "NO_BTF"}
+    assert values["disagreements"] == []
+
+
+def test_a_run_directory_and_a_kernel_at_once_are_refused(cli, smoke_run):
+    done = cli("verify", smoke_run, "--kernel", smoke_run / "kernel/bzImage")
+    assert (done.returncode, "either a run directory or --kernel" in done.stderr) == (2, True)
+
+
+def test_modules_of_another_release_are_refused_with_both_names(cli, smoke_run, tmp_path):
+    release = results(smoke_run)["kernel"]["release"]
+    shutil.copytree(smoke_run / "kernel/modules", tmp_path / "lib/modules/6.1.0-other")
+    done = cli("verify", "--kernel", smoke_run / "kernel/bzImage", "--modules", tmp_path)
+    assert done.returncode == 2
+    assert release in done.stderr
+    assert "6.1.0-other" in done.stderr
