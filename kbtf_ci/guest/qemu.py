@@ -86,5 +86,7 @@ def _common(accel: Accel) -> tuple[str, ...]:
 
 
 # Emulated RDRAND fills the random pool at boot. Measured: SSH answers 0.2 s after init with it, 2 s without
-# (qemu64, Nehalem); between CPUs that have it no difference stood out.
-TCG_CPU = "max"
+# (qemu64, Nehalem). Emulated SHA instructions are what the probe hashes with. Left out is what makes a kernel
+# choose ways that are slow when emulated: string instructions byte by byte (erms, fsrm), page tables of a
+# fifth level, and a flag to set and clear around every access to user memory (smap).
+TCG_CPU = "max,-erms,-fsrm,-la57,-smap"

@@ -89,9 +89,10 @@ class SshShell:
             for data in self._exchange(channel, "".join(f"{line}\n" for line in lines).encode(), silence):
                 *whole, rest = (rest + data).split(b"\n")
                 yield from (line.decode(errors="replace") for line in whole)
+            # First whether this is the end at all: what a dying guest left of a line is none.
+            status = self._status(channel)
             if rest:
                 yield rest.decode(errors="replace")
-            status = self._status(channel)
         if status != 0:
             raise CommandError(command, status)
 

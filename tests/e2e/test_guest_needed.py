@@ -1,0 +1,64 @@
+"""A real guest that loads modules before its network, as one of a kernel that was not built for it."""
+
+import pytest
+
+from kbtf_ci.btf.inventory import inventory
+from kbtf_ci.errors import GuestError
+from kbtf_ci.guest.guest import GuestSpec, booted
+from kbtf_ci.guest.image import Needed, make_image
+from kbtf_ci.guest.qemu import Accel
+from kbtf_ci.guest.session import Listener, observe
+from kbtf_ci.modules import dependency_order
+from kbtf_ci.outcomes import LoadMode, LoadPolicy, Outcome, judge
+
+NAMES = {"x_tables", "xt_comment", "nls_utf8"}
+
+
+@pytest.fixture
+def spec(engine, toolchain, smoke_run, tmp_path):
+    """Returns a guest of three modules, two of them to be loaded first as ``change`` leaves them."""
+    tree = smoke_run / "guest/modules"
+
+    def spec(change=lambda content: content):
+        modules = dependency_order(one for one in inventory(tree) if one.name in NAMES)
+        needed = [
+            Needed(one.name, change((tree / one.file).read_bytes()))
+            for one in modules
+            if one.name != "nls_utf8"
+        ]
+        assert [one.name for one in needed] == ["x_tables", "xt_comment"]
+        image = make_image(engine.runner(toolchain.image), tmp_path / "guest", tree, modules, needed)
+        return modules, GuestSpec(smoke_run / "kernel/bzImage", image, memory_mib=512, accel=Accel.TCG)
+
+    return spec
+
+
+@pytest.mark.parametrize("policy", [LoadPolicy.INERT, LoadPolicy.AUTO])
+def test_what_is_loaded_first_is_verified_as_loaded_for_real(engine, toolchain, spec, tmp_path, policy):
+    modules, guest = spec()
+    seen = {}
+    listener = Listener(lambda one: seen.setdefault(one.name, []).append(one), lambda *_: None, pytest.fail)
+    run = observe(
+        engine.runner(toolchain.image),
+        guest,
+        modules,
+        policy,
+        logs=tmp_path,
+        listener=listener,
+        accel=Accel.TCG,
+    )
+    assert run.boots == 1
+    results = {one.name: judge(one, seen[one.name]) for one in modules}
+    assert {result.outcome for result in results.values()} == {Outcome.VERIFIED}
+    modes = {name: [one.mode for one in seen[name]] for name in seen}
+    last = LoadMode.INERT if policy is LoadPolicy.INERT else LoadMode.REAL
+    assert modes == {"x_tables": [LoadMode.REAL], "xt_comment": [LoadMode.REAL], "nls_utf8": [last]}
+
+
+def test_what_cannot_be_loaded_first_is_named_by_the_console(engine, toolchain, spec, tmp_path):
+    _, guest = spec(lambda content: content[: len(content) // 2])
+    with (
+        pytest.raises(GuestError, match=r"guest cannot load a module that it needs: .*000-x_tables\.ko"),
+        booted(engine.runner(toolchain.image), guest, Accel.TCG, tmp_path / "console.log", pytest.fail),
+    ):
+        pytest.fail("it came up")
