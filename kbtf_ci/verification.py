@@ -5,6 +5,7 @@ What a run directory holds is all that this needs, whoever filled it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,8 @@ from kbtf_ci.runner import Runner
 
 # Loaded for real, more modules than these take longer the more of them are in.
 _REAL_UP_TO = 1500
+# A guest more costs a boot, which is worth it from so many modules on.
+_MODULES_A_GUEST = 1000
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class GuestWishes:
     cpus: int | None = None
     append: str = ""
     load: LoadPolicy | None = None
-    guests: int = 1
+    guests: int | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
 
 
@@ -148,7 +151,7 @@ def _foretell(this: Run) -> tuple[Prediction, ...]:
         this.reporter.warn("bzImage and vmlinux hold different BTF: vmlinux was linked again after the image")
     config = read_config(directory)
     spec = KernelSpec(image.path, kernel_version("", image), config)
-    found = sweep(spec, module_files(directory.modules), this.record.facts["profile"]["cpus"])
+    found = sweep(spec, module_files(directory.modules), len(os.sched_getaffinity(0)))
     this.reporter.note(one_line(found))
     return found
 
@@ -182,12 +185,18 @@ class Part:
 
 def _parts(wishes: GuestWishes, modules: Sequence[Module], policy: LoadPolicy, this: Run) -> Iterator[Part]:
     directory = this.directory
-    divided, needed = shares(modules, wishes.guests, policy), tuple(_needed(this, modules))
+    guests = wishes.guests or _guests(len(modules))
+    divided, needed = shares(modules, guests, policy), tuple(_needed(this, modules))
     for number, share in enumerate(divided, 1):
         alone = len(divided) == 1
         folder = directory.guest if alone else directory.guest / str(number)
         folder.mkdir(parents=True, exist_ok=True)
         yield Part(share, policy, folder, directory.path if alone else folder, needed)
+
+
+def _guests(modules: int) -> int:
+    """Return how many guests at once are worth their boots, at most one a core."""
+    return max(1, min(len(os.sched_getaffinity(0)), modules // _MODULES_A_GUEST))
 
 
 def _needed(this: Run, modules: Sequence[Module]) -> Iterator[Needed]:
@@ -220,7 +229,7 @@ def guest_spec(wishes: GuestWishes, runner: Runner, this: Run, part: Part) -> Gu
     else:
         carried = directory.guest_modules
         files = [module.file for module in modules]
-        strip_modules(runner, directory.modules, carried, files, facts["profile"]["cpus"])
+        strip_modules(runner, directory.modules, carried, files, len(os.sched_getaffinity(0)))
         check_unaltered(modules, carried)
     image = make_image(runner, part.folder, carried, modules, part.needed)
     return GuestSpec(
