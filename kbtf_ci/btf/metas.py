@@ -323,7 +323,7 @@ def _common(sight: Sight) -> Iterator[_Failure]:
          records.name_off),
     )  # fmt: skip
     for order, (name, fails, text, values) in enumerate(checks):
-        for i in np.flatnonzero(fails)[:1].tolist():
+        for i in _first(fails):
             told = f"[{sight.start_id + i}] {text % values[i]}"
             yield _Place(i, 0, order=order), lambda name=name, told=told: said(name, told)  # type: ignore[misc]
 
@@ -345,6 +345,12 @@ def needed_of(sight: Sight, index: int) -> int:
     return needed(int(sight.records.kind[index]), int(sight.records.vlen[index]))
 
 
+def _first(fails: Bools) -> list[int]:
+    """Return the first index where it is so, as a list of one or none."""
+    found: list[int] = fails.nonzero()[0][:1].tolist()
+    return found
+
+
 def _of_kinds(kinds: KindRules, rows: Rows) -> Iterator[_Failure]:
     yield from _of_records(kinds.head, rows, 2)
     if kinds.entries:
@@ -354,7 +360,7 @@ def _of_kinds(kinds: KindRules, rows: Rows) -> Iterator[_Failure]:
 
 def _of_records(rules: tuple[Rule[Rows], ...], rows: Rows, stage: int) -> Iterator[_Failure]:
     for order, rule in enumerate(rules):
-        for i in np.flatnonzero(rule.fails(rows))[:1].tolist():
+        for i in _first(rule.fails(rows)):
             index = int(rows.index[i])
             text = rule.text % int(rows.word(0)[i]) if "%" in rule.text else rule.text
             yield (
@@ -367,7 +373,7 @@ def _of_records(rules: tuple[Rule[Rows], ...], rows: Rows, stage: int) -> Iterat
 
 def _of_entries(rules: tuple[Rule[Entries], ...], entries: Entries) -> Iterator[_Failure]:
     for order, rule in enumerate(rules):
-        for i in np.flatnonzero(rule.fails(entries))[:1].tolist():
+        for i in _first(rule.fails(entries)):
             index = int(entries.owners.index[entries.owner[i]])
             place = int(entries.place[i])
             text = rule.text % int(entries.name_off[i]) if "%" in rule.text else rule.text

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from itertools import accumulate
 from typing import Final, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from kbtf_ci.btf.names import Bools, Ints
 
 ByteOrder = Literal["<", ">"]
 NATIVE: Final[ByteOrder] = "<" if sys.byteorder == "little" else ">"
+_NO_INDICES: Final = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,20 @@ class Records:
 
     def of(self, *kinds: Kind) -> Ints:
         """Return the indices of the complete records of these kinds, ascending."""
-        kind = self.kind[: self.complete]
-        if len(kinds) == 1:
-            return np.flatnonzero(kind == kinds[0])
-        return np.flatnonzero(np.isin(kind, kinds))
+        found = [self._by_kind[kind] for kind in kinds if kind in self._by_kind]
+        if len(found) > 1:
+            return np.sort(np.concatenate(found))
+        return found[0] if found else _NO_INDICES
+
+    @cached_property
+    def _by_kind(self) -> dict[int, Ints]:
+        """The indices of the complete records of each kind that is there, ascending."""
+        kind = self.kind[: self.complete].astype(np.uint8)
+        order = np.argsort(kind, kind="stable")
+        counts = np.bincount(kind).tolist()
+        ends = accumulate(counts)
+        pairs = enumerate(zip(counts, ends, strict=True))
+        return {number: order[end - count : end] for number, (count, end) in pairs if count}
 
     def entries(self, index: Ints, words: int) -> tuple[Ints, Ints]:
         """Return, for every entry of ``words`` words of the records ``index``, its owner and its place.
@@ -119,6 +131,8 @@ class Records:
         Both arrays have one element an entry, in order: the position within ``index``, and the index of
         its first word.
         """
+        if not len(index):
+            return _NO_INDICES, _NO_INDICES
         counts = self.vlen[index]
         owner = np.repeat(np.arange(len(index)), counts)
         first = np.cumsum(counts) - counts

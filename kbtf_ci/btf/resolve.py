@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -61,11 +62,13 @@ def misfit(split: Btf, base: Targets) -> Misfit | None:
     first: tuple[int, str, str] | None = None
     broken: set[int] = set()
     for rule, records, tell in _Pass(split, Targets.of(split, base)).findings():
+        if not len(records):
+            continue
         broken.update(records.tolist())
-        for position in np.argsort(records, kind="stable")[:1].tolist():
-            record = int(records[position])
-            if first is None or record < first[0]:
-                first = record, rule, tell(position)
+        position = int(np.argmin(records))
+        record = int(records[position])
+        if first is None or record < first[0]:
+            first = record, rule, tell(position)
     if first is None:
         return None
     record, rule, text = first
@@ -120,6 +123,11 @@ class _Pass:
         owner, place = self.records.entries(index, ENTRY_BYTES[kind] // 4)
         return _References(index[owner], self.records.words[place + word])
 
+    @cached_property
+    def _held(self) -> _References:
+        """Elements of arrays and members: what is held by value."""
+        return _References.of([self._array(3), self._entries(Kind.STRUCT, 1), self._entries(Kind.UNION, 1)])
+
     def _told(self, rule: str, seen: _References, broken: Bools, what: str) -> _Found:
         record, target = seen.record[broken], seen.target[broken]
         return rule, record, lambda n: f"{what} {describe(self.split, int(target[n]))}"
@@ -142,31 +150,27 @@ class _Pass:
         )
 
     def _leads(self, whose: str, seen: _References, kinds: tuple[Kind, ...]) -> _Found:
-        broken = ~np.isin(self.targets.kinds(seen.target), kinds)
+        broken = ~self.targets.are(seen.target, kinds)
         wanted = "/".join(kind.name for kind in kinds)
         return self._told(f"{whose} target", seen, broken, f"wants a {wanted}, but leads to")
 
     def _resolves(self, what: str, seen: _References, kinds: tuple[Kind, ...]) -> _Found:
-        broken = ~np.isin(self.targets.kinds(self.targets.resolve(seen.target)), kinds)
+        broken = ~self.targets.are(self.targets.resolve(seen.target), kinds)
         return self._told(what, seen, broken, f"has as {what}")
 
     def _no_data(self) -> _Found:
         everywhere = [
             self._third(Kind.PTR, Kind.VAR, Kind.FUNC_PROTO, *MODIFIERS),
-            self._array(3),
-            self._entries(Kind.STRUCT, 1),
-            self._entries(Kind.UNION, 1),
+            self._held,
             self._entries(Kind.FUNC_PROTO, 1),
         ]
         seen = _References.of(everywhere)
-        broken = np.isin(self.targets.kinds(seen.target), _NO_DATA)
+        broken = self.targets.are(seen.target, _NO_DATA)
         return self._told("no data", seen, broken, "refers, where only data can be, to")
 
     def _sizeless(self) -> _Found:
-        everywhere = [self._array(3), self._entries(Kind.STRUCT, 1), self._entries(Kind.UNION, 1)]
-        seen = _References.of(everywhere)
-        broken = self.targets.sizes(seen.target) == NO_SIZE
-        return self._told("no size", seen, broken, "has a member or element without size:")
+        broken = self.targets.sizes(self._held.target) == NO_SIZE
+        return self._told("no size", self._held, broken, "has a member or element without size:")
 
     def _outside(self) -> _Found:
         """A member of a STRUCT or UNION ends within it; bit fields are left out."""
@@ -177,7 +181,7 @@ class _Pass:
         has_kflag = records.kflag[index][owner]
         start = np.where(has_kflag, offset & 0xFF_FFFF, offset)
         end = start + 8 * self.targets.sizes(target)
-        whole = np.isin(self.targets.kinds(self.targets.resolve(target)), (*COMPOSITES, Kind.PTR, Kind.ARRAY))
+        whole = self.targets.are(self.targets.resolve(target), (*COMPOSITES, Kind.PTR, Kind.ARRAY))
         broken = whole & (end > 8 * records.value[index][owner])
         return self._told("outside", _References(index[owner], target), broken, "is too small for its member")
 

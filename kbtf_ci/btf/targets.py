@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from kbtf_ci.btf.format import MODIFIERS, Kind
-from kbtf_ci.btf.names import Ints
+from kbtf_ci.btf.names import Bools, Ints
 from kbtf_ci.btf.reader import Btf
 
 POINTER_BYTES: Final = 8
@@ -55,10 +55,12 @@ class Targets:
         """Return the size in bytes of each id's type, NO_SIZE where it has none."""
         return self._look_up(self.resolve(ids), "size", NO_SIZE)
 
-    def kinds(self, ids: Ints) -> Ints:
-        """Return the kind of each id; void's for those that do not exist."""
+    def are(self, ids: Ints, kinds: tuple[Kind, ...]) -> Bools:
+        """Return which ids are types of these kinds; those that do not exist count as void."""
         known = np.frombuffer(self.btf.kinds, np.uint8)
-        return known[np.where(ids < len(known), ids, 0)].astype(np.int64)
+        wanted = np.zeros(256, np.bool_)
+        wanted[list(kinds)] = True
+        return wanted[known[np.where(ids < len(known), ids, 0)]]
 
     def _fill_sizes(self) -> None:
         records, size = self.btf.records, self.size
