@@ -66,7 +66,7 @@ def check(wishes: CheckWishes, reporter: Reporter) -> Checked:
     kernel = read_kernel_file(wishes.vmlinux)
     paths = tuple(path for given in wishes.modules for path in module_files(given))
     version = _version(wishes, kernel, paths[0])
-    facts = KernelSpec(kernel.path, version, _config(wishes, kernel, reporter))
+    facts = KernelSpec(kernel, version, _config(wishes, kernel, reporter))
     found = sweep(facts, paths, wishes.jobs, lambda done: reporter.progress(f"{done} of {len(paths)}"))
     return Checked(kernel.release, version, found)
 

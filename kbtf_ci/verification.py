@@ -150,7 +150,7 @@ def _foretell(this: Run) -> tuple[Prediction, ...]:
     if vmlinux.is_file() and image.btf != read_kernel_file(vmlinux).btf:
         this.reporter.warn("bzImage and vmlinux hold different BTF: vmlinux was linked again after the image")
     config = read_config(directory)
-    spec = KernelSpec(image.path, kernel_version("", image), config)
+    spec = KernelSpec(image, kernel_version("", image), config)
     found = sweep(spec, module_files(directory.modules), len(os.sched_getaffinity(0)))
     this.reporter.note(one_line(found))
     return found

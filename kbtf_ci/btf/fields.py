@@ -38,4 +38,5 @@ def _of_entries(records: Records, word: dict[Kind, int]) -> Iterator[Ints]:
 
 
 def _sorted(places: list[Ints]) -> Ints:
-    return np.sort(np.concatenate(places))
+    # Each of the arrays is sorted already, which a stable sort makes use of.
+    return np.sort(np.concatenate(places), kind="stable")

@@ -112,7 +112,8 @@ class Records:
         """Return the indices of the complete records of these kinds, ascending."""
         found = [self._by_kind[kind] for kind in kinds if kind in self._by_kind]
         if len(found) > 1:
-            return np.sort(np.concatenate(found))
+            # Runs that are sorted already, which the stable sort only merges.
+            return np.sort(np.concatenate(found), kind="stable")
         return found[0] if found else _NO_INDICES
 
     @cached_property

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kbtf_ci.btf.assess import Assessment, Assessor
 from kbtf_ci.btf.diagnosis import diagnose
-from kbtf_ci.btf.files import read_kernel_file, read_module_file
+from kbtf_ci.btf.files import KernelFile, read_module_file
 from kbtf_ci.btf.versions import Version
 from kbtf_ci.outcomes import Outcome
 from kbtf_ci.predictions import Prediction
@@ -23,15 +23,15 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class KernelSpec:
-    """The kernel to judge by: its file, its version, and its configuration (``CONFIG_X`` to value)."""
+    """The kernel to judge by: what its file says, its version, its configuration (``CONFIG_X`` to value)."""
 
-    path: Path
+    file: KernelFile
     version: Version
     config: Mapping[str, str]
 
     def assessor(self) -> Assessor:
-        """Read the kernel. Raises UsageError as read_kernel_file()."""
-        return Assessor.of(read_kernel_file(self.path), self.version, self.config)
+        """Return what judges modules."""
+        return Assessor.of(self.file, self.version, self.config)
 
 
 def sweep(
