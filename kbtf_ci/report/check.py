@@ -75,7 +75,10 @@ def text(release: str, version: tuple[int, int], predictions: Sequence[Predictio
 def one_line(predictions: Sequence[Prediction]) -> str:
     """Return the totals in a line."""
     counts = totals(predictions)
-    shown = (f"{n} {name.replace('_', ' ')}" for name, n in counts.items() if _shown(name, n))
+    words = {"flagged": "of them flagged"} if counts["flagged"] else {}
+    shown = (
+        f"{n} {words.get(name, name.replace('_', ' '))}" for name, n in counts.items() if _shown(name, n)
+    )
     return ", ".join(shown)
 
 
