@@ -10,13 +10,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
 import click
 
-from kbtf_ci import __version__, checking, doctor, pipeline, prebuilt, sizing
+from kbtf_ci import __version__, btfcaching, checking, doctor, pipeline, prebuilt, regenerating, sizing
 from kbtf_ci.container import provision
 from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.errors import ExitCode, InfrastructureError, InterruptError, KbtfError, UsageError
@@ -24,6 +25,7 @@ from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.timeouts import Timeouts
 from kbtf_ci.outcomes import LoadPolicy
 from kbtf_ci.profiles import parse_size_mib
+from kbtf_ci.regeneration import Scenario
 from kbtf_ci.report.terminal import TerminalReporter
 from kbtf_ci.verification import GuestWishes, Verdict
 from kbtf_ci.workbench import BuildWishes, toolchain
@@ -65,6 +67,9 @@ _build_options = _options(
     click.option("--suite", default=DEFAULT_SUITE, show_default=True, help="Debian suite of the toolchain."),
     click.option("--pahole", type=click.Path(exists=True, dir_okay=False, path_type=Path),
                  help="A pahole of this machine in place of the image's."),
+    click.option("--btf-cache/--no-btf-cache", default=False, show_default=True,
+                 envvar="KBTF_CI_USE_BTF_CACHE", show_envvar=True,
+                 help="Take modules' BTF from a cache where all it is made from is unchanged."),
     click.option("-o", "--output-dir", "output", type=click.Path(path_type=Path),
                  help="Run directory to make; runs/<UTC time>-<profile> without it."),
     click.argument("variables", nargs=-1, metavar="[VAR=VALUE]..."),
@@ -119,6 +124,22 @@ _sizes_options = _options(
     click.option("--top", type=click.IntRange(min=1), default=10, show_default=True,
                  help="Modules in each table."),
     click.option("--json", "as_json", is_flag=True, help="Print sizes.json on standard output."),
+)  # fmt: skip
+
+_regen_options = _options(
+    click.option("--config", default="", metavar="NAME", help="This profile's build, in place of RUNDIR."),
+    click.option("-C", "--directory", default="", metavar="DIR|TARBALL|URL",
+                 help="Its kernel source; without it the suite's own package."),
+    click.option("--sha256", default="", help="What a URL's download must hash to."),
+    click.option("--suite", default=DEFAULT_SUITE, show_default=True, help="Debian suite of the toolchain."),
+    click.option("-j", "--jobs", type=click.IntRange(min=1), default=len(os.sched_getaffinity(0)),
+                 show_default="cores", help="Jobs of make."),
+    click.option("--scenario", "scenarios", multiple=True,
+                 type=click.Choice([scenario.value for scenario in Scenario]),
+                 help="What is done before make is called; repeatable, all of them without it."),
+    click.option("--cache/--no-cache", default=False, show_default=True,
+                 help="Measure with the BTF cache in the place of pahole."),
+    click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON."),
 )  # fmt: skip
 
 _common_options = _options(
@@ -220,6 +241,42 @@ def sizes(*, run_directory: Path, jobs: int, top: int, as_json: bool, quiet: boo
 
 
 @main.command()
+@click.argument("run_directory", metavar="[RUNDIR]", required=False,
+                type=click.Path(exists=True, file_okay=False, path_type=Path))  # fmt: skip
+@_regen_options
+@_common_options
+def regen(*, run_directory: Path | None, as_json: bool, quiet: bool, debug: bool, **options: Any) -> None:
+    """Show what writing modules' BTF again costs on a finished build, and whether the right ones get it."""
+    with _reporting(quiet=quiet, debug=debug) as reporter:
+        if (run_directory is None) == (not options["config"]):
+            raise UsageError("regen wants either a run directory or --config")
+        if run_directory is not None:
+            build = replace(regenerating.wishes_of_run(run_directory), jobs=options["jobs"])
+        else:
+            build = _build_wishes(
+                {"added": (), "pahole": None, "variables": (), "btf_cache": False, **options}
+            )
+        scenarios = tuple(Scenario(name) for name in options["scenarios"])
+        found = regenerating.regenerate(
+            regenerating.RegenWishes(build, scenarios, options["cache"]), reporter
+        )
+        reporter.close()
+        click.echo(json.dumps(found.document(), indent=1) if as_json else "\n".join(found.text()))
+        sys.exit(found.exit_code)
+
+
+@main.command("btf-cache")
+@click.option("--clear", is_flag=True, help="Empty it.")
+@click.option("--json", "as_json", is_flag=True, help="Print what it holds as JSON.")
+@_common_options
+def btf_cache(*, clear: bool, as_json: bool, quiet: bool, debug: bool) -> None:
+    """Show or empty the cache of modules' BTF that --btf-cache puts in the place of pahole."""
+    with _reporting(quiet=quiet, debug=debug):
+        found = btfcaching.clear() if clear else btfcaching.show()
+        click.echo(json.dumps(found.document(), indent=1) if as_json else "\n".join(found.text()))
+
+
+@main.command()
 @_common_options
 def setup(quiet: bool, debug: bool) -> None:
     """Install and start what is missing on this machine: a container engine, the toolchain image."""
@@ -264,6 +321,7 @@ def _build_wishes(options: dict[str, Any]) -> BuildWishes:
         suite=options["suite"],
         pahole=options["pahole"].resolve() if options["pahole"] else None,
         variables=options["variables"],
+        btf_cache=options["btf_cache"],
     )
 
 

@@ -7,8 +7,7 @@ observations -> verdict -> report. Each stage hands on one frozen value and neve
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,8 +21,6 @@ from kbtf_ci.kernel import build as kernel_build
 from kbtf_ci.kernel.kconfig import Configured, configure
 from kbtf_ci.kernel.pahole import ask_kbuild
 from kbtf_ci.kernel.strip import strip_modules
-from kbtf_ci.locks import exclusive
-from kbtf_ci.paths import cache_root
 from kbtf_ci.profiles import Profile, find_profile
 from kbtf_ci.record import Record, Reporter
 from kbtf_ci.report.results import KernelFacts
@@ -122,8 +119,8 @@ def _build(wishes: BuildWishes, profile: Profile, tools: Tools, this: Run) -> No
     with record.stage("source"):
         source = workbench.source(wishes, tools, reporter)
         record.add(source={"version": source.version, "origin": source.origin})
-    folder = cache_root() / "build" / f"{source.key}-{profile.key}-{wishes.suite}"
-    with _owned(folder, reporter):
+    folder = workbench.build_folder(source, profile, wishes.suite)
+    with workbench.owned(folder, reporter):
         kbuild = workbench.kbuild(wishes, tools, source, folder)
         with record.stage("configure"):
             configured = configure(kbuild, profile, wishes.added)
@@ -151,21 +148,6 @@ def _build(wishes: BuildWishes, profile: Profile, tools: Tools, this: Run) -> No
         pahole=pahole.facts(),
         skipped_btf=_skipped(built.skipped_btf),
     )
-
-
-@contextmanager
-def _owned(folder: Path, reporter: Reporter) -> Iterator[None]:
-    """Hold a build directory for this run alone; another run on the same one waits."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InfrastructureError(f"{folder}: cannot be made: {error.strerror}") from error
-
-    def waits() -> None:
-        reporter.note(f"another run is using {folder}; waiting for it")
-
-    with exclusive(folder.with_suffix(".lock"), waits):
-        yield
 
 
 def _keep_configuration(configured: Configured, directory: rundir.RunDirectory) -> None:

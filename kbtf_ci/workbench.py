@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from kbtf_ci.container import image as container_image
 from kbtf_ci.container.engine import Engine
+from kbtf_ci.errors import InfrastructureError
 from kbtf_ci.kernel import source as kernel_source
+from kbtf_ci.kernel.btfcache import Wrapper
 from kbtf_ci.kernel.kbuild import Kbuild
+from kbtf_ci.locks import exclusive
 from kbtf_ci.paths import cache_root
+from kbtf_ci.profiles import Profile
 from kbtf_ci.record import Reporter
 from kbtf_ci.runner import Runner
 
@@ -29,6 +34,7 @@ class BuildWishes:
     added: tuple[str, ...] = ()
     pahole: Path | None = None
     variables: tuple[str, ...] = ()
+    btf_cache: bool = False
 
     def facts(self) -> dict[str, Any]:
         """Return them as run.json keeps them."""
@@ -84,4 +90,35 @@ def kbuild(wishes: BuildWishes, tools: Tools, tree: kernel_source.Source, folder
         toolchain=tools.image.image,
         variables=wishes.variables,
         pahole=wishes.pahole,
+        wrapper=Wrapper(btf_cache()) if wishes.btf_cache else None,
     )
+
+
+def btf_cache() -> Path:
+    """Return the folder in which modules' BTF is kept by content, made if need be."""
+    folder = cache_root() / "btf"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InfrastructureError(f"{folder}: cannot be made: {error.strerror}") from error
+    return folder
+
+
+def build_folder(tree: kernel_source.Source, profile: Profile, suite: str) -> Path:
+    """Return the build directory of a profile on this source."""
+    return cache_root() / "build" / f"{tree.key}-{profile.key}-{suite}"
+
+
+@contextmanager
+def owned(folder: Path, reporter: Reporter) -> Iterator[None]:
+    """Hold a build directory for this run alone; another run on the same one waits."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InfrastructureError(f"{folder}: cannot be made: {error.strerror}") from error
+
+    def waits() -> None:
+        reporter.note(f"another run is using {folder}; waiting for it")
+
+    with exclusive(folder.with_suffix(".lock"), waits):
+        yield

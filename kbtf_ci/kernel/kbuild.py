@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kbtf_ci.kernel.btfcache import PROGRAM, Wrapper
 from kbtf_ci.kernel.source import Source
 from kbtf_ci.runner import Command, Mount, Runner
 
@@ -36,7 +37,8 @@ class Kbuild:
     """An out-of-tree build: ``source`` is only read, all output goes to ``build_dir``.
 
     ``toolchain`` names the image that the runner's commands run in, ``variables`` are make's ``VAR=VALUE``
-    in the user's words, ``pahole`` is a pahole of the host's to use in place of the image's.
+    in the user's words, ``pahole`` is a pahole of the host's to use in place of the image's. ``wrapper`` is
+    what stands between kbuild and pahole.
     """
 
     runner: Runner
@@ -47,11 +49,19 @@ class Kbuild:
     toolchain: str
     variables: tuple[str, ...] = ()
     pahole: Path | None = None
+    wrapper: Wrapper | None = None
+
+    @property
+    def real_pahole(self) -> str:
+        """The program that writes BTF, whatever stands before it."""
+        return PAHOLE if self.pahole is not None else "pahole"
 
     def argv(self, *arguments: str) -> tuple[str, ...]:
         """Return make's command line for ``arguments`` (targets and variables) in the container."""
         tools = ["CC=ccache gcc", "HOSTCC=ccache gcc"]
-        if self.pahole is not None:
+        if self.wrapper is not None:
+            tools.append(f"PAHOLE={PROGRAM}")
+        elif self.pahole is not None:
             tools.append(f"PAHOLE={PAHOLE}")
         return ("make", "-C", SOURCE, f"O={BUILD}", f"-j{self.jobs}", *tools, *self.variables, *arguments)
 
@@ -64,8 +74,12 @@ class Kbuild:
         ]
         if self.pahole is not None:
             mounts.append(Mount(self.pahole, PAHOLE))
+        if self.wrapper is not None:
+            mounts.extend(self.wrapper.mounts)
+            argv = self.wrapper.launch(argv)
         return Command(argv, tuple(mounts), self.environment(), label=label)
 
     def environment(self) -> Mapping[str, str]:
         """Return the variables of the environment that make runs in."""
-        return {**_REPRODUCIBLE, **_CCACHE_SETTINGS}
+        own = self.wrapper.environment(self.real_pahole) if self.wrapper is not None else {}
+        return {**_REPRODUCIBLE, **_CCACHE_SETTINGS, **own}

@@ -64,7 +64,8 @@ def ask_kbuild(kbuild: Kbuild) -> Pahole:
     answer = _ANSWER.search(done.text)
     if done.status != 0 or answer is None:
         raise BuildError("kbuild does not tell its flags of pahole", detail=done.text.strip()[-2000:])
-    return Pahole(answer[1] or "pahole", tuple(shlex.split(answer[2])), kbuild.pahole)
+    program = kbuild.real_pahole if kbuild.wrapper is not None else answer[1] or "pahole"
+    return Pahole(program, tuple(shlex.split(answer[2])), kbuild.pahole)
 
 
 def version(runner: Runner, pahole: Pahole) -> str:

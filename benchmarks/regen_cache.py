@@ -1,0 +1,79 @@
+"""What the BTF cache saves of ``touch vmlinux && make``: CPU time over the make that has nothing to do.
+
+In each round make runs with nothing to do, then after a touched vmlinux with no cache, with an empty one and
+with the one that this filled; ratios are taken within a round, and their medians printed. Every make is
+called through the same wrapper, so that kbuild sees the same pahole throughout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from kbtf_ci import workbench
+from kbtf_ci.kernel.btfcache import Wrapper
+from kbtf_ci.kernel.kbuild import Kbuild
+from kbtf_ci.kernel.measure import Wish, measure
+from kbtf_ci.profiles import find_profile
+from kbtf_ci.regeneration import Usage
+from kbtf_ci.report.terminal import TerminalReporter
+
+
+def main() -> None:
+    """Print each round's CPU seconds, and the medians of the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", default="defconfig")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    wishes = workbench.BuildWishes(options.config, len(os.sched_getaffinity(0)))
+    with TerminalReporter(quiet=True) as reporter:
+        tools = workbench.toolchain(wishes.suite, reporter)
+        source = workbench.source(wishes, tools, reporter)
+        folder = workbench.build_folder(source, find_profile(wishes.config), wishes.suite)
+        if not (folder / "vmlinux").is_file():
+            parser.error(f"build it first: kbtf-ci build --config {options.config}")
+        with workbench.owned(folder, reporter), tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            _rounds(workbench.kbuild(wishes, tools, source, folder), options.rounds, Path(scratch))
+
+
+def _rounds(kbuild: Kbuild, rounds: int, scratch: Path) -> None:
+    _make(kbuild, None)  # whatever is left over, and kbuild's look at another PAHOLE=
+    cheaper, dearer = [], []
+    for number in range(rounds):
+        cache = scratch / str(number)
+        cache.mkdir()
+        idle = _make(kbuild, None).cpu_s
+        # Who goes second finds a warmer machine: with and without take turns at it.
+        order = [("none", None), ("cold", cache)] if number % 2 == 0 else [("cold", cache), ("none", None)]
+        order.append(("warm", cache))
+        used = {name: _touched(kbuild, folder) for name, folder in order}
+        over = {name: usage.cpu_s - idle for name, usage in used.items()}
+        cheaper.append(over["none"] / over["warm"])
+        dearer.append(over["cold"] / over["none"])
+        print(f"round {number + 1}: nothing to do {idle:.1f} CPU s, over it:", end="")
+        for name in ("none", "cold", "warm"):
+            usage = used[name]
+            print(
+                f" {name} {over[name]:.1f} s (pahole {usage.modules_cpu_s:.1f}, wall {usage.wall_s:.1f}, "
+                f"{usage.hits} hits {usage.misses} misses)", end=";",
+            )  # fmt: skip
+        print(flush=True)
+    print(f"warm cache cheaper than none: {statistics.median(cheaper):.2f} times (median of {rounds})")
+    print(f"cold cache against none: {100 * (statistics.median(dearer) - 1):+.1f} % (median of {rounds})")
+
+
+def _touched(kbuild: Kbuild, cache: Path | None) -> Usage:
+    os.utime(kbuild.build_dir / "vmlinux")
+    return _make(kbuild, cache)
+
+
+def _make(kbuild: Kbuild, cache: Path | None) -> Usage:
+    return measure(replace(kbuild, wrapper=Wrapper(cache)), Wish(), lambda line: None).usage
+
+
+if __name__ == "__main__":
+    main()

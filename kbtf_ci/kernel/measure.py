@@ -1,0 +1,86 @@
+"""One make on a finished build: which modules it linked and wrote BTF of, and what it cost."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kbtf_ci.errors import BuildError, InfrastructureError
+from kbtf_ci.kernel.btfcache import Call, Wrapper, read_accounts
+from kbtf_ci.kernel.kbuild import Kbuild
+from kbtf_ci.regeneration import Ran, Usage
+from kbtf_ci.runner import Command, Mount, run
+
+_LINKED = re.compile(r"^  LD \[M\] +(\S+\.ko)$", re.MULTILINE)
+_WRITTEN = re.compile(r"^  BTF \[M\] +(\S+\.ko)$", re.MULTILINE)
+_VMLINUX = re.compile(r"^  LD +vmlinux$", re.MULTILINE)
+_TAIL = 2000
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How make is called besides: ``mounts`` that change what it sees, and the pahole behind the wrapper."""
+
+    mounts: tuple[Mount, ...] = ()
+    pahole: str = ""
+
+
+def measure(kbuild: Kbuild, wish: Wish, on_line: Callable[[str], None]) -> Ran:
+    """Run ``make all`` and return what it did; ``on_line`` gets the newest line of its output.
+
+    The wrapper keeps the accounts, with the cache that ``kbuild`` has, if any. Raises BuildError when make
+    fails.
+    """
+    cache = kbuild.wrapper.cache if kbuild.wrapper is not None else None
+    with tempfile.TemporaryDirectory(dir=kbuild.build_dir, prefix=".kbtf-ci-accounts-") as accounts:
+        wrapper = Wrapper(cache, Path(accounts))
+        command = _command(replace(kbuild, wrapper=wrapper), wrapper, wish)
+        done = run(kbuild.runner, command, lambda piece: on_line(_last_line(piece)))
+        if done.status != 0:
+            raise BuildError(
+                f"make ended with exit status {done.status} in {kbuild.build_dir}", detail=done.text[-_TAIL:]
+            )
+        return parse(done.text, read_accounts(Path(accounts)))
+
+
+def parse(text: str, calls: Sequence[Call]) -> Ran:
+    """Return what make's output and the wrapper's accounts say.
+
+    Raises InfrastructureError when the accounts do not hold make itself.
+    """
+    make = next((call for call in calls if call.kind == "make"), None)
+    if make is None:
+        raise InfrastructureError(f"make's cost was not told: {text.strip()[-300:]}")
+    modules = [call for call in calls if call.kind in ("hit", "miss", "off")]
+    return Ran(
+        linked=frozenset(_LINKED.findall(text)),
+        written=frozenset(_WRITTEN.findall(text)),
+        vmlinux=_VMLINUX.search(text) is not None,
+        usage=Usage(
+            wall_s=make.wall_s,
+            user_s=make.user_s,
+            system_s=make.system_s,
+            peak_kib=make.peak_kib,
+            base_cpu_s=_cpu([call for call in calls if call.kind == "base"]),
+            modules_cpu_s=_cpu(modules),
+            hits=sum(call.kind == "hit" for call in modules),
+            misses=sum(call.kind == "miss" for call in modules),
+        ),
+    )
+
+
+def _command(kbuild: Kbuild, wrapper: Wrapper, wish: Wish) -> Command:
+    command = kbuild.command(wrapper.account(kbuild.argv("all")), "measure")
+    env = {**command.env, **({"KBTF_CI_PAHOLE": wish.pahole} if wish.pahole else {})}
+    return replace(command, mounts=(*command.mounts, *wish.mounts), env=env)
+
+
+def _cpu(calls: Sequence[Call]) -> float:
+    return sum(call.cpu_s for call in calls)
+
+
+def _last_line(piece: bytes) -> str:
+    return " ".join(piece.decode(errors="replace").strip().rsplit("\n", 1)[-1].split())

@@ -1,0 +1,163 @@
+"""The table of regeneration: what each scenario made kbuild do and what that cost, and regen.json's shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kbtf_ci.regeneration import (
+    COMMIT_AFTER,
+    COMMIT_BEFORE,
+    COMMIT_CORES,
+    COMMIT_JOBS,
+    COMMIT_MODULES,
+    Finding,
+    Rule,
+    Scenario,
+)
+from kbtf_ci.sizes import COMMIT
+
+REGEN_SCHEMA = "kbtf-ci/regen/1"
+
+_HEADS = ("LD [M]", "BTF [M]", "due", "missed", "needless", "wall s", "user s", "sys s",
+          "BTF: modules", "vmlinux", "rest", "peak MiB")  # fmt: skip
+_WIDTHS = (7, 8, 5, 7, 9, 8, 8, 8, 13, 8, 8, 9)
+_NAMED = 5  # modules told by name in a remark
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and on what it was measured; ``cache`` says whether the BTF cache answered for pahole."""
+
+    release: str
+    modules: int
+    jobs: int
+    cores: int
+    rule: Rule
+    cache: bool
+
+
+def text(setting: Setting, findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield the lines that a person reads."""
+    cache = "with the BTF cache" if setting.cache else "without the BTF cache"
+    yield (
+        f"kernel {setting.release}, {setting.modules} modules, make -j{setting.jobs} on {setting.cores} "
+        f"cores, {cache}"
+    )
+    yield f"rule (scripts/Makefile.modfinal), vmlinux newer: {setting.rule.value}"
+    yield ""
+    width = max(len(finding.scenario.value) for finding in findings)
+    yield f"{'':<{width}}" + _cells(_HEADS)
+    for finding in findings:
+        yield f"{finding.scenario.value:<{width}}" + _cells(_row(finding))
+    yield "due, missed, needless: modules; BTF: CPU seconds of pahole; rest: CPU seconds of all else"
+    for finding in findings:
+        yield from _remarks(finding, setting.rule)
+    yield from _commit_table(setting, findings)
+
+
+def document(setting: Setting, findings: Sequence[Finding]) -> dict[str, Any]:
+    """Return what ``--json`` prints; times in seconds, memory in KiB."""
+    return {
+        "schema": REGEN_SCHEMA,
+        "kernel": {"release": setting.release, "modules": setting.modules},
+        "jobs": setting.jobs,
+        "cores": setting.cores,
+        "cache": setting.cache,
+        "rule": {"name": setting.rule.name.lower(), "text": setting.rule.value},
+        "scenarios": [_entry(finding) for finding in findings],
+        "commit": {
+            "id": COMMIT,
+            "cores": COMMIT_CORES,
+            "jobs": COMMIT_JOBS,
+            "modules": COMMIT_MODULES,
+            "before": asdict(COMMIT_BEFORE),
+            "after": asdict(COMMIT_AFTER),
+        },
+    }
+
+
+def _row(finding: Finding) -> Iterator[str]:
+    ran, usage = finding.ran, finding.ran.usage
+    counts = (ran.linked, ran.written, finding.due, finding.missed, finding.needless)
+    yield from (str(len(files)) for files in counts)
+    yield from (f"{value:.1f}" for value in (usage.wall_s, usage.user_s, usage.system_s))
+    yield from (f"{value:.1f}" for value in (usage.modules_cpu_s, usage.base_cpu_s, usage.rest_cpu_s))
+    yield f"{usage.peak_kib / 1024:.0f}"
+
+
+def _remarks(finding: Finding, rule: Rule) -> Iterator[str]:
+    name = finding.scenario.value
+    if finding.stale:
+        yield f"STALE {name}: {_some(finding.stale)} kept BTF that is not of this vmlinux and module"
+        checked = [file for file in finding.stale if file in finding.check]
+        yield f"    the offline check says so of {len(checked)} of {len(finding.stale)}" + (
+            f": {checked[0]}: {finding.check[checked[0]]}" if checked else ""
+        )
+    if finding.bare:
+        yield f"{name}: {_some(finding.bare)} left without BTF: make has no reason to look at a newer .ko"
+    if finding.scenario is Scenario.PAHOLE_CHANGED and finding.missed:
+        yield (
+            f"{name}: {len(finding.missed)} modules keep the BTF of the pahole before; kbuild asks for its "
+            "version only when it is configured, and makes nothing depend on it"
+        )
+    if finding.shuffled:
+        yield (
+            f"{name}: kfunc flags are no longer where they were in .BTF_ids of {_some(finding.shuffled)}: "
+            "resolve_btfids ran twice on one link"
+        )
+    if not finding.as_expected:
+        linked, written = finding.expected
+        yield f"{name}: not what the rule foretells, {linked} LD [M] and {written} BTF [M] ({rule.value})"
+    if finding.ran.usage.hits or finding.ran.usage.misses:
+        yield f"{name}: {finding.ran.usage.hits} modules from the cache, {finding.ran.usage.misses} by pahole"
+
+
+def _commit_table(setting: Setting, findings: Sequence[Finding]) -> Iterator[str]:
+    by_scenario = {finding.scenario: finding.ran for finding in findings}
+    idle, touched = by_scenario.get(Scenario.NOTHING), by_scenario.get(Scenario.TOUCHED)
+    if idle is None or touched is None or not touched.written:
+        return
+    title = f"BESIDE COMMIT {COMMIT}: touch vmlinux; make"
+    yield from ("", title, "=" * len(title), "")
+    heads = ("cores", "-j", "modules", "wall before", "after", "CPU s before", "after", "CPU ms a module")
+    widths = (6, 4, 8, 12, 8, 13, 8, 16)
+    yield f"{'':<8}" + _cells(heads, widths)
+    before, after = COMMIT_BEFORE, COMMIT_AFTER
+    commit = (COMMIT_CORES, COMMIT_JOBS, COMMIT_MODULES, before, after)
+    here = (setting.cores, setting.jobs, len(touched.written), idle.usage, touched.usage)
+    for name, (cores, jobs, modules, first, second) in (("commit", commit), ("here", here)):
+        times = (f"{first.wall_s:.3f}", f"{second.wall_s:.3f}", f"{first.cpu_s:.2f}", f"{second.cpu_s:.2f}")
+        each = f"{1000 * (second.cpu_s - first.cpu_s) / modules:.0f}"
+        yield f"{name:<8}" + _cells((str(cores), str(jobs), str(modules), *times, each), widths)
+    yield "before: the commit's without BTF of modules, here make with nothing to do"
+
+
+def _entry(finding: Finding) -> dict[str, Any]:
+    ran = finding.ran
+    linked, written = finding.expected
+    return {
+        "name": finding.scenario.value,
+        "linked": sorted(ran.linked),
+        "written": sorted(ran.written),
+        "vmlinux_linked": ran.vmlinux,
+        "due": list(finding.due),
+        "missed": list(finding.missed),
+        "stale": list(finding.stale),
+        "bare": list(finding.bare),
+        "needless": list(finding.needless),
+        "shuffled": list(finding.shuffled),
+        "expected": {"linked": linked, "written": written},
+        "check": dict(finding.check),
+        "usage": {**asdict(ran.usage), "rest_cpu_s": round(ran.usage.rest_cpu_s, 3)},
+    }
+
+
+def _some(files: Sequence[str]) -> str:
+    names = ", ".join(files[:_NAMED])
+    return names if len(files) <= _NAMED else f"{names} and {len(files) - _NAMED} more"
+
+
+def _cells(texts: Iterable[str], widths: Sequence[int] = _WIDTHS) -> str:
+    return "".join(f" {cell:>{width}}" for cell, width in zip(texts, widths, strict=True))

@@ -1,0 +1,194 @@
+"""Regeneration on the smoke build: kbuild's own rule, a Makefile that breaks it, and the cache's bytes."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from kbtf_ci import regenerating, workbench
+from kbtf_ci.btf.inputs import module_state
+from kbtf_ci.container.engine import Engine
+from kbtf_ci.container.image import Toolchain
+from kbtf_ci.errors import ExitCode
+from kbtf_ci.kernel.btfcache import PROGRAM, Wrapper
+from kbtf_ci.kernel.measure import Wish, measure
+from kbtf_ci.kernel.source import file_sha256
+from kbtf_ci.profiles import find_profile
+from kbtf_ci.regeneration import Scenario
+from kbtf_ci.report.terminal import TerminalReporter
+from kbtf_ci.runner import Command, Mount, Process, Runner, run
+from tests.e2e.conftest import Cli
+
+MODFINAL = "scripts/Makefile.modfinal"
+
+
+@pytest.fixture(scope="module")
+def touched(smoke_run, tmp_path_factory):
+    cli = Cli(tmp_path_factory.mktemp("regen"))
+    done = cli("regen", smoke_run, "--scenario", "vmlinux-touched", "--scenario", "module-deleted", "--json")
+    assert done.returncode == 0, done.stderr
+    return {entry["name"]: entry for entry in json.loads(done.stdout)["scenarios"]}
+
+
+def test_nothing_to_do_is_nothing_done(touched):
+    entry = touched["nothing"]
+    assert (entry["linked"], entry["written"], entry["due"], entry["vmlinux_linked"]) == ([], [], [], False)
+
+
+def test_a_touched_vmlinux_has_all_btf_written_for_nothing_and_no_module_linked(touched, smoke_run):
+    entry = touched["vmlinux-touched"]
+    files = sorted(str(path.relative_to(smoke_run / "kernel/modules/kernel"))
+                   for path in (smoke_run / "kernel/modules").rglob("*.ko"))  # fmt: skip
+    assert entry["written"] == entry["needless"] == files
+    assert (entry["linked"], entry["due"], entry["stale"]) == ([], [], [])
+    # Its kfuncs' flags: see Finding.shuffled.
+    assert "net/netfilter/nf_conntrack.ko" in entry["shuffled"]
+    assert entry["usage"]["modules_cpu_s"] > 10 * touched["nothing"]["usage"]["modules_cpu_s"]
+    assert entry["usage"]["user_s"] + entry["usage"]["system_s"] > entry["usage"]["modules_cpu_s"] > 0.5
+    assert entry["usage"]["peak_kib"] > touched["nothing"]["usage"]["peak_kib"]
+
+
+def test_a_deleted_module_is_linked_and_gets_its_btf_and_no_other_does(touched):
+    entry = touched["module-deleted"]
+    assert entry["linked"] == entry["written"] == entry["due"] != []
+    assert len(entry["due"]) == 1
+
+
+@dataclass(frozen=True)
+class Overlaid:
+    """A runner in whose containers one file of the kernel's source is another."""
+
+    runner: Runner
+    file: Path
+
+    def start(self, command: Command) -> AbstractContextManager[Process]:
+        sees_source = any(mount.target == "/src" for mount in command.mounts)
+        over = (Mount(self.file, f"/src/{MODFINAL}"),) if sees_source else ()
+        return self.runner.start(replace(command, mounts=(*command.mounts, *over)))
+
+
+def test_a_makefile_that_forgets_vmlinux_leaves_stale_btf_that_the_check_confirms(
+    smoke_run, tmp_path, monkeypatch
+):
+    wishes = regenerating.wishes_of_run(smoke_run)
+    with TerminalReporter(quiet=True) as reporter:
+        tools = workbench.toolchain(wishes.suite, reporter)
+        text = (workbench.source(wishes, tools, reporter).path / MODFINAL).read_text()
+        prerequisite = " $(and $(CONFIG_DEBUG_INFO_BTF_MODULES),$(KBUILD_BUILTIN),vmlinux)"
+        assert prerequisite in text
+        broken = tmp_path / "Makefile.modfinal"
+        broken.write_text(text.replace(prerequisite, ""))
+        spoilt = replace(tools, runner=Overlaid(tools.runner, broken))
+        monkeypatch.setattr(workbench, "toolchain", lambda suite, reporter: spoilt)
+        found = regenerating.regenerate(regenerating.RegenWishes(wishes, (Scenario.BTF_CHANGED,)), reporter)
+    finding = found.findings[-1]
+    assert found.exit_code is ExitCode.NOT_VERIFIED
+    assert len(finding.stale) == len(finding.due) == found.setting.modules
+    assert not finding.ran.written
+    assert finding.ran.vmlinux
+    assert len(finding.check) > found.setting.modules // 2
+    assert any(line.startswith("STALE vmlinux-btf-changed: ") for line in found.text())
+
+
+@pytest.mark.parametrize("fresh", [True, False], ids=["freshly linked", "written before"])
+def test_every_module_is_byte_for_byte_the_same_with_no_cold_and_warm_cache(
+    smoke_run, tmp_path, engine: Engine, toolchain: Toolchain, fresh
+):
+    flags = shlex.join(json.loads((smoke_run / "run.json").read_text())["pahole"]["flags"])
+    strip = "objcopy --remove-section .BTF $m" if fresh else ":"
+    script = f"""
+        ln -s /run/kernel/vmlinux vmlinux
+        for way in none cold warm; do
+          mkdir $way
+          case $way in none) program=pahole ;; *) program={PROGRAM} ;; esac
+          find /run/kernel/modules -name '*.ko' | while read -r from; do
+            m=$way/${{from##*/}}; cp $from $m; {strip}
+            $program -J {flags} --btf_base vmlinux $m || exit 1
+          done || exit 1
+        done
+        for m in none/*.ko; do cmp $m cold/${{m#none/}}; cmp $m warm/${{m#none/}}; echo compared; done
+    """
+    work = tmp_path / "work"
+    work.mkdir()
+    env = {"KBTF_CI_PAHOLE_ID": "x", "KBTF_CI_BTF_CACHE": "/work/cache", "LLVM_OBJCOPY": "objcopy",
+           "KBTF_CI_BTF_LOG": "/work/log"}  # fmt: skip
+    (work / "cache").mkdir()
+    mounts = (Mount(work, "/work", writable=True), Mount(smoke_run, "/run"))
+    runner = engine.runner(toolchain.image)
+    done = run(runner, Command(("sh", "-ec", script), mounts, env, workdir="/work"))
+    modules = len(list((smoke_run / "kernel/modules").rglob("*.ko")))
+    assert (done.status, done.text) == (0, "compared\n" * modules)
+    kinds = [line.split("\t")[0] for line in (work / "log").read_text().splitlines()]
+    assert kinds == ["miss"] * modules + ["hit"] * modules
+
+
+def test_kbuild_itself_makes_the_same_files_with_no_cold_and_warm_cache(smoke_run, tmp_path):
+    wishes = regenerating.wishes_of_run(smoke_run)
+    with TerminalReporter(quiet=True) as reporter:
+        tools = workbench.toolchain(wishes.suite, reporter)
+        source = workbench.source(wishes, tools, reporter)
+        folder = workbench.build_folder(source, find_profile(wishes.config), wishes.suite)
+        modules = smoke_run / "kernel/modules/kernel"
+        files = [str(path.relative_to(modules)) for path in modules.rglob("*.ko")]
+        made = []
+        with workbench.owned(folder, reporter):
+            for cache in (None, tmp_path, tmp_path):
+                for file in files:
+                    (folder / file).unlink()
+                kbuild = workbench.kbuild(wishes, tools, source, folder)
+                ran = measure(replace(kbuild, wrapper=Wrapper(cache)), Wish(), lambda line: None)
+                digests = {file: file_sha256(folder / file) for file in files}
+                made.append((digests, ran.usage.hits, ran.usage.misses))
+    (plain, *_), (cold, _, misses), (warm, hits, _) = made
+    assert plain == cold == warm
+    assert len(plain) == misses == hits > 50
+
+
+def test_a_cached_build_has_the_same_modules_and_the_cache_is_shown_and_emptied(cli, smoke_run, tmp_path):
+    done = cli("build", "--config", "smoke", "-o", "cached", env={"KBTF_CI_USE_BTF_CACHE": "1"})
+    assert done.returncode == 0, done.stderr
+    for path in (smoke_run / "kernel/modules").rglob("*.ko"):
+        same = tmp_path / "cached" / path.relative_to(smoke_run)
+        # .BTF_ids apart, which tells how often resolve_btfids ran on one link.
+        assert replace(module_state(same), ids="") == replace(module_state(path), ids=""), path.name
+    facts = json.loads((tmp_path / "cached/run.json").read_text())
+    assert (facts["pahole"]["program"], facts["wishes"]["btf_cache"]) == ("pahole", True)
+    own = {"KBTF_CI_CACHE": str(tmp_path / "own")}
+    (tmp_path / "own/btf/ab").mkdir(parents=True)
+    (tmp_path / "own/btf/ab/spoilt").write_bytes(b"nothing")
+    shown = json.loads(cli("btf-cache", "--json", env=own).stdout)
+    assert (shown["entries"], shown["spoilt"]) == (1, 1)
+    assert cli("btf-cache", "--clear", env=own).stdout.splitlines()[0] == "removed 1 entries"
+    assert json.loads(cli("btf-cache", "--json", env=own).stdout)["entries"] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "regen wants either a run directory or --config"),
+        (("--config", "nowhere.config"), "nowhere.config"),
+        (("--config", "smoke", "--scenario", "rain"), "rain"),
+        (("--config", "tinyconfig", "-C", "."), "not a kernel source tree"),
+        ((".",), "holds no run"),
+    ],
+)
+def test_a_wrong_call_is_told_in_a_line(cli, words, message):
+    done = cli("regen", *words)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_build_that_was_never_made_is_told_and_how_to_make_it(cli, tmp_path):
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "Kconfig").touch()
+    (tree / "Makefile").write_text("VERSION = 6\nPATCHLEVEL = 12\n")
+    done = cli("regen", "--config", "smoke", "-C", tree)
+    assert done.returncode == 2
+    assert "holds no finished build of smoke\n  kbtf-ci build --config smoke makes it" in done.stderr

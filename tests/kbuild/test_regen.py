@@ -1,0 +1,144 @@
+"""How a finished build is changed and made again: a real make on the fake tree."""
+
+import os
+import subprocess
+from dataclasses import replace
+
+import pytest
+
+from kbtf_ci.errors import BuildError, UsageError
+from kbtf_ci.kernel.btfcache import PROGRAM, Wrapper
+from kbtf_ci.kernel.measure import Wish, measure
+from kbtf_ci.kernel.pahole import ask_kbuild
+from kbtf_ci.kernel.regen import provoked, same_build_number
+from kbtf_ci.regeneration import Scenario, Usage
+from tests.support import faketree
+from tests.support.local import LocalRunner
+
+MODULES = ("fs/alpha.ko", "lib/beta.ko")
+# What the image's program does with --account, for a command that costs nothing.
+_ACCOUNTANT = """#!/bin/sh
+[ "$1" = --account ] || exit 9
+shift
+"$@"
+status=$?
+printf 'base\\tvmlinux\\t2000000\\t0\\t1\\t1\\n' >> "$KBTF_CI_BTF_LOG"
+printf 'make\\t%s\\t3000000\\t500000\\t4000000\\t77\\n' "$1" >> "$KBTF_CI_BTF_LOG"
+exit $status
+"""
+
+
+@pytest.fixture
+def kbuild(tmp_path):
+    program = tmp_path / "accountant"
+    program.write_text(_ACCOUNTANT)
+    program.chmod(0o755)
+    made = replace(faketree.kbuild(tmp_path), runner=LocalRunner({PROGRAM: program}))
+    (made.build_dir / ".config").write_text("")
+    return made
+
+
+def test_the_first_make_writes_everything_and_the_second_nothing(kbuild):
+    lines = []
+    first = measure(kbuild, Wish(), lines.append)
+    assert (first.linked, first.written) == (frozenset(MODULES), frozenset(MODULES))
+    assert first.usage == Usage(wall_s=4, user_s=3, system_s=0.5, peak_kib=77, base_cpu_s=2)
+    assert any(line.startswith("BTF [M] ") for line in lines)
+    second = measure(kbuild, Wish(), lines.append)
+    assert (second.linked, second.written) == (frozenset(), frozenset())
+    assert list(kbuild.build_dir.glob(".kbtf-ci-accounts-*")) == []
+
+
+def test_a_make_that_fails_is_told_with_its_last_words(kbuild):
+    (kbuild.build_dir / ".config").write_text("CONFIG_BROKEN=y\n")
+    with pytest.raises(BuildError, match="make ended with exit status 2") as caught:
+        measure(kbuild, Wish(), lambda line: None)
+    assert "'oops' undeclared" in caught.value.detail
+
+
+def test_a_touched_vmlinux_and_a_deleted_module_are_found_by_make(kbuild):
+    measure(kbuild, Wish(), lambda line: None)
+    with provoked(Scenario.TOUCHED, kbuild, MODULES) as wish:
+        assert measure(kbuild, wish, lambda line: None).written == frozenset(MODULES)
+    with provoked(Scenario.DELETED, kbuild, MODULES) as wish:
+        assert measure(kbuild, wish, lambda line: None).written == {MODULES[0]}
+
+
+def test_kbuild_is_told_of_the_wrapper_and_the_wrapper_of_the_real_pahole(kbuild, tmp_path):
+    wrapped = replace(kbuild, wrapper=Wrapper(tmp_path))
+    command = wrapped.command(wrapped.argv("all"), "build")
+    assert f"PAHOLE={PROGRAM}" in command.argv
+    assert command.env["KBTF_CI_PAHOLE"] == "pahole"
+    assert any(mount.source == tmp_path and mount.writable for mount in command.mounts)
+    own = replace(wrapped, pahole=tmp_path / "pahole")
+    assert own.environment()["KBTF_CI_PAHOLE"] == "/opt/kbtf-ci/pahole"
+    assert ask_kbuild(wrapped).program == "pahole"
+
+
+def record(kbuild, name, source):
+    path = kbuild.build_dir / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    path.with_name(f".{path.name}.cmd").write_text(f"savedcmd_{name} := gcc\n\nsource_{name} := {source}\n")
+
+
+@pytest.mark.parametrize("scenario", [Scenario.BTF_CHANGED, Scenario.CODE_CHANGED])
+def test_a_changed_source_lies_over_the_file_in_the_container_alone(kbuild, scenario):
+    original = kbuild.source.path / "kernel/softirq.c"
+    original.parent.mkdir()
+    original.write_text("int original;\n")
+    record(kbuild, "kernel/softirq.o", "/src/kernel/softirq.c")
+    with provoked(scenario, kbuild, MODULES) as wish:
+        (mount,) = wish.mounts
+        assert mount.target == "/src/kernel/softirq.c"
+        assert mount.source.read_text().startswith("int original;\n")
+        assert len(mount.source.read_text()) > len("int original;\n")
+    assert original.read_text() == "int original;\n"
+    # The file's own time is older than the object's: only a missing object is made again.
+    assert not (kbuild.build_dir / "kernel/softirq.o").exists()
+
+
+def test_the_module_that_is_changed_is_one_of_a_single_file(kbuild):
+    for name in ("fs/alpha", "lib/beta"):
+        (kbuild.source.path / f"{name}.c").write_text("int x;\n")
+    (kbuild.build_dir / "fs").mkdir()
+    (kbuild.build_dir / "fs/.alpha.o.cmd").write_text("savedcmd_fs/alpha.o := ld -r\n")
+    record(kbuild, "lib/beta.o", "/src/lib/beta.c")
+    with provoked(Scenario.SOURCE_CHANGED, kbuild, MODULES) as wish:
+        assert [mount.target for mount in wish.mounts] == ["/src/lib/beta.c"]
+
+
+def test_a_build_without_what_a_scenario_needs_is_told(kbuild):
+    single = pytest.raises(UsageError, match="none of its modules is made from a single C file")
+    with single, provoked(Scenario.SOURCE_CHANGED, kbuild, MODULES):
+        pass
+    built_in = pytest.raises(UsageError, match=r"kernel/softirq\.o: it was not compiled from a C file")
+    with built_in, provoked(Scenario.BTF_CHANGED, kbuild, MODULES):
+        pass
+
+
+def test_the_other_pahole_is_the_same_one_under_another_version(kbuild, tmp_path):
+    real = tmp_path / "bin/pahole"
+    real.parent.mkdir()
+    real.write_text('#!/bin/sh\necho "real $*"\n')
+    real.chmod(0o755)
+    with provoked(Scenario.PAHOLE_CHANGED, kbuild, MODULES) as wish:
+        script = wish.mounts[0].source
+        env = {"PATH": f"{real.parent}:{os.environ['PATH']}"}
+        for words, answer in ((["--version"], "v1.99\n"), (["-J", "x"], "real -J x\n")):
+            assert subprocess.check_output([script, *words], env=env, text=True) == answer
+        assert wish.pahole == wish.mounts[0].target
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_build_number_stays_whether_vmlinux_is_linked_or_not(tmp_path, links):
+    version = tmp_path / ".version"
+    version.write_text("9\n")
+    with same_build_number(tmp_path):
+        assert version.read_text() == "8\n"
+        if links:
+            version.write_text("9\n")
+    assert version.read_text() == "9\n"
+    version.unlink()
+    with same_build_number(tmp_path):
+        assert not version.exists()
