@@ -18,7 +18,7 @@ pytestmark = pytest.mark.engine
 _PAHOLE = """#!/bin/sh
 [ "$1" = --version ] && exec echo v1.30
 for module; do :; done
-echo "$*" >> /work/calls
+echo "$*" >> /bench/calls
 case $module in
   *bad*) echo "pahole: $module: no debug information" >&2; exit 3 ;;
   *loud*) echo "pahole: $module: a warning" >&2 ;;
@@ -45,18 +45,18 @@ class Bench:
         (folder / "pahole").write_text(_PAHOLE)
         (folder / "pahole").chmod(0o755)
         self.env = {
-            "KBTF_CI_PAHOLE": "/work/pahole",
+            "KBTF_CI_PAHOLE": "/bench/pahole",
             "KBTF_CI_PAHOLE_ID": "one",
-            "KBTF_CI_BTF_CACHE": "/work/cache",
-            "KBTF_CI_BTF_LOG": "/work/calls.log",
+            "KBTF_CI_BTF_CACHE": "/bench/cache",
+            "KBTF_CI_BTF_LOG": "/bench/calls.log",
             "LLVM_OBJCOPY": "objcopy",
         }
         self.make("vmlinux", "int base;")
         self.sh("printf one > b && objcopy --add-section .BTF=b vmlinux")
 
     def sh(self, script: str, **env: str) -> Completed:
-        mounts = (Mount(self.folder, "/work", writable=True),)
-        return run(self.runner, Command(("sh", "-c", script), mounts, {**self.env, **env}, workdir="/work"))
+        mounts = (Mount(self.folder, "/bench", writable=True),)
+        return run(self.runner, Command(("sh", "-c", script), mounts, {**self.env, **env}, workdir="/bench"))
 
     def make(self, name: str, text: str) -> None:
         (self.folder / "text.c").write_text(text)
@@ -90,7 +90,7 @@ def test_the_second_module_of_the_same_content_is_answered_without_pahole(bench)
     bench.sh("cp m.ko n.ko; cp m.ko plain.ko")
     assert bench.sh(f"{_CALL} m.ko && {_CALL} n.ko && {_CALL} m.ko").status == 0
     assert bench.asked() == 1
-    bench.sh("/work/pahole -J -j --lang_exclude=rust --btf_base vmlinux plain.ko")
+    bench.sh("/bench/pahole -J -j --lang_exclude=rust --btf_base vmlinux plain.ko")
     assert bench.btf("m.ko") == bench.btf("n.ko") == bench.btf("plain.ko") != ""
     kinds = [line.split("\t")[:2] for line in (bench.folder / "calls.log").read_text().splitlines()]
     assert kinds == [["miss", "m.ko"], ["hit", "n.ko"], ["hit", "m.ko"]]
@@ -126,7 +126,7 @@ def test_code_and_a_vmlinux_linked_again_with_the_same_btf_tell_nothing(bench):
     "call", ["--version", "-J -j m.ko", "-J --btf_encode_detached=x --btf_base vmlinux m.ko"]
 )
 def test_any_other_call_is_paholes(bench, call):
-    assert bench.sh(f"{PROGRAM} {call}").text == bench.sh(f"/work/pahole {call}").text
+    assert bench.sh(f"{PROGRAM} {call}").text == bench.sh(f"/bench/pahole {call}").text
     assert bench.entries() == []
 
 
@@ -257,7 +257,7 @@ def test_survey_and_clear_see_what_it_wrote(bench):
 def test_the_accounts_tell_what_a_command_and_its_children_cost(bench):
     burn = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"
     (bench.folder / "accounts").mkdir()
-    done = bench.sh(f"{PROGRAM} --account sh -c '{burn}; exit 7'", KBTF_CI_BTF_LOG="/work/accounts/calls")
+    done = bench.sh(f"{PROGRAM} --account sh -c '{burn}; exit 7'", KBTF_CI_BTF_LOG="/bench/accounts/calls")
     (call,) = read_accounts(bench.folder / "accounts")
     assert done.status == 7
     assert (call.kind, call.subject) == ("make", "sh")

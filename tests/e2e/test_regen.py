@@ -115,12 +115,12 @@ def test_every_module_is_byte_for_byte_the_same_with_no_cold_and_warm_cache(
     """
     work = tmp_path / "work"
     work.mkdir()
-    env = {"KBTF_CI_PAHOLE_ID": "x", "KBTF_CI_BTF_CACHE": "/work/cache", "LLVM_OBJCOPY": "objcopy",
-           "KBTF_CI_BTF_LOG": "/work/log"}  # fmt: skip
+    env = {"KBTF_CI_PAHOLE_ID": "x", "KBTF_CI_BTF_CACHE": "/bench/cache", "LLVM_OBJCOPY": "objcopy",
+           "KBTF_CI_BTF_LOG": "/bench/log"}  # fmt: skip
     (work / "cache").mkdir()
-    mounts = (Mount(work, "/work", writable=True), Mount(smoke_run, "/run"))
+    mounts = (Mount(work, "/bench", writable=True), Mount(smoke_run, "/run"))
     runner = engine.runner(toolchain.image)
-    done = run(runner, Command(("sh", "-ec", script), mounts, env, workdir="/work"))
+    done = run(runner, Command(("sh", "-ec", script), mounts, env, workdir="/bench"))
     modules = len(list((smoke_run / "kernel/modules").rglob("*.ko")))
     assert (done.status, done.text) == (0, "compared\n" * modules)
     kinds = [line.split("\t")[0] for line in (work / "log").read_text().splitlines()]
