@@ -12,6 +12,7 @@ from pathlib import Path
 from kbtf_ci import __version__, rundir, verification
 from kbtf_ci.btf.compression import load
 from kbtf_ci.btf.elf import MODULE_LIMIT
+from kbtf_ci.btf.files import parse_config
 from kbtf_ci.btf.inventory import module_files
 from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.errors import InfrastructureError
@@ -95,7 +96,7 @@ def _unpack(files: Iterable[Path], source: Path, target: Path) -> None:
 
 
 def _facts(found: Prebuilt, config: str) -> KernelFacts:
-    values = dict(line.split("=", 1) for line in config.splitlines() if line.startswith("CONFIG_"))
+    values = parse_config(config)
     return KernelFacts(
         release=found.release,
         config_sha256=hashlib.sha256(config.encode()).hexdigest() if config else "",

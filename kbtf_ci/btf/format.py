@@ -45,7 +45,6 @@ class Kind(IntEnum):
 KIND_NAMES: Final[tuple[str, ...]] = ("UNKNOWN", *(kind.name for kind in Kind if kind))
 
 COMPOSITES: Final = (Kind.STRUCT, Kind.UNION)
-ENUMS: Final = (Kind.ENUM, Kind.ENUM64)
 # kernel/bpf/btf.c, btf_type_is_modifier(): PTR is not one.
 MODIFIERS: Final = (Kind.TYPEDEF, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG)
 # Kinds whose third word is a type id.
