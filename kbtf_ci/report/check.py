@@ -30,7 +30,7 @@ def entry(one: Prediction) -> dict[str, Any]:
         "name": one.name,
         "file": one.file,
         "outcome": one.outcome.value,
-        "errno": one.errno or None,
+        "errno": -one.errno if one.errno else None,
         "rule": one.rule,
         "kernel_log": list(one.log),
         "btf_bytes": one.btf_bytes,

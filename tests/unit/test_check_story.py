@@ -71,7 +71,7 @@ def test_a_relinked_vmlinux_is_told_by_how_much_it_moved(bench):
     written_for = pair.vmlinux()
     written_for.add(sk.FUNC, written_for.string("more"), written_for.add(sk.FUNC_PROTO), vlen=1)
     one = bench.only(bench.module(pair.split(written_for).bytes()))
-    assert (one["outcome"], one["errno"], one["cause"]) == ("REJECTED", 22, "relinked")
+    assert (one["outcome"], one["errno"], one["cause"]) == ("REJECTED", -22, "relinked")
     assert "(-2 types, -5 string bytes)" in one["advice"]
     assert f"Both call themselves {RELEASE}" in one["advice"]
     assert one["kernel_log"][-1] == "failed to validate module [m] BTF: -22"
@@ -128,7 +128,7 @@ def test_a_stripped_module_is_told_from_one_that_never_had_btf(bench):
 def test_a_module_of_another_kernel_is_named(bench):
     modinfo = b"vermagic=6.1.0 SMP \0name=m\0"
     one = bench.only(bench.module(pair.split(bench.base).bytes(), modinfo=modinfo))
-    assert (one["outcome"], one["errno"], one["cause"]) == ("LOAD_FAILED", 8, "other kernel")
+    assert (one["outcome"], one["errno"], one["cause"]) == ("LOAD_FAILED", -8, "other kernel")
     assert "built for 6.1.0" in one["advice"]
 
 
