@@ -2,43 +2,33 @@
  * Stands in the place of pahole for kbuild (make PAHOLE=...) and remembers the BTF of modules by content.
  *
  *	pahole -J FLAGS --btf_base VMLINUX MODULE	(cmd_btf_ko, scripts/Makefile.modfinal)
+ *	pahole -J FLAGS --btf_base VMLINUX --btf_encode_detached=FILE MODULE	(scripts/gen-btf.sh, from 7.0 on)
  *
  * is answered from the cache where the module's debug information, VMLINUX's BTF, pahole and FLAGS are all as
- * they were; the section is then written the way pahole itself writes it. Every other call, and every doubt,
- * goes to the real pahole. In C, since it runs once a module: an interpreter takes longer to start than all
- * of this.
+ * they were; the section is then written the way pahole itself writes it, or FILE. Every other call, and every
+ * doubt, goes to the real pahole. In C, since it runs once a module: an interpreter takes longer to start than
+ * all of this.
  *
  *	KBTF_CI_PAHOLE		the real pahole ("pahole")
  *	KBTF_CI_PAHOLE_ID	what tells it from any other; without it nothing is cached
  *	KBTF_CI_BTF_CACHE	the cache's folder; without it nothing is cached
  *	KBTF_CI_BTF_CACHE_MAX	bytes that it may hold (1 GiB)
- *	KBTF_CI_BTF_LOG		a file that gets a line a call: KIND, what, user, system and wall time in us,
- *				peak memory in KiB; KIND is hit, miss, off (a module, not cached) or base
  *
- * "--account COMMAND..." runs any command and tells of it as KIND make: the image's python3-minimal has no
- * getrusage(2).
+ * It keeps accounts (accounts.h) of the kinds hit, miss, off (a module, not cached) and base (any other file).
  */
 #define _GNU_SOURCE
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <gelf.h>
 #include <libelf.h>
-#include <limits.h>
 #include <openssl/sha.h>
-#include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
+
+#include "accounts.h"
 
 #define BTF ".BTF"
 #define BTF_BASE ".BTF.base"
+#define DETACHED "--btf_encode_detached="
 #define MAGIC "kbtf-ci BTF 1\n\0"		/* 16 bytes with the terminator */
 #define SHARDS 256				/* each holds an equal share: only one is looked through */
 #define MEMOS_BYTES (64 * 4096L)
@@ -60,17 +50,11 @@ struct header {
 	unsigned char digest[SHA256_DIGEST_LENGTH];	/* of key and both sections */
 };
 
+/* detached is the file that the BTF goes to, NULL where it goes into the module. */
 struct call {
 	char **argv;
-	const char *base, *module;
+	const char *base, *module, *detached;
 };
-
-static const char *variable(const char *name)
-{
-	const char *value = getenv(name);
-
-	return value && *value ? value : NULL;
-}
 
 static void hash_bytes(SHA256_CTX *hash, const void *data, size_t size)
 {
@@ -118,23 +102,6 @@ static bool read_all(const char *path, struct blob *blob)
 	close(fd);
 	blob->size = done;
 	return blob->data && done == (size_t)status.st_size;
-}
-
-static bool write_all(int fd, const void *data, size_t size)
-{
-	const char *at = data;
-
-	while (size) {
-		ssize_t put = write(fd, at, size);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put <= 0)
-			return false;
-		at += put;
-		size -= put;
-	}
-	return true;
 }
 
 /* Whole or not at all: readers and other writers of the same name never see half a file. */
@@ -263,11 +230,6 @@ static bool copy_section(Elf *elf, const char *wanted, struct blob *blob)
 		return true;
 	}
 	return true;
-}
-
-static bool starts_with(const char *text, const char *start)
-{
-	return strncmp(text, start, strlen(start)) == 0;
 }
 
 /* pahole reads DWARF with its relocations, symbols, and .BTF_ids (for kfuncs) of a module. */
@@ -408,7 +370,9 @@ static bool make_key(const struct call *call, const char *cache, char key[HEX + 
 	hash_text(&hash, MAGIC);
 	hash_text(&hash, identity);
 	for (char **word = call->argv + 1; *word; word++)
-		if (*word != call->module && *word != call->base)
+		if (starts_with(*word, DETACHED))
+			hash_text(&hash, DETACHED);
+		else if (*word != call->module && *word != call->base)
 			hash_text(&hash, *word);
 	if (!hash_base(&hash, cache, call->base) || !hash_module(&hash, call->module))
 		return false;
@@ -525,9 +489,12 @@ static bool put_section(const char *path, const char *name, const struct blob *b
 	return done ? done > 0 : add_section(path, name, blob);
 }
 
-static bool put_sections(const char *path, const struct sections *held)
+static bool put_sections(const struct call *call, const struct sections *held)
 {
-	return put_section(path, BTF, &held->btf) && (!held->base.size || put_section(path, BTF_BASE, &held->base));
+	if (call->detached)
+		return replace_file(call->detached, &held->btf, 1);
+	return put_section(call->module, BTF, &held->btf) &&
+	       (!held->base.size || put_section(call->module, BTF_BASE, &held->base));
 }
 
 /* ---- the real pahole ---- */
@@ -575,15 +542,18 @@ static int run_pahole(char **argv, bool *silent)
 	close(words[0]);
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	return shell_status(status);
 }
 
-static bool read_sections(const char *path, struct sections *held)
+static bool read_sections(const struct call *call, struct sections *held)
 {
 	bool done;
 	int fd;
-	Elf *elf = open_elf(path, &fd);
+	Elf *elf;
 
+	if (call->detached)
+		return read_all(call->detached, &held->btf) && held->btf.size;
+	elf = open_elf(call->module, &fd);
 	if (!elf)
 		return false;
 	done = copy_section(elf, BTF, &held->btf) && copy_section(elf, BTF_BASE, &held->base);
@@ -597,50 +567,23 @@ static bool read_sections(const char *path, struct sections *held)
 /* Take kbuild's call for a module apart; false for any other, such as the one for vmlinux. */
 static bool parse(char **argv, struct call *call)
 {
-	bool encode = false;
+	bool encode = false, distilled = false;
 	int files = 0;
 
 	*call = (struct call){ .argv = argv };
 	for (char **word = argv + 1; *word; word++) {
 		if (strcmp(*word, "--btf_base") == 0 && word[1])
 			call->base = *++word;
-		else if (starts_with(*word, "--btf_encode_detached"))
-			return false;
+		else if (starts_with(*word, DETACHED))
+			call->detached = *word + strlen(DETACHED);
 		else if (strcmp(*word, "-J") == 0)
 			encode = true;
 		else if (**word != '-' && ++files)
 			call->module = *word;
+		distilled |= strstr(*word, "distilled_base") != NULL;
 	}
-	return encode && call->base && files == 1;
-}
-
-static long microseconds(struct timeval a, struct timeval b)
-{
-	return (a.tv_sec + b.tv_sec) * 1000000L + a.tv_usec + b.tv_usec;
-}
-
-static void tell(const char *kind, const char *subject, struct timespec began)
-{
-	const char *path = variable("KBTF_CI_BTF_LOG");
-	struct rusage own, children;
-	struct timespec now;
-	char line[PATH_MAX + 128];
-	int length, fd;
-
-	if (!path)
-		return;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	getrusage(RUSAGE_SELF, &own);
-	getrusage(RUSAGE_CHILDREN, &children);
-	length = snprintf(line, sizeof(line), "%s\t%s\t%ld\t%ld\t%ld\t%ld\n", kind, subject,
-			  microseconds(own.ru_utime, children.ru_utime), microseconds(own.ru_stime, children.ru_stime),
-			  (now.tv_sec - began.tv_sec) * 1000000L + (now.tv_nsec - began.tv_nsec) / 1000,
-			  own.ru_maxrss > children.ru_maxrss ? own.ru_maxrss : children.ru_maxrss);
-	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-	if (fd < 0)
-		return;
-	write_all(fd, line, length);
-	close(fd);
+	/* Where a distilled base would go besides a file is not known. */
+	return encode && call->base && files == 1 && !(call->detached && distilled);
 }
 
 static int encode_module(const struct call *call, const char *cache, struct timespec began)
@@ -652,7 +595,7 @@ static int encode_module(const struct call *call, const char *cache, struct time
 
 	if (keyed) {
 		snprintf(path, sizeof(path), "%s/%.2s/%s", cache, key, key);
-		if (load_entry(path, key, &held) && put_sections(call->module, &held)) {
+		if (load_entry(path, key, &held) && put_sections(call, &held)) {
 			utimensat(AT_FDCWD, path, NULL, 0);
 			tell("hit", call->module, began);
 			return 0;
@@ -661,28 +604,10 @@ static int encode_module(const struct call *call, const char *cache, struct time
 	}
 	status = run_pahole(call->argv, &silent);
 	/* What it complained of it shall complain of again. */
-	if (keyed && status == 0 && silent && read_sections(call->module, &held))
+	if (keyed && status == 0 && silent && read_sections(call, &held))
 		store_entry(cache, path, key, &held);
 	tell(keyed ? "miss" : "off", call->module, began);
 	return status;
-}
-
-static int account(char **argv, struct timespec began)
-{
-	int status;
-	pid_t child = fork();
-
-	if (child == 0) {
-		execvp(argv[0], argv);
-		fprintf(stderr, "%s: %s\n", argv[0], strerror(errno));
-		_exit(127);
-	}
-	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
-		;
-	tell("make", argv[0], began);
-	if (child < 0)
-		return 127;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 int main(int argc, char **argv)
@@ -694,12 +619,10 @@ int main(int argc, char **argv)
 	int status;
 
 	clock_gettime(CLOCK_MONOTONIC, &began);
-	if (argc > 2 && strcmp(argv[1], "--account") == 0)
-		return account(argv + 2, began);
 	elf_version(EV_CURRENT);
-	if (parse(argv, &call) && (cache || variable("KBTF_CI_BTF_LOG")))
+	if (parse(argv, &call) && (cache || variable("KBTF_CI_ACCOUNTS")))
 		return encode_module(&call, cache, began);
-	if (argc < 2 || !variable("KBTF_CI_BTF_LOG") || strcmp(argv[1], "-J"))
+	if (argc < 2 || !variable("KBTF_CI_ACCOUNTS") || strcmp(argv[1], "-J"))
 		return become_pahole(argv);
 	status = run_pahole(argv, &silent);
 	tell("base", argv[argc - 1], began);

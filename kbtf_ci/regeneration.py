@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from kbtf_ci.errors import ExitCode, KbtfError
+from kbtf_ci.outcomes import Outcome
+
 
 class Scenario(Enum):
     """What was done to a finished build before make was called again; the value is its name for users."""
@@ -59,7 +62,8 @@ class TreeState:
 class Usage:
     """What one make cost, with all it started: seconds, and KiB of its largest process.
 
-    ``base_cpu_s`` and ``modules_cpu_s`` are pahole's CPU seconds for vmlinux and for modules; ``hits`` and
+    ``base_cpu_s`` and ``modules_cpu_s`` are the CPU seconds that went into BTF of vmlinux and of modules, by
+    pahole and resolve_btfids; ``base_link_cpu_s`` and ``modules_link_cpu_s`` the linker's. ``hits`` and
     ``misses`` count the modules that the cache was asked for.
     """
 
@@ -69,6 +73,8 @@ class Usage:
     peak_kib: int
     base_cpu_s: float = 0.0
     modules_cpu_s: float = 0.0
+    base_link_cpu_s: float = 0.0
+    modules_link_cpu_s: float = 0.0
     hits: int = 0
     misses: int = 0
 
@@ -79,8 +85,9 @@ class Usage:
 
     @property
     def rest_cpu_s(self) -> float:
-        """CPU seconds that did not go into pahole: make itself, compiler, linker, boot image."""
-        return self.cpu_s - self.base_cpu_s - self.modules_cpu_s
+        """CPU seconds that went neither into BTF nor into the linker: make itself, compiler, boot image."""
+        told = self.base_cpu_s + self.modules_cpu_s + self.base_link_cpu_s + self.modules_link_cpu_s
+        return self.cpu_s - told
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,29 @@ class Ran:
 
 
 @dataclass(frozen=True)
+class Boot:
+    """What a kernel said that was booted as make left it: the outcome of each module, by path.
+
+    ``disagreements`` are the modules of which the offline check had foretold otherwise; ``error`` ended the
+    guest early.
+    """
+
+    accel: str
+    boot_s: float
+    outcomes: Mapping[str, Outcome]
+    disagreements: tuple[str, ...] = ()
+    error: KbtfError | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the guest died of, else 1 when BTF was refused; a module without BTF is fine here."""
+        if self.error is not None:
+            return self.error.exit_code
+        fine = {Outcome.VERIFIED, Outcome.NO_BTF}
+        return ExitCode.VERIFIED if fine.issuperset(self.outcomes.values()) else ExitCode.NOT_VERIFIED
+
+
+@dataclass(frozen=True)
 class Finding:
     """One scenario's end; all modules by path, sorted.
 
@@ -102,7 +132,7 @@ class Finding:
     nothing had changed that BTF is made from; ``shuffled`` have the BTF they had but another ``.BTF_ids``:
     resolve_btfids sorts the pairs of id and flags of a BTF_SET8, and run again on what it sorted it gives
     kfuncs each other's flags. ``expected`` is what the rule foretells, in numbers: linked and written.
-    ``check`` maps modules to what the offline check says of them.
+    ``check`` maps modules to what the offline check says of them; ``boot`` is what a boot said.
     """
 
     scenario: Scenario
@@ -115,6 +145,14 @@ class Finding:
     shuffled: tuple[str, ...]
     expected: tuple[int, int]
     check: Mapping[str, str]
+    boot: Boot | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """1 when stale BTF was left behind; else what a boot says."""
+        if self.stale:
+            return ExitCode.NOT_VERIFIED
+        return self.boot.exit_code if self.boot is not None else ExitCode.VERIFIED
 
     @property
     def as_expected(self) -> bool:

@@ -1,4 +1,4 @@
-"""The program that stands in the place of pahole: it remembers modules' BTF by content, and keeps accounts.
+"""The program that stands in the place of pahole: it remembers modules' BTF by content.
 
 It is containers/btfcache.c, in the image. kbuild is told of it by its own PAHOLE= variable.
 """
@@ -17,8 +17,6 @@ PROGRAM = "/usr/bin/kbtf-ci-pahole"
 DEFAULT_MIB = 1024
 
 _CACHE = "/btf-cache"
-_ACCOUNTS = "/btf-accounts"
-_LOG = "calls"
 _SHARD = "[0-9a-f][0-9a-f]"
 
 # pahole's code is in its file and in the libraries that the dynamic linker names; a version alone does not
@@ -32,17 +30,15 @@ _IDENTIFY = (
 
 @dataclass(frozen=True)
 class Wrapper:
-    """How the wrapper works: the folder it caches in, and the one of its accounts; None for neither."""
+    """How the wrapper works: the folder it caches in, None for none, and the MiB that this may hold."""
 
     cache: Path | None = None
-    accounts: Path | None = None
     max_mib: int = DEFAULT_MIB
 
     @property
     def mounts(self) -> tuple[Mount, ...]:
         """What it must see."""
-        pairs = ((self.cache, _CACHE), (self.accounts, _ACCOUNTS))
-        return tuple(Mount(folder, target, writable=True) for folder, target in pairs if folder is not None)
+        return () if self.cache is None else (Mount(self.cache, _CACHE, writable=True),)
 
     def environment(self, pahole: str) -> Mapping[str, str]:
         """Return its variables; ``pahole`` is the real one."""
@@ -50,51 +46,11 @@ class Wrapper:
         if self.cache is not None:
             values["KBTF_CI_BTF_CACHE"] = _CACHE
             values["KBTF_CI_BTF_CACHE_MAX"] = str(self.max_mib << 20)
-        if self.accounts is not None:
-            values["KBTF_CI_BTF_LOG"] = f"{_ACCOUNTS}/{_LOG}"
         return values
-
-    def account(self, argv: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the command line that runs ``argv`` and enters it in the accounts, as kind ``make``."""
-        return (PROGRAM, "--account", *argv)
 
     def launch(self, argv: tuple[str, ...]) -> tuple[str, ...]:
         """Return the command line that finds out which pahole it is and then becomes ``argv``."""
         return argv if self.cache is None else ("sh", "-c", _IDENTIFY, "sh", *argv)
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call: ``kind`` is ``base`` (vmlinux), ``off`` (a module, no cache), ``hit``, ``miss``, or ``make``.
-
-    Times in seconds, memory in KiB; they include what it started.
-    """
-
-    kind: str
-    subject: str
-    user_s: float
-    system_s: float
-    wall_s: float
-    peak_kib: int
-
-    @property
-    def cpu_s(self) -> float:
-        """User and system time."""
-        return self.user_s + self.system_s
-
-
-def read_accounts(folder: Path) -> tuple[Call, ...]:
-    """Return the calls that a wrapper has told of in ``folder``, in the order of their ends."""
-    path = folder / _LOG
-    if not path.exists():
-        return ()
-    return tuple(_call(line) for line in path.read_text(errors="replace").splitlines())
-
-
-def _call(line: str) -> Call:
-    kind, subject, *numbers = line.split("\t")
-    user, system, wall, peak = (int(number) for number in numbers)
-    return Call(kind, subject, user / 1e6, system / 1e6, wall / 1e6, peak)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kbtf_ci.errors import BuildError, InfrastructureError
-from kbtf_ci.kernel.btfcache import Call, Wrapper, read_accounts
-from kbtf_ci.kernel.kbuild import Kbuild
+from kbtf_ci.kernel.accounts import Accounts, Call, read_accounts
+from kbtf_ci.kernel.btfcache import Wrapper
+from kbtf_ci.kernel.kbuild import BUILD, Kbuild
 from kbtf_ci.regeneration import Ran, Usage
 from kbtf_ci.runner import Command, Mount, run
 
@@ -18,6 +19,7 @@ _LINKED = re.compile(r"^  LD \[M\] +(\S+\.ko)$", re.MULTILINE)
 _WRITTEN = re.compile(r"^  BTF \[M\] +(\S+\.ko)$", re.MULTILINE)
 _VMLINUX = re.compile(r"^  LD +vmlinux$", re.MULTILINE)
 _TAIL = 2000
+_BTF = frozenset({"base", "off", "hit", "miss", "ids"})
 
 
 @dataclass(frozen=True)
@@ -31,19 +33,17 @@ class Wish:
 def measure(kbuild: Kbuild, wish: Wish, on_line: Callable[[str], None]) -> Ran:
     """Run ``make all`` and return what it did; ``on_line`` gets the newest line of its output.
 
-    The wrapper keeps the accounts, with the cache that ``kbuild`` has, if any. Raises BuildError when make
-    fails.
+    The wrapper stands before pahole in any case, with the cache that ``kbuild`` has, if any. Raises
+    BuildError when make fails.
     """
-    cache = kbuild.wrapper.cache if kbuild.wrapper is not None else None
-    with tempfile.TemporaryDirectory(dir=kbuild.build_dir, prefix=".kbtf-ci-accounts-") as accounts:
-        wrapper = Wrapper(cache, Path(accounts))
-        command = _command(replace(kbuild, wrapper=wrapper), wrapper, wish)
+    with tempfile.TemporaryDirectory(dir=kbuild.build_dir, prefix=".kbtf-ci-accounts-") as folder:
+        command = _command(kbuild, Accounts(Path(folder), BUILD), wish)
         done = run(kbuild.runner, command, lambda piece: on_line(_last_line(piece)))
         if done.status != 0:
             raise BuildError(
                 f"make ended with exit status {done.status} in {kbuild.build_dir}", detail=done.text[-_TAIL:]
             )
-        return parse(done.text, read_accounts(Path(accounts)))
+        return parse(done.text, read_accounts(Path(folder)))
 
 
 def parse(text: str, calls: Sequence[Call]) -> Ran:
@@ -54,7 +54,8 @@ def parse(text: str, calls: Sequence[Call]) -> Ran:
     make = next((call for call in calls if call.kind == "make"), None)
     if make is None:
         raise InfrastructureError(f"make's cost was not told: {text.strip()[-300:]}")
-    modules = [call for call in calls if call.kind in ("hit", "miss", "off")]
+    btf = [call for call in calls if call.kind in _BTF]
+    links = [call for call in calls if call.kind == "link"]
     return Ran(
         linked=frozenset(_LINKED.findall(text)),
         written=frozenset(_WRITTEN.findall(text)),
@@ -64,22 +65,27 @@ def parse(text: str, calls: Sequence[Call]) -> Ran:
             user_s=make.user_s,
             system_s=make.system_s,
             peak_kib=make.peak_kib,
-            base_cpu_s=_cpu([call for call in calls if call.kind == "base"]),
-            modules_cpu_s=_cpu(modules),
-            hits=sum(call.kind == "hit" for call in modules),
-            misses=sum(call.kind == "miss" for call in modules),
+            base_cpu_s=_cpu(btf, of_module=False),
+            modules_cpu_s=_cpu(btf, of_module=True),
+            base_link_cpu_s=_cpu(links, of_module=False),
+            modules_link_cpu_s=_cpu(links, of_module=True),
+            hits=sum(call.kind == "hit" for call in btf),
+            misses=sum(call.kind == "miss" for call in btf),
         ),
     )
 
 
-def _command(kbuild: Kbuild, wrapper: Wrapper, wish: Wish) -> Command:
-    command = kbuild.command(wrapper.account(kbuild.argv("all")), "measure")
-    env = {**command.env, **({"KBTF_CI_PAHOLE": wish.pahole} if wish.pahole else {})}
-    return replace(command, mounts=(*command.mounts, *wish.mounts), env=env)
+def _command(kbuild: Kbuild, accounts: Accounts, wish: Wish) -> Command:
+    wrapped = replace(kbuild, wrapper=kbuild.wrapper or Wrapper())
+    command = wrapped.command(accounts.launch(wrapped.argv("all", *accounts.variables)), "measure")
+    env = {**command.env, **accounts.environment}
+    if wish.pahole:
+        env["KBTF_CI_PAHOLE"] = wish.pahole
+    return replace(command, mounts=(*command.mounts, *accounts.mounts, *wish.mounts), env=env)
 
 
-def _cpu(calls: Sequence[Call]) -> float:
-    return sum(call.cpu_s for call in calls)
+def _cpu(calls: Sequence[Call], *, of_module: bool) -> float:
+    return sum(call.cpu_s for call in calls if call.of_module is of_module)
 
 
 def _last_line(piece: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from kbtf_ci.regeneration import (
     COMMIT_CORES,
     COMMIT_JOBS,
     COMMIT_MODULES,
+    Boot,
     Finding,
     Rule,
     Scenario,
@@ -21,8 +23,8 @@ from kbtf_ci.sizes import COMMIT
 REGEN_SCHEMA = "kbtf-ci/regen/1"
 
 _HEADS = ("LD [M]", "BTF [M]", "due", "missed", "needless", "wall s", "user s", "sys s",
-          "BTF: modules", "vmlinux", "rest", "peak MiB")  # fmt: skip
-_WIDTHS = (7, 8, 5, 7, 9, 8, 8, 8, 13, 8, 8, 9)
+          "BTF: modules", "vmlinux", "link: modules", "vmlinux", "rest", "peak MiB")  # fmt: skip
+_WIDTHS = (7, 8, 5, 7, 9, 8, 8, 8, 13, 8, 14, 8, 8, 9)
 _NAMED = 5  # modules told by name in a remark
 
 
@@ -51,7 +53,7 @@ def text(setting: Setting, findings: Sequence[Finding]) -> Iterator[str]:
     yield f"{'':<{width}}" + _cells(_HEADS)
     for finding in findings:
         yield f"{finding.scenario.value:<{width}}" + _cells(_row(finding))
-    yield "due, missed, needless: modules; BTF: CPU seconds of pahole; rest: CPU seconds of all else"
+    yield "due, missed, needless: modules; CPU seconds: BTF (pahole, resolve_btfids), link (ld), rest (other)"
     for finding in findings:
         yield from _remarks(finding, setting.rule)
     yield from _commit_table(setting, findings)
@@ -83,7 +85,9 @@ def _row(finding: Finding) -> Iterator[str]:
     counts = (ran.linked, ran.written, finding.due, finding.missed, finding.needless)
     yield from (str(len(files)) for files in counts)
     yield from (f"{value:.1f}" for value in (usage.wall_s, usage.user_s, usage.system_s))
-    yield from (f"{value:.1f}" for value in (usage.modules_cpu_s, usage.base_cpu_s, usage.rest_cpu_s))
+    yield from (f"{value:.1f}" for value in (usage.modules_cpu_s, usage.base_cpu_s))
+    yield from (f"{value:.1f}" for value in (usage.modules_link_cpu_s, usage.base_link_cpu_s))
+    yield f"{usage.rest_cpu_s:.1f}"
     yield f"{usage.peak_kib / 1024:.0f}"
 
 
@@ -95,6 +99,7 @@ def _remarks(finding: Finding, rule: Rule) -> Iterator[str]:
         yield f"    the offline check says so of {len(checked)} of {len(finding.stale)}" + (
             f": {checked[0]}: {finding.check[checked[0]]}" if checked else ""
         )
+    yield from _boot_remarks(finding)
     if finding.bare:
         yield f"{name}: {_some(finding.bare)} left without BTF: make has no reason to look at a newer .ko"
     if finding.scenario is Scenario.PAHOLE_CHANGED and finding.missed:
@@ -112,6 +117,30 @@ def _remarks(finding: Finding, rule: Rule) -> Iterator[str]:
         yield f"{name}: not what the rule foretells, {linked} LD [M] and {written} BTF [M] ({rule.value})"
     if finding.ran.usage.hits or finding.ran.usage.misses:
         yield f"{name}: {finding.ran.usage.hits} modules from the cache, {finding.ran.usage.misses} by pahole"
+
+
+def _boot_remarks(finding: Finding) -> Iterator[str]:
+    boot = finding.boot
+    if boot is None:
+        return
+    files = [file for file in finding.stale or boot.outcomes if file in boot.outcomes]
+    counts = Counter(boot.outcomes[file] for file in files).most_common()
+    told = ", ".join(f"{number} {outcome.value}" for outcome, number in counts)
+    where = "    " if finding.stale else f"{finding.scenario.value}: "
+    check = f"otherwise of {_some(boot.disagreements)}" if boot.disagreements else "each"
+    yield f"{where}a boot ({boot.accel or 'failed'}) says of {len(files)}: {told}; the check foretold {check}"
+    if boot.error is not None:
+        yield f"{where}the boot ended early: {boot.error.message}"
+
+
+def _boot_entry(boot: Boot) -> dict[str, Any]:
+    return {
+        "accel": boot.accel,
+        "boot_s": boot.boot_s,
+        "outcomes": {file: outcome.value for file, outcome in boot.outcomes.items()},
+        "disagreements": list(boot.disagreements),
+        "ended": boot.error.message if boot.error else None,
+    }
 
 
 def _commit_table(setting: Setting, findings: Sequence[Finding]) -> Iterator[str]:
@@ -150,6 +179,7 @@ def _entry(finding: Finding) -> dict[str, Any]:
         "shuffled": list(finding.shuffled),
         "expected": {"linked": linked, "written": written},
         "check": dict(finding.check),
+        "boot": _boot_entry(finding.boot) if finding.boot else None,
         "usage": {**asdict(ran.usage), "rest_cpu_s": round(ran.usage.rest_cpu_s, 3)},
     }
 

@@ -9,7 +9,7 @@ import pytest
 
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
-from kbtf_ci.kernel.btfcache import PROGRAM, clear, read_accounts, survey
+from kbtf_ci.kernel.btfcache import PROGRAM, clear, survey
 from kbtf_ci.runner import Command, Completed, Mount, run
 
 pytestmark = pytest.mark.engine
@@ -24,6 +24,9 @@ case $module in
   *loud*) echo "pahole: $module: a warning" >&2 ;;
 esac
 case "$*" in *--btf_base*) ;; *) exit 0 ;; esac
+case "$*" in
+  *--btf_encode_detached=*) { md5sum < vmlinux; md5sum < "$module"; } > "$module.BTF.1"; exit 0 ;;
+esac
 objcopy -O binary --only-section=.debug_str --set-section-flags .debug_str=alloc "$module" "$module.raw"
 { echo "$*" | sed 's/ [^ ]*$//'; md5sum < vmlinux; md5sum < "$module.raw"; } > "$module.new"
 objcopy --remove-section .BTF "$module"
@@ -31,6 +34,7 @@ objcopy --add-section .BTF="$module.new" "$module"
 rm "$module.raw" "$module.new"
 """
 _CALL = f"{PROGRAM} -J -j --lang_exclude=rust --btf_base vmlinux"
+_DETACHED = "--btf_encode_detached=m.ko.BTF.1"
 _SHARDS = 256
 
 
@@ -48,7 +52,7 @@ class Bench:
             "KBTF_CI_PAHOLE": "/bench/pahole",
             "KBTF_CI_PAHOLE_ID": "one",
             "KBTF_CI_BTF_CACHE": "/bench/cache",
-            "KBTF_CI_BTF_LOG": "/bench/calls.log",
+            "KBTF_CI_ACCOUNTS": "/bench/calls.log",
             "LLVM_OBJCOPY": "objcopy",
         }
         self.make("vmlinux", "int base;")
@@ -96,6 +100,27 @@ def test_the_second_module_of_the_same_content_is_answered_without_pahole(bench)
     assert kinds == [["miss", "m.ko"], ["hit", "n.ko"], ["hit", "m.ko"]]
 
 
+def test_detached_btf_is_answered_as_well_and_apart_from_the_sections(bench):
+    """scripts/gen-btf.sh has pahole write a file, and puts it into the module itself."""
+    bench.sh("cp m.ko n.ko")
+    detached = f"{_CALL} {_DETACHED} m.ko"
+    first = bench.sh(f"{detached} && cat m.ko.BTF.1 && rm m.ko.BTF.1")
+    again = bench.sh(f"{_CALL} {_DETACHED.replace('m.ko', 'n.ko')} n.ko && cat n.ko.BTF.1")
+    assert (first.status, first.text) == (again.status, again.text)
+    assert first.text != ""
+    assert bench.asked() == 1
+    assert bench.btf("n.ko") == ""
+    assert bench.sh(f"{_CALL} n.ko").status == 0
+    assert bench.asked() == 2
+    assert bench.btf("n.ko") != ""
+
+
+def test_detached_btf_that_cannot_be_written_is_paholes_to_complain_of(bench):
+    assert bench.sh(f"{_CALL} {_DETACHED} m.ko").status == 0
+    done = bench.sh(f"{_CALL} --btf_encode_detached=nowhere/x m.ko")
+    assert (done.status, bench.asked()) == (0, 2)
+
+
 @pytest.mark.parametrize(
     ("change", "env"),
     [
@@ -123,7 +148,8 @@ def test_code_and_a_vmlinux_linked_again_with_the_same_btf_tell_nothing(bench):
 
 
 @pytest.mark.parametrize(
-    "call", ["--version", "-J -j m.ko", "-J --btf_encode_detached=x --btf_base vmlinux m.ko"]
+    "call",
+    ["--version", "-J -j m.ko", f"-J --btf_features=distilled_base --btf_base vmlinux {_DETACHED} m.ko"],
 )
 def test_any_other_call_is_paholes(bench, call):
     assert bench.sh(f"{PROGRAM} {call}").text == bench.sh(f"/bench/pahole {call}").text
@@ -252,14 +278,3 @@ def test_survey_and_clear_see_what_it_wrote(bench):
     assert clear(bench.cache) == 1
     bench.sh(f"{_CALL} m.ko")
     assert bench.asked() == 2
-
-
-def test_the_accounts_tell_what_a_command_and_its_children_cost(bench):
-    burn = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"
-    (bench.folder / "accounts").mkdir()
-    done = bench.sh(f"{PROGRAM} --account sh -c '{burn}; exit 7'", KBTF_CI_BTF_LOG="/bench/accounts/calls")
-    (call,) = read_accounts(bench.folder / "accounts")
-    assert done.status == 7
-    assert (call.kind, call.subject) == ("make", "sh")
-    assert 0.01 < call.cpu_s <= call.wall_s * 1.2
-    assert call.peak_kib > 500

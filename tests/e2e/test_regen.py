@@ -116,7 +116,7 @@ def test_every_module_is_byte_for_byte_the_same_with_no_cold_and_warm_cache(
     work = tmp_path / "work"
     work.mkdir()
     env = {"KBTF_CI_PAHOLE_ID": "x", "KBTF_CI_BTF_CACHE": "/bench/cache", "LLVM_OBJCOPY": "objcopy",
-           "KBTF_CI_BTF_LOG": "/bench/log"}  # fmt: skip
+           "KBTF_CI_ACCOUNTS": "/bench/log"}  # fmt: skip
     (work / "cache").mkdir()
     mounts = (Mount(work, "/bench", writable=True), Mount(smoke_run, "/run"))
     runner = engine.runner(toolchain.image)

@@ -2,15 +2,16 @@ from dataclasses import replace
 
 import pytest
 
-from kbtf_ci.errors import InfrastructureError
-from kbtf_ci.kernel.btfcache import Call
+from kbtf_ci.errors import ExitCode, GuestError, InfrastructureError
+from kbtf_ci.kernel.accounts import Call
 from kbtf_ci.kernel.measure import parse
 from kbtf_ci.kernel.modfinal import rule_of
-from kbtf_ci.regeneration import ModuleState, Ran, Rule, Scenario, TreeState, Usage, judge
+from kbtf_ci.outcomes import Outcome
+from kbtf_ci.regeneration import Boot, ModuleState, Ran, Rule, Scenario, TreeState, Usage, judge
 from kbtf_ci.report.regen import Setting, document, text
 
 FIRST = TreeState("base", {name: ModuleState(f"{name}-dwarf", f"{name}-btf") for name in ("a.ko", "b.ko")})
-COST = Usage(10.0, 8.0, 2.0, 2048, base_cpu_s=1.0, modules_cpu_s=4.0)
+COST = Usage(10.0, 8.0, 2.0, 2048, 1.0, 4.0, base_link_cpu_s=0.5, modules_link_cpu_s=0.25)
 ALL = frozenset(FIRST.modules)
 NONE: frozenset[str] = frozenset()
 
@@ -138,12 +139,17 @@ def test_makes_output_and_the_accounts_are_taken_apart():
         Call("base", ".tmp_vmlinux1", 3.0, 1.0, 2.0, 500),
         Call("miss", "fs/a.ko", 0.5, 0.25, 1.0, 50),
         Call("hit", "b.ko", 0.125, 0.0, 0.1, 5),
+        Call("ids", "fs/a.ko", 0.0625, 0.0, 0.1, 5),
+        Call("ids", "vmlinux", 0.5, 0.5, 0.1, 5),
+        Call("link", "fs/a.ko", 0.03125, 0.0, 0.1, 5),
+        Call("link", ".tmp_vmlinux1", 0.25, 0.25, 0.1, 5),
+        Call("link", "vmlinux", 0.25, 0.25, 0.1, 5),
         Call("make", "make", 7.0, 2.0, 6.0, 900),
     ]
     got = parse(output, calls)
     assert (got.linked, got.written, got.vmlinux) == ({"fs/a.ko"}, {"fs/a.ko", "b.ko"}, True)
-    assert got.usage == Usage(6.0, 7.0, 2.0, 900, 4.0, 0.875, hits=1, misses=1)
-    assert got.usage.rest_cpu_s == pytest.approx(4.125)
+    assert got.usage == Usage(6.0, 7.0, 2.0, 900, 5.0, 0.9375, 1.0, 0.03125, hits=1, misses=1)
+    assert got.usage.rest_cpu_s == pytest.approx(9.0 - 5.0 - 0.9375 - 1.0 - 0.03125)
 
 
 def test_a_make_that_left_no_account_is_an_error():
@@ -159,7 +165,22 @@ def test_the_table_has_a_row_a_scenario_and_the_commits_own_beside_it():
     touched = found(Scenario.TOUCHED, replace(ran(written=ALL), usage=replace(COST, user_s=9.0)))
     lines = list(text(SETTING, [idle, touched]))
     row = next(line for line in lines if line.startswith("vmlinux-touched"))
-    assert row.split()[1:] == ["0", "2", "0", "0", "2", "10.0", "9.0", "2.0", "4.0", "1.0", "6.0", "2"]
+    assert row.split()[1:] == [
+        "0",
+        "2",
+        "0",
+        "0",
+        "2",
+        "10.0",
+        "9.0",
+        "2.0",
+        "4.0",
+        "1.0",
+        "0.2",
+        "0.5",
+        "5.2",
+        "2",
+    ]
     commit, here = (
         next(line for line in lines if line.startswith(name)).split() for name in ("commit", "here")
     )
@@ -177,3 +198,32 @@ def test_stale_btf_is_told_by_name_and_with_the_checks_word():
     assert "not what the rule foretells, 0 LD [M] and 2 BTF [M]" in told
     (entry,) = document(SETTING, [finding])["scenarios"]
     assert (entry["stale"], entry["expected"]) == (["a.ko", "b.ko"], {"linked": 0, "written": 2})
+
+
+def test_a_boot_tells_of_the_stale_modules_what_became_of_them():
+    after = replace(FIRST, base="other")
+    finding = found(Scenario.BTF_CHANGED, ran(written=["b.ko"]), after=after)
+    outcomes = {"a.ko": Outcome.REJECTED, "b.ko": Outcome.VERIFIED}
+    booted = replace(finding, boot=Boot("tcg", 4.0, outcomes, disagreements=("b.ko",)))
+    told = "\n".join(text(SETTING, [booted]))
+    assert "    a boot (tcg) says of 1: 1 REJECTED; the check foretold otherwise of b.ko" in told
+    (entry,) = document(SETTING, [booted])["scenarios"]
+    assert entry["boot"]["outcomes"] == {"a.ko": "REJECTED", "b.ko": "VERIFIED"}
+    assert booted.exit_code is ExitCode.NOT_VERIFIED
+
+
+@pytest.mark.parametrize(
+    ("boot", "code"),
+    [
+        (None, ExitCode.VERIFIED),
+        (Boot("tcg", 4.0, {"a.ko": Outcome.VERIFIED, "b.ko": Outcome.NO_BTF}), ExitCode.VERIFIED),
+        (Boot("tcg", 4.0, {"a.ko": Outcome.DROPPED}), ExitCode.NOT_VERIFIED),
+        (Boot("", 0.0, {"a.ko": Outcome.NOT_REACHED}, error=GuestError("it hung")), ExitCode.GUEST_DIED),
+    ],
+)
+def test_where_nothing_is_stale_the_boot_decides(boot, code):
+    finding = replace(found(Scenario.TOUCHED, ran(written=ALL)), boot=boot)
+    assert finding.exit_code is code
+    told = "\n".join(text(SETTING, [finding]))
+    assert ("a boot (" in told) is (boot is not None)
+    assert ("the boot ended early: it hung" in told) is (code is ExitCode.GUEST_DIED)

@@ -1,0 +1,90 @@
+/*
+ * Accounts of what a program and its children cost, for kbtf_ci/kernel/accounts.py: each ends in one line of
+ * the file that KBTF_CI_ACCOUNTS names,
+ *
+ *	KIND, what, user, system and wall time in us, peak memory in KiB
+ *
+ * with tabs between. Without the variable none are kept.
+ */
+#ifndef KBTF_CI_ACCOUNTS_H
+#define KBTF_CI_ACCOUNTS_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static inline const char *variable(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value && *value ? value : NULL;
+}
+
+static inline bool starts_with(const char *text, const char *start)
+{
+	return strncmp(text, start, strlen(start)) == 0;
+}
+
+static inline bool write_all(int fd, const void *data, size_t size)
+{
+	const char *at = data;
+
+	while (size) {
+		ssize_t put = write(fd, at, size);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put <= 0)
+			return false;
+		at += put;
+		size -= put;
+	}
+	return true;
+}
+
+static inline long microseconds(struct timeval a, struct timeval b)
+{
+	return (a.tv_sec + b.tv_sec) * 1000000L + a.tv_usec + b.tv_usec;
+}
+
+static inline void tell(const char *kind, const char *subject, struct timespec began)
+{
+	const char *path = variable("KBTF_CI_ACCOUNTS");
+	struct rusage own, children;
+	struct timespec now;
+	char line[PATH_MAX + 128];
+	int length, fd;
+
+	if (!path)
+		return;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	getrusage(RUSAGE_SELF, &own);
+	getrusage(RUSAGE_CHILDREN, &children);
+	length = snprintf(line, sizeof(line), "%s\t%s\t%ld\t%ld\t%ld\t%ld\n", kind, subject,
+			  microseconds(own.ru_utime, children.ru_utime), microseconds(own.ru_stime, children.ru_stime),
+			  (now.tv_sec - began.tv_sec) * 1000000L + (now.tv_nsec - began.tv_nsec) / 1000,
+			  own.ru_maxrss > children.ru_maxrss ? own.ru_maxrss : children.ru_maxrss);
+	if (length < 0 || length >= (int)sizeof(line))
+		return;
+	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return;
+	write_all(fd, line, length);
+	close(fd);
+}
+
+/* A child's exit status as a shell gives it. */
+static inline int shell_status(int status)
+{
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+#endif
