@@ -16,7 +16,7 @@ from kbtf_ci.errors import ExitCode, InfrastructureError, UsageError
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.measure import Wish, measure
 from kbtf_ci.kernel.modfinal import read_rule
-from kbtf_ci.kernel.regen import provoked, same_build_number
+from kbtf_ci.kernel.regen import provoked
 from kbtf_ci.outcomes import Outcome
 from kbtf_ci.profiles import find_profile
 from kbtf_ci.record import Reporter
@@ -175,8 +175,7 @@ class _Bench:
         return next(file for file in self._files if first.get(file) != last.get(file))
 
     def _make(self, wish: Wish) -> Ran:
-        with same_build_number(self._kbuild.build_dir):
-            return measure(self._kbuild, wish, self._reporter.progress)
+        return measure(self._kbuild, wish, self._reporter.progress)
 
     def _scan(self) -> TreeState:
         return self._scanner.scan(self._kbuild.build_dir, self._files)

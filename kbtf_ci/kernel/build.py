@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kbtf_ci.errors import BuildError, InfrastructureError
-from kbtf_ci.kernel.kbuild import BUILD, SOURCE, Kbuild
+from kbtf_ci.kernel.kbuild import BUILD, BZIMAGE, SOURCE, Kbuild
 
 # How often progress is told where there is no terminal, in seconds without output.
 _HEARTBEAT_S = 30.0
@@ -149,7 +149,7 @@ def _collect(build_dir: Path, log: _Log) -> Built:
     order = (build_dir / "modules.order").read_text().split()
     return Built(
         release=release,
-        bzimage=build_dir / "arch/x86/boot/bzImage",
+        bzimage=build_dir / BZIMAGE,
         vmlinux=build_dir / "vmlinux",
         system_map=build_dir / "System.map",
         modules=tuple(sorted(str(Path(line).with_suffix(".ko")) for line in order)),

@@ -17,11 +17,15 @@ BUILD = "/build"
 CCACHE = "/ccache"
 PAHOLE = "/opt/kbtf-ci/pahole"
 
-# Who, where and when would otherwise change include/generated/compile.h, and with it vmlinux, in every build.
+BZIMAGE = "arch/x86/boot/bzImage"  # below the build directory
+
+# Who, where, when and how often would otherwise change vmlinux in every build; at the tenth link even its
+# BTF: linux_banner, with "#10" in it, is an array of one character more (scripts/build-version).
 _REPRODUCIBLE = {
     "KBUILD_BUILD_USER": "kbtf-ci",
     "KBUILD_BUILD_HOST": "kbtf-ci",
     "KBUILD_BUILD_TIMESTAMP": "1970-01-01",
+    "KBUILD_BUILD_VERSION": "1",
     "LC_ALL": "C.UTF-8",
 }
 _CCACHE_SETTINGS = {

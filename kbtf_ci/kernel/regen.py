@@ -61,24 +61,6 @@ def provoked(scenario: Scenario, kbuild: Kbuild, modules: Sequence[str]) -> Iter
             path.unlink(missing_ok=True)
 
 
-@contextmanager
-def same_build_number(build_dir: Path) -> Iterator[None]:
-    """Let a vmlinux that is linked meanwhile bear the number (``#9``) of the one before.
-
-    It is part of linux_banner, whose type is an array of so many characters: at #10 vmlinux's BTF changes.
-    """
-    # scripts/build-version adds one to what stands there.
-    path = build_dir / ".version"
-    number = path.read_text().strip() if path.is_file() else ""
-    if number.isdecimal():
-        path.write_text(f"{int(number) - 1}\n")
-    try:
-        yield
-    finally:
-        if number.isdecimal():
-            path.write_text(f"{number}\n")
-
-
 def _provoke(scenario: Scenario, target: _Target, modules: Sequence[str], undo: list[Path]) -> Wish:
     # What undo names is deleted afterwards: make takes nothing else for out of date when a source file
     # goes back to its old time.
