@@ -139,6 +139,8 @@ _regen_options = _options(
                  help="What is done before make is called; repeatable, all of them without it."),
     click.option("--cache/--no-cache", default=False, show_default=True,
                  help="Measure with the BTF cache in the place of pahole."),
+    click.option("--boot/--no-boot", default=None,
+                 help="Boot what each make leaves; without either, where stale BTF is left."),
     click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON."),
 )  # fmt: skip
 
@@ -258,10 +260,12 @@ def regen(*, run_directory: Path | None, as_json: bool, quiet: bool, debug: bool
             )
         scenarios = tuple(Scenario(name) for name in options["scenarios"])
         found = regenerating.regenerate(
-            regenerating.RegenWishes(build, scenarios, options["cache"]), reporter
+            regenerating.RegenWishes(build, scenarios, options["cache"], options["boot"]), reporter
         )
         reporter.close()
         click.echo(json.dumps(found.document(), indent=1) if as_json else "\n".join(found.text()))
+        if found.error is not None:
+            raise found.error
         sys.exit(found.exit_code)
 
 
