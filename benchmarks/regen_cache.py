@@ -3,6 +3,9 @@
 In each round make runs with nothing to do, then after a touched vmlinux with no cache, with an empty one and
 with the one that this filled; ratios are taken within a round, and their medians printed. Every make is
 called through the same wrapper, so that kbuild sees the same pahole throughout.
+
+With --identity it measures nothing: all modules are linked and given BTF anew with no, an empty and a filled
+cache, and their files held against each other.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +22,7 @@ from kbtf_ci import workbench
 from kbtf_ci.kernel.btfcache import Wrapper
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.measure import Wish, measure
+from kbtf_ci.kernel.source import file_sha256
 from kbtf_ci.profiles import find_profile
 from kbtf_ci.regeneration import Usage
 from kbtf_ci.report.terminal import TerminalReporter
@@ -28,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="defconfig")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--identity", action="store_true")
     options = parser.parse_args()
     wishes = workbench.BuildWishes(options.config, len(os.sched_getaffinity(0)))
     with TerminalReporter(quiet=True) as reporter:
@@ -37,7 +43,10 @@ def main() -> None:
         if not (folder / "vmlinux").is_file():
             parser.error(f"build it first: kbtf-ci build --config {options.config}")
         with workbench.owned(folder, reporter), tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            _rounds(workbench.kbuild(wishes, tools, source, folder), options.rounds, Path(scratch))
+            kbuild = workbench.kbuild(wishes, tools, source, folder)
+            if options.identity:
+                sys.exit(_identity(kbuild, Path(scratch)))
+            _rounds(kbuild, options.rounds, Path(scratch))
 
 
 def _rounds(kbuild: Kbuild, rounds: int, scratch: Path) -> None:
@@ -64,6 +73,22 @@ def _rounds(kbuild: Kbuild, rounds: int, scratch: Path) -> None:
         print(flush=True)
     print(f"warm cache cheaper than none: {statistics.median(cheaper):.2f} times (median of {rounds})")
     print(f"cold cache against none: {100 * (statistics.median(dearer) - 1):+.1f} % (median of {rounds})")
+
+
+def _identity(kbuild: Kbuild, cache: Path) -> int:
+    _make(kbuild, None)
+    order = (kbuild.build_dir / "modules.order").read_text().split()
+    files = [kbuild.build_dir / Path(line).with_suffix(".ko") for line in order]
+    seen = []
+    for name, folder in (("none", None), ("cold", cache), ("warm", cache)):
+        for file in files:
+            file.unlink()
+        usage = _make(kbuild, folder)
+        seen.append({file: file_sha256(file) for file in files})
+        print(f"{name}: {len(files)} modules, {usage.hits} hits {usage.misses} misses", flush=True)
+    differing = [file.name for file in files if len({digests[file] for digests in seen}) > 1]
+    print(f"files that differ: {len(differing)}", *differing[:5])
+    return 1 if differing else 0
 
 
 def _touched(kbuild: Kbuild, cache: Path | None) -> Usage:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from kbtf_ci import workbench
 from kbtf_ci.booting import boot
@@ -98,14 +99,24 @@ def regenerate(wishes: RegenWishes, reporter: Reporter) -> Regenerated:
         rule = read_rule(source.path)
         reporter.stage("settle")
         bench = _Bench(tree, rule, _settled(tree), wishes.boot)
-        findings, error = _play(bench, wishes.scenarios or tuple(Scenario), reporter)
+        findings, error = play(bench, wishes.scenarios or tuple(Scenario), reporter)
         if error is not None and not findings:
             raise error
         return Regenerated(tree.setting(rule), findings, error)
 
 
-def _play(
-    bench: _Bench, asked: Sequence[Scenario], reporter: Reporter
+class _Playable(Protocol):
+    """Where scenarios are played."""
+
+    def finding(self, scenario: Scenario) -> Finding:
+        """Play one scenario and judge it."""
+
+    def restore(self, scenario: Scenario) -> None:
+        """Put the build right again."""
+
+
+def play(
+    bench: _Playable, asked: Sequence[Scenario], reporter: Reporter
 ) -> tuple[tuple[Finding, ...], KbtfError | None]:
     """Return what was found up to the first error, and that error."""
     findings: list[Finding] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from kbtf_ci.errors import ExitCode
 from kbtf_ci.kernel.btfcache import PROGRAM, Wrapper
 from kbtf_ci.kernel.measure import Wish, measure
 from kbtf_ci.kernel.source import file_sha256
+from kbtf_ci.outcomes import Outcome
 from kbtf_ci.profiles import find_profile
 from kbtf_ci.regeneration import Scenario
 from kbtf_ci.report.terminal import TerminalReporter
@@ -51,12 +53,15 @@ def test_a_touched_vmlinux_has_all_btf_written_for_nothing_and_no_module_linked(
     assert entry["usage"]["modules_cpu_s"] > 10 * touched["nothing"]["usage"]["modules_cpu_s"]
     assert entry["usage"]["user_s"] + entry["usage"]["system_s"] > entry["usage"]["modules_cpu_s"] > 0.5
     assert entry["usage"]["peak_kib"] > touched["nothing"]["usage"]["peak_kib"]
+    assert entry["usage"]["modules_link_cpu_s"] == entry["usage"]["base_link_cpu_s"] == 0
 
 
 def test_a_deleted_module_is_linked_and_gets_its_btf_and_no_other_does(touched):
     entry = touched["module-deleted"]
     assert entry["linked"] == entry["written"] == entry["due"] != []
     assert len(entry["due"]) == 1
+    assert entry["usage"]["modules_link_cpu_s"] > 0
+    assert entry["boot"] is None
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class Overlaid:
         return self.runner.start(replace(command, mounts=(*command.mounts, *over)))
 
 
-def test_a_makefile_that_forgets_vmlinux_leaves_stale_btf_that_the_check_confirms(
+def test_a_makefile_that_forgets_vmlinux_leaves_stale_btf_that_check_and_boot_confirm(
     smoke_run, tmp_path, monkeypatch
 ):
     wishes = regenerating.wishes_of_run(smoke_run)
@@ -92,7 +97,17 @@ def test_a_makefile_that_forgets_vmlinux_leaves_stale_btf_that_the_check_confirm
     assert not finding.ran.written
     assert finding.ran.vmlinux
     assert len(finding.check) > found.setting.modules // 2
-    assert any(line.startswith("STALE vmlinux-btf-changed: ") for line in found.text())
+    lines = list(found.text())
+    assert any(line.startswith("STALE vmlinux-btf-changed: ") for line in lines)
+    # The same modules before a kernel that holds the new base.
+    assert finding.boot is not None
+    assert set(finding.boot.outcomes) == set(finding.due)
+    counts = Counter(finding.boot.outcomes.values())
+    assert set(counts) <= {Outcome.REJECTED, Outcome.VERIFIED}
+    assert counts[Outcome.REJECTED] > len(finding.due) // 2
+    assert finding.boot.disagreements == ()
+    assert any(f"{counts[Outcome.REJECTED]} REJECTED" in line and "foretold each" in line for line in lines)
+    assert found.findings[0].boot is None
 
 
 @pytest.mark.parametrize("fresh", [True, False], ids=["freshly linked", "written before"])
