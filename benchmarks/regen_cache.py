@@ -1,8 +1,8 @@
 """What the BTF cache saves of ``touch vmlinux && make``: CPU time over the make that has nothing to do.
 
 In each round make runs with nothing to do, then after a touched vmlinux with no cache, with an empty one and
-with the one that this filled; ratios are taken within a round, and their medians printed. Every make is
-called through the same wrapper, so that kbuild sees the same pahole throughout.
+with the one that this filled, and all that once more backwards; ratios are taken of a round's means, and
+their medians printed. Every make is called through the same wrapper, so that kbuild sees the same pahole.
 
 With --identity it measures nothing: all modules are linked and given BTF anew with no, an empty and a filled
 cache, and their files held against each other.
@@ -53,26 +53,28 @@ def _rounds(kbuild: Kbuild, rounds: int, scratch: Path) -> None:
     _make(kbuild, None)  # whatever is left over, and kbuild's look at another PAHOLE=
     cheaper, dearer = [], []
     for number in range(rounds):
-        cache = scratch / str(number)
-        cache.mkdir()
-        idle = _make(kbuild, None).cpu_s
-        # Who goes second finds a warmer machine: with and without take turns at it.
-        order = [("none", None), ("cold", cache)] if number % 2 == 0 else [("cold", cache), ("none", None)]
-        order.append(("warm", cache))
-        used = {name: _touched(kbuild, folder) for name, folder in order}
-        over = {name: usage.cpu_s - idle for name, usage in used.items()}
+        over = _round(kbuild, scratch / str(number))
         cheaper.append(over["none"] / over["warm"])
         dearer.append(over["cold"] / over["none"])
-        print(f"round {number + 1}: nothing to do {idle:.1f} CPU s, over it:", end="")
-        for name in ("none", "cold", "warm"):
-            usage = used[name]
-            print(
-                f" {name} {over[name]:.1f} s (pahole {usage.modules_cpu_s:.1f}, wall {usage.wall_s:.1f}, "
-                f"{usage.hits} hits {usage.misses} misses)", end=";",
-            )  # fmt: skip
-        print(flush=True)
+        told = ", ".join(f"{name} {seconds:.1f}" for name, seconds in over.items())
+        print(f"round {number + 1}, CPU s over nothing to do: {told}", flush=True)
     print(f"warm cache cheaper than none: {statistics.median(cheaper):.2f} times (median of {rounds})")
     print(f"cold cache against none: {100 * (statistics.median(dearer) - 1):+.1f} % (median of {rounds})")
+
+
+def _round(kbuild: Kbuild, scratch: Path) -> dict[str, float]:
+    """Return the CPU seconds of one round, each the mean of its makes, less those of nothing to do."""
+    used: dict[str, list[float]] = {}
+    # There and back: a machine that grows slower or faster meanwhile favours none of them.
+    for name in ("idle", "none", "cold", "warm", "warm", "cold", "none", "idle"):
+        made = len(used.setdefault(name, []))
+        cache = scratch / str(made if name == "cold" else 0)
+        cache.mkdir(parents=True, exist_ok=True)
+        usage = _make(kbuild, None) if name == "idle" else _touched(kbuild, cache if name != "none" else None)
+        used[name].append(usage.cpu_s)
+        print(f"  {name}: {usage.cpu_s:.1f} CPU s, wall {usage.wall_s:.1f} s, {usage.hits} hits", flush=True)
+    mean = {name: statistics.mean(values) for name, values in used.items()}
+    return {name: mean[name] - mean["idle"] for name in ("none", "cold", "warm")}
 
 
 def _identity(kbuild: Kbuild, cache: Path) -> int:

@@ -24,7 +24,7 @@ REGEN_SCHEMA = "kbtf-ci/regen/1"
 
 _HEADS = ("LD [M]", "BTF [M]", "due", "missed", "needless", "wall s", "user s", "sys s",
           "BTF: modules", "vmlinux", "link: modules", "vmlinux", "rest", "peak MiB")  # fmt: skip
-_WIDTHS = (7, 8, 5, 7, 9, 8, 8, 8, 13, 8, 14, 8, 8, 9)
+_WIDTHS = tuple(max(len(head), 5) for head in _HEADS)
 _NAMED = 5  # modules told by name in a remark
 
 
