@@ -17,7 +17,8 @@ from kbtf_ci.runner import Command, Mount, run
 
 _LINKED = re.compile(r"^  LD \[M\] +(\S+\.ko)$", re.MULTILINE)
 _WRITTEN = re.compile(r"^  BTF \[M\] +(\S+\.ko)$", re.MULTILINE)
-_VMLINUX = re.compile(r"^  LD +vmlinux$", re.MULTILINE)
+# 7.2 links vmlinux.unstripped first (scripts/Makefile.vmlinux).
+_VMLINUX = re.compile(r"^  LD +vmlinux(?:\.unstripped)?$", re.MULTILINE)
 _TAIL = 2000
 _BTF = frozenset({"base", "off", "hit", "miss", "ids"})
 

@@ -130,6 +130,15 @@ def test_the_rule_is_read_off_the_makefile(prerequisite, recipe, rule):
     assert rule_of(f"# x\n%.ko: %.o %.mod.o {_WITH.format(prerequisite)}\n\t{recipe}\n") is rule
 
 
+@pytest.mark.parametrize(
+    ("line", "linked"),
+    [("  LD      vmlinux", True), ("  LD      vmlinux.unstripped", True), ("  LD      vmlinux.o", False)],
+)
+def test_the_link_of_vmlinux_is_known_by_its_line(line, linked):
+    calls = [Call("make", "make", 7.0, 2.0, 6.0, 900)]
+    assert parse(f"  CC      init/version.o\n{line}\n", calls).vmlinux is linked
+
+
 def test_makes_output_and_the_accounts_are_taken_apart():
     output = (
         "make: Entering directory '/src'\n  LD      vmlinux\n  LD [M]  fs/a.ko\n  BTF [M] fs/a.ko\n"
