@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kbtf_ci import workbench
+from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.kernel.accounts import Accounts, Call, read_accounts
 from kbtf_ci.kernel.btfcache import PROGRAM, Wrapper
 from kbtf_ci.kernel.kbuild import BUILD, Kbuild
@@ -42,9 +43,10 @@ def main() -> None:
     """Print each round's CPU milliseconds a module, and the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="defconfig")
+    parser.add_argument("--suite", default=DEFAULT_SUITE)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    wishes = workbench.BuildWishes(options.config, len(os.sched_getaffinity(0)))
+    wishes = workbench.BuildWishes(options.config, len(os.sched_getaffinity(0)), options.suite)
     with TerminalReporter(quiet=True) as reporter:
         tools = workbench.toolchain(wishes.suite, reporter)
         source = workbench.source(wishes, tools, reporter)

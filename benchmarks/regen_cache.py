@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kbtf_ci import workbench
+from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.kernel.btfcache import Wrapper
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.measure import Wish, measure
@@ -32,10 +33,11 @@ def main() -> None:
     """Print each round's CPU seconds, and the medians of the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="defconfig")
+    parser.add_argument("--suite", default=DEFAULT_SUITE)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--identity", action="store_true")
     options = parser.parse_args()
-    wishes = workbench.BuildWishes(options.config, len(os.sched_getaffinity(0)))
+    wishes = workbench.BuildWishes(options.config, len(os.sched_getaffinity(0)), options.suite)
     with TerminalReporter(quiet=True) as reporter:
         tools = workbench.toolchain(wishes.suite, reporter)
         source = workbench.source(wishes, tools, reporter)

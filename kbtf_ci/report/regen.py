@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from kbtf_ci.outcomes import Outcome
 from kbtf_ci.regeneration import (
     COMMIT_AFTER,
     COMMIT_BEFORE,
@@ -126,6 +127,8 @@ def _boot_remarks(finding: Finding) -> Iterator[str]:
     files = [file for file in finding.stale or boot.outcomes if file in boot.outcomes]
     counts = Counter(boot.outcomes[file] for file in files).most_common()
     told = ", ".join(f"{number} {outcome.value}" for outcome, number in counts)
+    if finding.stale:
+        told = told.replace(Outcome.VERIFIED.value, "taken unnoticed")  # the .ko's bytes, all the same
     where = "    " if finding.stale else f"{finding.scenario.value}: "
     check = f"otherwise of {_some(boot.disagreements)}" if boot.disagreements else "each"
     yield f"{where}a boot ({boot.accel or 'failed'}) says of {len(files)}: {told}; the check foretold {check}"

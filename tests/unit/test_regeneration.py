@@ -216,6 +216,9 @@ def test_a_boot_tells_of_the_stale_modules_what_became_of_them():
     booted = replace(finding, boot=Boot("tcg", 4.0, outcomes, disagreements=("b.ko",)))
     told = "\n".join(text(SETTING, [booted]))
     assert "    a boot (tcg) says of 1: 1 REJECTED; the check foretold otherwise of b.ko" in told
+    loaded = replace(booted, boot=Boot("tcg", 4.0, {"a.ko": Outcome.VERIFIED}))
+    told = "\n".join(text(SETTING, [loaded]))
+    assert "    a boot (tcg) says of 1: 1 taken unnoticed; the check foretold each" in told
     (entry,) = document(SETTING, [booted])["scenarios"]
     assert entry["boot"]["outcomes"] == {"a.ko": "REJECTED", "b.ko": "VERIFIED"}
     assert booted.exit_code is ExitCode.NOT_VERIFIED
