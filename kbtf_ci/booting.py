@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kbtf_ci import verification
 from kbtf_ci.errors import InfrastructureError
+from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.kernel.kbuild import BZIMAGE, Kbuild
 from kbtf_ci.outcomes import LoadPolicy, ModuleResult
 from kbtf_ci.predictions import disagreements
@@ -22,7 +23,7 @@ from kbtf_ci.verification import GuestWishes, Run
 _SUBTREE = "kernel"  # below /lib/modules/<release>, as modules_install has it
 
 
-def boot(kbuild: Kbuild, files: Sequence[str], reporter: Reporter) -> Boot:
+def boot(kbuild: Kbuild, files: Sequence[str], accel: Accel, reporter: Reporter) -> Boot:
     """Boot the kernel of a build directory and load carriers of its modules, ``files``.
 
     A module that is missing is left out. Raises KbtfError for what fails before the guest.
@@ -36,7 +37,7 @@ def boot(kbuild: Kbuild, files: Sequence[str], reporter: Reporter) -> Boot:
             "skipped_btf": {},
         }
         this = Run(directory, Record(directory, reporter, facts), reporter)
-        verdict = verification.verify(GuestWishes(load=LoadPolicy.CARRIER), kbuild.runner, this)
+        verdict = verification.verify(GuestWishes(accel, load=LoadPolicy.CARRIER), kbuild.runner, this)
     return Boot(
         accel=verdict.guest.accel if verdict.guest else "",
         boot_s=verdict.guest.boot_s if verdict.guest else 0.0,

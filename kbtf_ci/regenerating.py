@@ -15,6 +15,7 @@ from kbtf_ci.btf.files import parse_config, read_kernel_file
 from kbtf_ci.btf.inputs import Scanner
 from kbtf_ci.btf.sweep import KernelSpec, sweep
 from kbtf_ci.errors import ExitCode, InfrastructureError, KbtfError, UsageError
+from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.measure import Wish, measure
 from kbtf_ci.kernel.modfinal import read_rule
@@ -22,7 +23,7 @@ from kbtf_ci.kernel.regen import provoked
 from kbtf_ci.outcomes import Outcome
 from kbtf_ci.profiles import find_profile
 from kbtf_ci.record import Reporter
-from kbtf_ci.regeneration import Finding, Ran, Rule, Scenario, TreeState, judge, shuffled
+from kbtf_ci.regeneration import Boot, Finding, Ran, Rule, Scenario, TreeState, judge, shuffled
 from kbtf_ci.report import regen as report
 from kbtf_ci.rundir import RunDirectory
 from kbtf_ci.workbench import BuildWishes
@@ -205,6 +206,7 @@ class _Bench:
         self._rule = rule
         self._first = first
         self._boot = boot
+        self._accel = Accel.AUTO
 
     def finding(self, scenario: Scenario) -> Finding:
         """Play one scenario and judge it."""
@@ -219,8 +221,15 @@ class _Bench:
                 f"{ran.usage.cpu_s:.1f} CPU s, stale {len(finding.stale)}"
             )
             if self._boot or (self._boot is None and finding.stale):
-                finding = replace(finding, boot=boot(tree.kbuild, tree.files, tree.reporter))
+                finding = replace(finding, boot=self._booted())
         return finding
+
+    def _booted(self) -> Boot:
+        seen = boot(self._tree.kbuild, self._tree.files, self._accel, self._tree.reporter)
+        if seen.accel == Accel.TCG:
+            # Where KVM takes a guest and never answers, finding that out costs a minute each time.
+            self._accel = Accel.TCG
+        return seen
 
     def restore(self, scenario: Scenario) -> None:
         """Put the build right again. Raises InfrastructureError when it does not become what it was."""
