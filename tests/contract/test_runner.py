@@ -308,10 +308,12 @@ while True:
 """
 
 
+# A shell's background job, as a CI may be, hands an ignored SIGINT down to all that it starts.
 SLEEPER = """
-import sys
+import signal, sys
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.runner import Command
+signal.signal(signal.SIGINT, signal.default_int_handler)
 runner = Engine.at(sys.argv[1]).runner(sys.argv[2])
 print("up", flush=True)
 with runner.start(Command(("sleep", "60"), label=sys.argv[3])) as process:
