@@ -63,8 +63,8 @@ class Usage:
     """What one make cost, with all it started: seconds, and KiB of its largest process.
 
     ``base_cpu_s`` and ``modules_cpu_s`` are the CPU seconds that went into BTF of vmlinux and of modules, by
-    pahole and resolve_btfids; ``base_link_cpu_s`` and ``modules_link_cpu_s`` the linker's. ``hits`` and
-    ``misses`` count the modules that the cache was asked for.
+    pahole and resolve_btfids; ``modules_link_cpu_s`` are the linker's for modules, ``base_link_cpu_s`` those
+    for all else (vmlinux, boot image). ``hits`` and ``misses`` count the modules that the cache was asked for.
     """
 
     wall_s: float

@@ -53,7 +53,9 @@ def test_a_touched_vmlinux_has_all_btf_written_for_nothing_and_no_module_linked(
     assert entry["usage"]["modules_cpu_s"] > 10 * touched["nothing"]["usage"]["modules_cpu_s"]
     assert entry["usage"]["user_s"] + entry["usage"]["system_s"] > entry["usage"]["modules_cpu_s"] > 0.5
     assert entry["usage"]["peak_kib"] > touched["nothing"]["usage"]["peak_kib"]
-    assert entry["usage"]["modules_link_cpu_s"] == entry["usage"]["base_link_cpu_s"] == 0
+    # A newer vmlinux has the boot image linked again, and that alone.
+    assert entry["usage"]["modules_link_cpu_s"] == 0
+    assert entry["usage"]["base_link_cpu_s"] < entry["usage"]["modules_cpu_s"] / 5
 
 
 def test_a_deleted_module_is_linked_and_gets_its_btf_and_no_other_does(touched):
