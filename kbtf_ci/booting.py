@@ -56,6 +56,14 @@ def _file(result: ModuleResult) -> str:
 def _run_directory(build_dir: Path, files: Sequence[str]) -> Iterator[RunDirectory]:
     """Give a run directory whose modules are links to the build's, as long as it is needed."""
     directory = RunDirectory(build_dir / ".kbtf-ci" / "boot")
+    try:
+        _fill(directory, build_dir, files)
+        yield directory
+    finally:
+        shutil.rmtree(directory.path, ignore_errors=True)
+
+
+def _fill(directory: RunDirectory, build_dir: Path, files: Sequence[str]) -> None:
     shutil.rmtree(directory.path, ignore_errors=True)
     try:
         directory.kernel.mkdir(parents=True)
@@ -67,7 +75,3 @@ def _run_directory(build_dir: Path, files: Sequence[str]) -> Iterator[RunDirecto
             link.symlink_to(build_dir / file)
     except OSError as error:
         raise InfrastructureError(f"{directory.path}: cannot be filled: {error.strerror}") from error
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory.path, ignore_errors=True)

@@ -14,7 +14,7 @@ from kbtf_ci.btf.assess import kernel_version
 from kbtf_ci.btf.files import parse_config, read_kernel_file
 from kbtf_ci.btf.inputs import Scanner
 from kbtf_ci.btf.sweep import KernelSpec, sweep
-from kbtf_ci.errors import ExitCode, InfrastructureError, KbtfError, UsageError
+from kbtf_ci.errors import ExitCode, InfrastructureError, InterruptError, KbtfError, UsageError
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.measure import Wish, measure
@@ -124,7 +124,10 @@ def play(
     try:
         for scenario in (one for one in Scenario if one in asked or one is Scenario.NOTHING):
             reporter.stage(scenario.value)
-            findings.append(bench.finding(scenario))
+            finding = bench.finding(scenario)
+            findings.append(finding)
+            if finding.boot is not None and isinstance(finding.boot.error, InterruptError):
+                raise finding.boot.error
             bench.restore(scenario)
     except KbtfError as error:
         return tuple(findings), error

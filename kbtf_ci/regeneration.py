@@ -64,7 +64,7 @@ class Usage:
 
     ``base_cpu_s`` and ``modules_cpu_s`` are the CPU seconds that went into BTF of vmlinux and of modules, by
     pahole and resolve_btfids; ``modules_link_cpu_s`` are the linker's for modules, ``base_link_cpu_s`` those
-    for all else (vmlinux, boot image). ``hits`` and ``misses`` count the modules that the cache was asked for.
+    for all else: vmlinux, boot image. ``hits`` and ``misses`` count modules that the cache was asked for.
     """
 
     wall_s: float

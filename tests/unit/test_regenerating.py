@@ -48,6 +48,19 @@ def test_what_was_found_before_an_error_is_kept(error, restoring):
     assert any(line.startswith("vmlinux-touched ") for line in lines)
 
 
+def test_an_interrupt_during_a_boot_ends_it_all_and_keeps_what_was_found():
+    end = InterruptError("interrupted")
+
+    class Interrupted(Bench):
+        def finding(self, scenario):
+            return finding(scenario, boot=Boot("", 0.0, {}, error=end))
+
+    with TerminalReporter(quiet=True) as reporter:
+        findings, ended = play(Interrupted(None, None, restoring=False), tuple(Scenario), reporter)
+    assert [one.scenario for one in findings] == [Scenario.NOTHING]
+    assert ended is end
+
+
 def test_the_asked_for_scenarios_come_in_their_own_order_behind_nothing():
     bench = Bench(None, None, restoring=False)
     with TerminalReporter(quiet=True) as reporter:
