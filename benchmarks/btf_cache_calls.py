@@ -22,7 +22,6 @@ from kbtf_ci.kernel.accounts import Accounts, Call, read_accounts
 from kbtf_ci.kernel.btfcache import PROGRAM, Wrapper
 from kbtf_ci.kernel.kbuild import BUILD, Kbuild
 from kbtf_ci.kernel.pahole import ask_kbuild
-from kbtf_ci.profiles import find_profile
 from kbtf_ci.report.terminal import TerminalReporter
 from kbtf_ci.runner import Mount, run
 
@@ -47,17 +46,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     wishes = workbench.BuildWishes(options.config, len(os.sched_getaffinity(0)), options.suite)
-    with TerminalReporter(quiet=True) as reporter:
-        tools = workbench.toolchain(wishes.suite, reporter)
-        source = workbench.source(wishes, tools, reporter)
-        folder = workbench.build_folder(source, find_profile(wishes.config), wishes.suite)
-        if not (folder / "vmlinux").is_file():
-            parser.error(f"build it first: kbtf-ci build --config {options.config}")
-        with workbench.owned(folder, reporter):
-            kbuild = workbench.kbuild(wishes, tools, source, folder)
-            for number in range(options.rounds):
-                with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-                    print(f"round {number + 1}: {_told(_round(kbuild, Path(scratch)))}", flush=True)
+    with TerminalReporter(quiet=True) as reporter, workbench.finished(wishes, reporter) as kbuild:
+        for number in range(options.rounds):
+            with tempfile.TemporaryDirectory(dir=kbuild.build_dir.parent) as scratch:
+                print(f"round {number + 1}: {_told(_round(kbuild, Path(scratch)))}", flush=True)
 
 
 def _round(kbuild: Kbuild, scratch: Path) -> tuple[Call, ...]:

@@ -24,7 +24,6 @@ from kbtf_ci.kernel.btfcache import Wrapper
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.measure import Wish, measure
 from kbtf_ci.kernel.source import file_sha256
-from kbtf_ci.profiles import find_profile
 from kbtf_ci.regeneration import Usage
 from kbtf_ci.report.terminal import TerminalReporter
 
@@ -38,17 +37,14 @@ def main() -> None:
     parser.add_argument("--identity", action="store_true")
     options = parser.parse_args()
     wishes = workbench.BuildWishes(options.config, len(os.sched_getaffinity(0)), options.suite)
-    with TerminalReporter(quiet=True) as reporter:
-        tools = workbench.toolchain(wishes.suite, reporter)
-        source = workbench.source(wishes, tools, reporter)
-        folder = workbench.build_folder(source, find_profile(wishes.config), wishes.suite)
-        if not (folder / "vmlinux").is_file():
-            parser.error(f"build it first: kbtf-ci build --config {options.config}")
-        with workbench.owned(folder, reporter), tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            kbuild = workbench.kbuild(wishes, tools, source, folder)
-            if options.identity:
-                sys.exit(_identity(kbuild, Path(scratch)))
-            _rounds(kbuild, options.rounds, Path(scratch))
+    with (
+        TerminalReporter(quiet=True) as reporter,
+        workbench.finished(wishes, reporter) as kbuild,
+        tempfile.TemporaryDirectory(dir=kbuild.build_dir.parent) as scratch,
+    ):
+        if options.identity:
+            sys.exit(_identity(kbuild, Path(scratch)))
+        _rounds(kbuild, options.rounds, Path(scratch))
 
 
 def _rounds(kbuild: Kbuild, rounds: int, scratch: Path) -> None:

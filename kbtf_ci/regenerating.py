@@ -21,7 +21,6 @@ from kbtf_ci.kernel.measure import Wish, measure
 from kbtf_ci.kernel.modfinal import read_rule
 from kbtf_ci.kernel.regen import provoked
 from kbtf_ci.outcomes import Outcome
-from kbtf_ci.profiles import find_profile
 from kbtf_ci.record import Reporter
 from kbtf_ci.regeneration import Boot, Finding, Ran, Rule, Scenario, TreeState, judge, shuffled
 from kbtf_ci.report import regen as report
@@ -84,20 +83,9 @@ def regenerate(wishes: RegenWishes, reporter: Reporter) -> Regenerated:
     ``nothing`` always comes first: what the others cost is more or less than that. Raises UsageError when
     nothing was built there, BuildError when make fails before the first.
     """
-    profile = find_profile(wishes.build.config)
     reporter.stage("toolchain")
-    tools = workbench.toolchain(wishes.build.suite, reporter)
-    source = workbench.source(wishes.build, tools, reporter)
-    folder = workbench.build_folder(source, profile, wishes.build.suite)
-    if not (folder / "vmlinux").is_file() or not (folder / "modules.order").is_file():
-        raise UsageError(
-            f"{folder}: holds no finished build of {profile.name}",
-            hint=f"kbtf-ci build --config {wishes.build.config} makes it",
-        )
-    build = replace(wishes.build, btf_cache=wishes.cache)
-    with workbench.owned(folder, reporter):
-        tree = _Tree(workbench.kbuild(build, tools, source, folder), reporter)
-        rule = read_rule(source.path)
+    with workbench.finished(replace(wishes.build, btf_cache=wishes.cache), reporter) as kbuild:
+        tree, rule = _Tree(kbuild, reporter), read_rule(kbuild.source.path)
         reporter.stage("settle")
         bench = _Bench(tree, rule, _settled(tree), wishes.boot)
         findings, error = play(bench, wishes.scenarios or tuple(Scenario), reporter)

@@ -11,13 +11,13 @@ from typing import Any
 
 from kbtf_ci.container import image as container_image
 from kbtf_ci.container.engine import Engine
-from kbtf_ci.errors import InfrastructureError
+from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.kernel import source as kernel_source
 from kbtf_ci.kernel.btfcache import Wrapper
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.locks import exclusive
 from kbtf_ci.paths import cache_root
-from kbtf_ci.profiles import Profile
+from kbtf_ci.profiles import Profile, find_profile
 from kbtf_ci.record import Reporter
 from kbtf_ci.runner import Runner
 
@@ -122,3 +122,19 @@ def owned(folder: Path, reporter: Reporter) -> Iterator[None]:
 
     with exclusive(folder.with_suffix(".lock"), waits):
         yield
+
+
+@contextmanager
+def finished(wishes: BuildWishes, reporter: Reporter) -> Iterator[Kbuild]:
+    """Hold the build directory of a build that was finished before. Raises UsageError when there is none."""
+    profile = find_profile(wishes.config)
+    tools = toolchain(wishes.suite, reporter)
+    tree = source(wishes, tools, reporter)
+    folder = build_folder(tree, profile, wishes.suite)
+    if not (folder / "vmlinux").is_file() or not (folder / "modules.order").is_file():
+        raise UsageError(
+            f"{folder}: holds no finished build of {profile.name}",
+            hint=f"kbtf-ci build --config {wishes.config} makes it",
+        )
+    with owned(folder, reporter):
+        yield kbuild(wishes, tools, tree, folder)
