@@ -130,10 +130,11 @@ def _boot_remarks(finding: Finding) -> Iterator[str]:
     if finding.stale:
         told = told.replace(Outcome.VERIFIED.value, "taken unnoticed")  # the .ko's bytes, all the same
     where = "    " if finding.stale else f"{finding.scenario.value}: "
-    check = f"otherwise of {_some(boot.disagreements)}" if boot.disagreements else "each"
-    yield f"{where}a boot ({boot.accel or 'failed'}) says of {len(files)}: {told}; the check foretold {check}"
     if boot.error is not None:
-        yield f"{where}the boot ended early: {boot.error.message}"
+        yield f"{where}a boot ended early ({told} of {len(files)}): {boot.error.message}"
+        return
+    check = f"otherwise of {_some(boot.disagreements)}" if boot.disagreements else "each"
+    yield f"{where}a boot ({boot.accel}) says of {len(files)}: {told}; the check foretold {check}"
 
 
 def _boot_entry(boot: Boot) -> dict[str, Any]:

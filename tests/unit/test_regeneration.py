@@ -237,5 +237,5 @@ def test_where_nothing_is_stale_the_boot_decides(boot, code):
     finding = replace(found(Scenario.TOUCHED, ran(written=ALL)), boot=boot)
     assert finding.exit_code is code
     told = "\n".join(text(SETTING, [finding]))
-    assert ("a boot (" in told) is (boot is not None)
-    assert ("the boot ended early: it hung" in told) is (code is ExitCode.GUEST_DIED)
+    assert ("a boot (tcg) says" in told) is (boot is not None and boot.error is None)
+    assert ("a boot ended early (1 NOT_REACHED of 1): it hung" in told) is (code is ExitCode.GUEST_DIED)
