@@ -126,9 +126,9 @@ def _boot_remarks(finding: Finding) -> Iterator[str]:
         return
     files = [file for file in finding.stale or boot.outcomes if file in boot.outcomes]
     counts = Counter(boot.outcomes[file] for file in files).most_common()
-    told = ", ".join(f"{number} {outcome.value}" for outcome, number in counts)
-    if finding.stale:
-        told = told.replace(Outcome.VERIFIED.value, "taken unnoticed")  # the .ko's bytes, all the same
+    # Stale BTF that is held byte for byte is no good news.
+    words = {Outcome.VERIFIED: "taken unnoticed"} if finding.stale else {}
+    told = ", ".join(f"{number} {words.get(outcome, outcome.value)}" for outcome, number in counts)
     where = "    " if finding.stale else f"{finding.scenario.value}: "
     if boot.error is not None:
         yield f"{where}a boot ended early ({told} of {len(files)}): {boot.error.message}"
