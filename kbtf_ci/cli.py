@@ -255,9 +255,8 @@ def regen(*, run_directory: Path | None, as_json: bool, quiet: bool, debug: bool
         if run_directory is not None:
             build = replace(regenerating.wishes_of_run(run_directory), jobs=options["jobs"])
         else:
-            build = _build_wishes(
-                {"added": (), "pahole": None, "variables": (), "btf_cache": False, **options}
-            )
+            named = {name: options[name] for name in ("config", "jobs", "suite", "directory", "sha256")}
+            build = BuildWishes(**named)
         scenarios = tuple(Scenario(name) for name in options["scenarios"])
         found = regenerating.regenerate(
             regenerating.RegenWishes(build, scenarios, options["cache"], options["boot"]), reporter
