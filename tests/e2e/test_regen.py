@@ -20,7 +20,6 @@ from kbtf_ci.kernel.btfcache import PROGRAM, Wrapper
 from kbtf_ci.kernel.measure import Wish, measure
 from kbtf_ci.kernel.source import file_sha256
 from kbtf_ci.outcomes import Outcome
-from kbtf_ci.profiles import find_profile
 from kbtf_ci.regeneration import Scenario
 from kbtf_ci.report.terminal import TerminalReporter
 from kbtf_ci.runner import Command, Mount, Process, Runner, run
@@ -147,19 +146,14 @@ def test_every_module_is_byte_for_byte_the_same_with_no_cold_and_warm_cache(
 def test_kbuild_itself_makes_the_same_files_with_no_cold_and_warm_cache(smoke_run, tmp_path):
     wishes = regenerating.wishes_of_run(smoke_run)
     with TerminalReporter(quiet=True) as reporter:
-        tools = workbench.toolchain(wishes.suite, reporter)
-        source = workbench.source(wishes, tools, reporter)
-        folder = workbench.build_folder(source, find_profile(wishes.config), wishes.suite)
-        modules = smoke_run / "kernel/modules/kernel"
-        files = [str(path.relative_to(modules)) for path in modules.rglob("*.ko")]
         made = []
-        with workbench.owned(folder, reporter):
+        with workbench.finished(wishes, reporter) as kbuild:
+            files = [kbuild.build_dir / file for file in kbuild.modules]
             for cache in (None, tmp_path, tmp_path):
                 for file in files:
-                    (folder / file).unlink()
-                kbuild = workbench.kbuild(wishes, tools, source, folder)
+                    file.unlink()
                 ran = measure(replace(kbuild, wrapper=Wrapper(cache)), Wish(), lambda line: None)
-                digests = {file: file_sha256(folder / file) for file in files}
+                digests = {file: file_sha256(file) for file in files}
                 made.append((digests, ran.usage.hits, ran.usage.misses))
     (plain, *_), (cold, _, misses), (warm, hits, _) = made
     assert plain == cold == warm
