@@ -53,8 +53,7 @@ def main() -> None:
 
 
 def _round(kbuild: Kbuild, scratch: Path) -> tuple[Call, ...]:
-    order = (kbuild.build_dir / "modules.order").read_text().split()
-    (scratch / "modules").write_text("".join(f"{Path(line).with_suffix('.ko')}\n" for line in order))
+    (scratch / "modules").write_text("".join(f"{file}\n" for file in kbuild.modules))
     flags = shlex.join(ask_kbuild(kbuild).flags)
     call = f"LLVM_OBJCOPY=objcopy {PROGRAM} -J {flags} --btf_base vmlinux /bench/m.ko"
     cache = scratch / "cache"

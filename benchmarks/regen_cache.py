@@ -77,8 +77,7 @@ def _round(kbuild: Kbuild, scratch: Path) -> dict[str, float]:
 
 def _identity(kbuild: Kbuild, cache: Path) -> int:
     _make(kbuild, None)
-    order = (kbuild.build_dir / "modules.order").read_text().split()
-    files = [kbuild.build_dir / Path(line).with_suffix(".ko") for line in order]
+    files = [kbuild.build_dir / file for file in kbuild.modules]
     seen = []
     for name, folder in (("none", None), ("cold", cache), ("warm", cache)):
         for file in files:

@@ -23,16 +23,15 @@ from kbtf_ci.verification import GuestWishes, Run
 _SUBTREE = "kernel"  # below /lib/modules/<release>, as modules_install has it
 
 
-def boot(kbuild: Kbuild, files: Sequence[str], accel: Accel, reporter: Reporter) -> Boot:
-    """Boot the kernel of a build directory and load carriers of its modules, ``files``.
+def boot(kbuild: Kbuild, accel: Accel, reporter: Reporter) -> Boot:
+    """Boot the kernel of a build directory and load carriers of its modules.
 
     A module that is missing is left out. Raises KbtfError for what fails before the guest.
     """
-    there = [file for file in files if (kbuild.build_dir / file).is_file()]
+    there = [file for file in kbuild.modules if (kbuild.build_dir / file).is_file()]
     with _run_directory(kbuild.build_dir, there) as directory:
-        release = (kbuild.build_dir / "include/config/kernel.release").read_text().strip()
         facts = {
-            "kernel": asdict(KernelFacts(release, config_sha256="", pahole="", compiler="")),
+            "kernel": asdict(KernelFacts(kbuild.release, config_sha256="", pahole="", compiler="")),
             "profile": {"memory_mib": None, "cpus": 1},
             "skipped_btf": {},
         }

@@ -131,17 +131,11 @@ class _Tree:
         self.reporter = reporter
         self._scanner = Scanner()
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The modules' paths, sorted, whether they are there or not."""
-        order = (self.path / "modules.order").read_text().split()
-        return tuple(sorted(str(Path(line).with_suffix(".ko")) for line in order))
-
     def make(self, wish: Wish | None = None) -> Ran:
         return measure(self.kbuild, wish or Wish(), self.reporter.progress)
 
     def scan(self) -> TreeState:
-        return self._scanner.scan(self.path, self.files)
+        return self._scanner.scan(self.path, self.kbuild.modules)
 
     def link_again(self, files: Iterable[str]) -> None:
         for file in files:
@@ -153,7 +147,9 @@ class _Tree:
         vmlinux = read_kernel_file(self.path / "vmlinux")
         config = parse_config((self.path / ".config").read_text())
         spec = KernelSpec(vmlinux, kernel_version("", vmlinux), config)
-        paths: Sequence[Path] = [self.path / file for file in self.files if (self.path / file).is_file()]
+        paths: Sequence[Path] = [
+            self.path / file for file in self.kbuild.modules if (self.path / file).is_file()
+        ]
         found = sweep(spec, paths, self.kbuild.jobs)
         return {
             str(Path(one.file).relative_to(self.path)): one.misfit or one.cause or one.rule
@@ -162,11 +158,10 @@ class _Tree:
         }
 
     def setting(self, rule: Rule) -> report.Setting:
-        release = (self.path / "include/config/kernel.release").read_text().strip()
         wrapper = self.kbuild.wrapper
         return report.Setting(
-            release=release,
-            modules=len(self.files),
+            release=self.kbuild.release,
+            modules=len(self.kbuild.modules),
             jobs=self.kbuild.jobs,
             cores=len(os.sched_getaffinity(0)),
             rule=rule,
@@ -182,7 +177,7 @@ def _settled(tree: _Tree) -> TreeState:
             break
     else:
         tree.reporter.warn(f"{tree.path}: make finds something to do however often it runs")
-    if not tree.files:
+    if not tree.kbuild.modules:
         raise UsageError(f"{tree.path}: this kernel has no modules")
     # Whatever came before may have run resolve_btfids twice on them (Finding.shuffled).
     tree.link_again(file for file, module in tree.scan().modules.items() if module.ids)
@@ -202,7 +197,7 @@ class _Bench:
     def finding(self, scenario: Scenario) -> Finding:
         """Play one scenario and judge it."""
         tree = self._tree
-        with provoked(scenario, tree.kbuild, tree.files) as wish:
+        with provoked(scenario, tree.kbuild, tree.kbuild.modules) as wish:
             before = tree.scan()
             ran = tree.make(wish)
             after = tree.scan()
@@ -216,7 +211,7 @@ class _Bench:
         return finding
 
     def _booted(self) -> Boot:
-        seen = boot(self._tree.kbuild, self._tree.files, self._accel, self._tree.reporter)
+        seen = boot(self._tree.kbuild, self._accel, self._tree.reporter)
         if seen.accel == Accel.TCG:
             # Where KVM takes a guest and never answers, finding that out costs a minute each time.
             self._accel = Accel.TCG
@@ -242,5 +237,9 @@ class _Bench:
     def _differing(self, now: TreeState) -> str:
         if now.base != self._first.base:
             return "vmlinux's BTF is another"
-        files = (file for file in self._tree.files if self._first.modules.get(file) != now.modules.get(file))
+        files = (
+            file
+            for file in self._tree.kbuild.modules
+            if self._first.modules.get(file) != now.modules.get(file)
+        )
         return next(files, "")

@@ -131,7 +131,7 @@ def build(kbuild: Kbuild, log_path: Path, on_progress: Callable[[Progress], None
         status = process.wait()
     if status != 0:
         _fail(kbuild, log, log_path, status)
-    return _collect(kbuild.build_dir, log)
+    return _collect(kbuild, log)
 
 
 def _fail(kbuild: Kbuild, log: _Log, log_path: Path, status: int) -> None:
@@ -143,16 +143,14 @@ def _fail(kbuild: Kbuild, log: _Log, log_path: Path, status: int) -> None:
     raise BuildError(f"the kernel did not build: {readable}", hint=f"the whole log: {log_path}")
 
 
-def _collect(build_dir: Path, log: _Log) -> Built:
-    release = (build_dir / "include/config/kernel.release").read_text().strip()
-    # modules.order names .o files since 5.19 (commit f65a486821cf), .ko files before.
-    order = (build_dir / "modules.order").read_text().split()
+def _collect(kbuild: Kbuild, log: _Log) -> Built:
+    build_dir = kbuild.build_dir
     return Built(
-        release=release,
+        release=kbuild.release,
         bzimage=build_dir / BZIMAGE,
         vmlinux=build_dir / "vmlinux",
         system_map=build_dir / "System.map",
-        modules=tuple(sorted(str(Path(line).with_suffix(".ko")) for line in order)),
+        modules=kbuild.modules,
         steps=dict(log.steps),
         skipped_btf=log.skipped,
     )

@@ -60,6 +60,18 @@ class Kbuild:
         """The program that writes BTF, whatever stands before it."""
         return PAHOLE if self.pahole is not None else "pahole"
 
+    @property
+    def release(self) -> str:
+        """The release of the kernel that was built last."""
+        return (self.build_dir / "include/config/kernel.release").read_text().strip()
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The paths of its ``.ko`` files below the build directory, sorted, whether they are there or not."""
+        # modules.order names .o files since 5.19 (commit f65a486821cf), .ko files before.
+        order = (self.build_dir / "modules.order").read_text().split()
+        return tuple(sorted(str(Path(line).with_suffix(".ko")) for line in order))
+
     def argv(self, *arguments: str) -> tuple[str, ...]:
         """Return make's command line for ``arguments`` (targets and variables) in the container."""
         tools = ["CC=ccache gcc", "HOSTCC=ccache gcc"]
