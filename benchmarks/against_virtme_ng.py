@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from kbtf_ci.paths import cache_root
+from kbtf_ci.infra.paths import cache_root
 
 # What a person would type: load it, compare what the kernel shows with what the file holds.
 _GUEST_SCRIPT = """

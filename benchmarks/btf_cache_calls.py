@@ -16,14 +16,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from kbtf_ci import workbench
 from kbtf_ci.container.image import DEFAULT_SUITE
+from kbtf_ci.infra.runner import Mount, run
 from kbtf_ci.kernel.accounts import Accounts, Call, read_accounts
 from kbtf_ci.kernel.btfcache import PROGRAM, Wrapper
 from kbtf_ci.kernel.kbuild import BUILD, Kbuild
 from kbtf_ci.kernel.pahole import ask_kbuild
 from kbtf_ci.report.terminal import TerminalReporter
-from kbtf_ci.runner import Mount, run
+from kbtf_ci.workflow import workspace
 
 # off: without the cache; on: with it, first a miss and then a hit.
 _SCRIPT = """
@@ -45,8 +45,8 @@ def main() -> None:
     parser.add_argument("--suite", default=DEFAULT_SUITE)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    wishes = workbench.BuildWishes(options.config, len(os.sched_getaffinity(0)), options.suite)
-    with TerminalReporter(quiet=True) as reporter, workbench.finished(wishes, reporter) as kbuild:
+    wishes = workspace.BuildWishes(options.config, len(os.sched_getaffinity(0)), options.suite)
+    with TerminalReporter(quiet=True) as reporter, workspace.finished(wishes, reporter) as kbuild:
         for number in range(options.rounds):
             with tempfile.TemporaryDirectory(dir=kbuild.build_dir.parent) as scratch:
                 print(f"round {number + 1}: {_told(_round(kbuild, Path(scratch)))}", flush=True)

@@ -19,11 +19,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from kbtf_ci.btf.files import read_kernel_file
 from kbtf_ci.container import image
 from kbtf_ci.container.engine import Engine
-from kbtf_ci.rundir import RunDirectory
-from kbtf_ci.runner import Command, Mount, run
+from kbtf_ci.infra.rundir import RunDirectory
+from kbtf_ci.infra.runner import Command, Mount, run
+from kbtf_ci.objfile.files import read_kernel_file
 
 _COPY = """
 set -e

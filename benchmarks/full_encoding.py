@@ -17,10 +17,10 @@ from pathlib import Path
 
 from kbtf_ci.container import image
 from kbtf_ci.container.engine import Engine
+from kbtf_ci.infra.rundir import RunDirectory
+from kbtf_ci.infra.runner import Command, Mount, Runner, run
 from kbtf_ci.kernel.encode import Encoded, encode
 from kbtf_ci.kernel.pahole import Pahole
-from kbtf_ci.rundir import RunDirectory
-from kbtf_ci.runner import Command, Mount, Runner, run
 
 _XARGS = """
 jobs=$1 list=/tmp/list; shift

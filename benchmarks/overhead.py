@@ -20,12 +20,12 @@ import docker
 
 from kbtf_ci.container import image
 from kbtf_ci.container.engine import Engine
+from kbtf_ci.infra.paths import cache_root
+from kbtf_ci.infra.profiles import find_profile
 from kbtf_ci.kernel import source
 from kbtf_ci.kernel.build import build
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.kconfig import configure
-from kbtf_ci.paths import cache_root
-from kbtf_ci.profiles import find_profile
 
 
 def main() -> None:

@@ -18,14 +18,14 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from kbtf_ci import workbench
 from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.kernel.btfcache import Wrapper
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.measure import Wish, measure
 from kbtf_ci.kernel.source import file_sha256
-from kbtf_ci.regeneration import Usage
+from kbtf_ci.model.regeneration import Usage
 from kbtf_ci.report.terminal import TerminalReporter
+from kbtf_ci.workflow import workspace
 
 
 def main() -> None:
@@ -36,10 +36,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--identity", action="store_true")
     options = parser.parse_args()
-    wishes = workbench.BuildWishes(options.config, len(os.sched_getaffinity(0)), options.suite)
+    wishes = workspace.BuildWishes(options.config, len(os.sched_getaffinity(0)), options.suite)
     with (
         TerminalReporter(quiet=True) as reporter,
-        workbench.finished(wishes, reporter) as kbuild,
+        workspace.finished(wishes, reporter) as kbuild,
         tempfile.TemporaryDirectory(dir=kbuild.build_dir.parent) as scratch,
     ):
         if options.identity:

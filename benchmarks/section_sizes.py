@@ -21,8 +21,8 @@ done | awk '{ s += $1 } END { print s }'
 """
 _OURS = """
 from pathlib import Path
-from kbtf_ci.btf.compression import load
-from kbtf_ci.btf.elf import MODULE_LIMIT, ElfImage
+from kbtf_ci.objfile.compression import load
+from kbtf_ci.objfile.elf import MODULE_LIMIT, ElfImage
 total = 0
 for path in Path().rglob("*.ko"):
     image = ElfImage(load(path, MODULE_LIMIT), str(path))

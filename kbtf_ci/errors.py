@@ -1,7 +1,7 @@
 """One tree of errors: what the user got wrong, what the kernel got wrong, what the machine got wrong.
 
 Every error carries one line that names the file and the value, the way out of it, and the exit code
-that ``git bisect run`` will see. Only ``cli.py`` turns one into text.
+that ``git bisect run`` will see. Only ``commands`` turns one into text.
 """
 
 from __future__ import annotations

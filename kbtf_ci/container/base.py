@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kbtf_ci.container.api import Address, engine_errors, follow
 from kbtf_ci.errors import EngineError, InfrastructureError
-from kbtf_ci.paths import cache_root
+from kbtf_ci.infra.paths import cache_root
 
 SUITES = ("bookworm", "trixie", "forky")
 

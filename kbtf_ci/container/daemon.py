@@ -18,7 +18,7 @@ from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.host import find_program
 from kbtf_ci.container.places import own_socket, url_of
 from kbtf_ci.errors import EngineError
-from kbtf_ci.locks import exclusive
+from kbtf_ci.infra.locks import exclusive
 
 _START_S = 60.0
 _POLL_S = 0.2

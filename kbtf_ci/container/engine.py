@@ -20,7 +20,7 @@ from kbtf_ci.container.api import Address, engine_errors
 from kbtf_ci.container.places import places, socket_of
 from kbtf_ci.container.process import ContainerRunner
 from kbtf_ci.errors import EngineError
-from kbtf_ci.runner import Runner
+from kbtf_ci.infra.runner import Runner
 
 _NO_ENGINE_HINT = "run `kbtf-ci setup`"
 

@@ -14,9 +14,9 @@ from kbtf_ci.container import base
 from kbtf_ci.container.api import engine_errors, follow
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.errors import InfrastructureError, UsageError
-from kbtf_ci.locks import exclusive
-from kbtf_ci.paths import cache_root, shipped
-from kbtf_ci.runner import Command, run
+from kbtf_ci.infra.locks import exclusive
+from kbtf_ci.infra.paths import cache_root, shipped
+from kbtf_ci.infra.runner import Command, run
 
 DEFAULT_SUITE = "trixie"
 

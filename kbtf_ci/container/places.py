@@ -10,7 +10,7 @@ from docker.context import ContextAPI
 from docker.errors import DockerException
 
 from kbtf_ci.errors import EngineError
-from kbtf_ci.paths import cache_root
+from kbtf_ci.infra.paths import cache_root
 
 _SCHEME = "unix://"
 

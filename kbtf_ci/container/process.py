@@ -22,7 +22,7 @@ from docker.utils.socket import STDERR, frames_iter_no_tty
 from kbtf_ci.container import owner
 from kbtf_ci.container.api import Address, engine_errors
 from kbtf_ci.errors import EngineError
-from kbtf_ci.runner import Command, Process
+from kbtf_ci.infra.runner import Command, Process
 
 # The engine carries standard output and standard error in two pipes and loses their order. So the command
 # has both in the first one; the second is left to the start itself: "started", or why it did not.

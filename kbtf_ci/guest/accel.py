@@ -8,7 +8,7 @@ from pathlib import Path
 from kbtf_ci.errors import EngineError, InfrastructureError
 from kbtf_ci.guest.qemu import KVM_CHECK_PASSED, Accel, kvm_check_argv
 from kbtf_ci.guest.timeouts import Deadline
-from kbtf_ci.runner import Command, Process, Runner
+from kbtf_ci.infra.runner import Command, Process, Runner
 
 KVM_DEVICE = Path("/dev/kvm")
 # With a container's start the check guest takes 0.6 s even when emulated; a KVM that cannot run it may hang.

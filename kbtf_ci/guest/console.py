@@ -9,7 +9,7 @@ import re
 from collections import deque
 from dataclasses import dataclass
 
-from kbtf_ci.outcomes import LoadMode
+from kbtf_ci.model.outcome import LoadMode
 
 _KEPT = 2000
 _READY = "kbtf-ci: guest ready"

@@ -14,9 +14,9 @@ from kbtf_ci.guest import accel as acceleration
 from kbtf_ci.guest.guest import GuestSpec
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.session import GuestRun, Listener, observe
-from kbtf_ci.modules import Module, closure, dependency_order
-from kbtf_ci.outcomes import LoadPolicy, Observation
-from kbtf_ci.runner import Command, Process, Runner
+from kbtf_ci.infra.runner import Command, Process, Runner
+from kbtf_ci.model.module import Module, closure, dependency_order
+from kbtf_ci.model.outcome import LoadPolicy, Observation
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from kbtf_ci.guest.qemu import Accel, Machine
 from kbtf_ci.guest.ssh import GuestShell
 from kbtf_ci.guest.timeouts import EMULATION_FACTOR, Deadline, Timeouts
 from kbtf_ci.guest.vm import KvmError, Vm, running
-from kbtf_ci.runner import Command, Mount, Runner
+from kbtf_ci.infra.runner import Command, Mount, Runner
 
 
 @dataclass(frozen=True)

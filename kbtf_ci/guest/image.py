@@ -10,8 +10,8 @@ from typing import BinaryIO
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.guest.cpio import CpioWriter
 from kbtf_ci.guest.keys import GuestKeys
-from kbtf_ci.modules import Module
-from kbtf_ci.runner import Command, Runner
+from kbtf_ci.infra.runner import Command, Runner
+from kbtf_ci.model.module import Module
 
 ROOT_ARCHIVE = "/usr/lib/kbtf-ci/guest-root.cpio"
 MODULES = PurePosixPath("lib/modules")

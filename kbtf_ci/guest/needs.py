@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from kbtf_ci.errors import UsageError
-from kbtf_ci.modules import Module, closure, dependency_order
+from kbtf_ci.model.module import Module, closure, dependency_order
 
 # The drivers of qemu.py's one device, as modules and as symbols.
 _DRIVERS: Final = MappingProxyType({"virtio_pci": "CONFIG_VIRTIO_PCI", "virtio_net": "CONFIG_VIRTIO_NET"})

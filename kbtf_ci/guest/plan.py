@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kbtf_ci.modules import Module, closure, dependency_order
-from kbtf_ci.outcomes import LoadMode, LoadPolicy, Observation, wants_inert
+from kbtf_ci.model.module import Module, closure, dependency_order
+from kbtf_ci.model.outcome import LoadMode, LoadPolicy, Observation, wants_inert
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 from kbtf_ci.errors import InfrastructureError
 from kbtf_ci.guest.image import guest_path
 from kbtf_ci.guest.kmsg import Record
-from kbtf_ci.modules import Module
-from kbtf_ci.outcomes import LoadMode, Observation
+from kbtf_ci.model.module import Module
+from kbtf_ci.model.outcome import LoadMode, Observation
 
 COMMAND = ("/sbin/probe",)
 # The probe's word for a module that the guest loaded before it: no load, only what became of its BTF.

@@ -17,9 +17,9 @@ from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.ssh import CommandError, ShellLostError, SilenceError
 from kbtf_ci.guest.timeouts import Deadline
 from kbtf_ci.guest.vm import GuestDiedError, KvmError
-from kbtf_ci.modules import Module
-from kbtf_ci.outcomes import Death, LoadMode, LoadPolicy, Observation
-from kbtf_ci.runner import Runner
+from kbtf_ci.infra.runner import Runner
+from kbtf_ci.model.module import Module
+from kbtf_ci.model.outcome import Death, LoadMode, LoadPolicy, Observation
 
 CONSOLE_LOG = "console.log"
 KMSG_LOG = "kmsg.log"

@@ -12,8 +12,8 @@ from typing import BinaryIO
 from kbtf_ci.errors import EngineError, GuestError, InfrastructureError, KbtfError
 from kbtf_ci.guest.console import Console
 from kbtf_ci.guest.timeouts import Deadline
-from kbtf_ci.outcomes import Death
-from kbtf_ci.runner import Command, Process, Runner
+from kbtf_ci.infra.runner import Command, Process, Runner
+from kbtf_ci.model.outcome import Death
 
 # How long QEMU may take to end, and to print the rest, after the console said that the guest is done for.
 _LAST_WORDS_S = 2.0

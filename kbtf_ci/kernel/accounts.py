@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kbtf_ci.runner import Mount
+from kbtf_ci.infra.runner import Mount
 
 _PROGRAM = "/usr/bin/kbtf-ci-account"
 _RESOLVE_BTFIDS = "/usr/lib/kbtf-ci/accounted/resolve_btfids"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kbtf_ci.errors import InfrastructureError
-from kbtf_ci.runner import Mount
+from kbtf_ci.infra.runner import Mount
 
 PROGRAM = "/usr/bin/kbtf-ci-pahole"
 DEFAULT_MIB = 1024

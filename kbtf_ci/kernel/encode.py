@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kbtf_ci.errors import InfrastructureError
+from kbtf_ci.infra.runner import Command, Mount, Runner
 from kbtf_ci.kernel import encode_worker
 from kbtf_ci.kernel.pahole import Pahole
-from kbtf_ci.runner import Command, Mount, Runner
 
 _MODULES = "/modules"
 _WORKER = "/opt/kbtf-ci/encode_worker.py"

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kbtf_ci.infra.runner import Command, Mount, Runner
 from kbtf_ci.kernel.btfcache import PROGRAM, Wrapper
 from kbtf_ci.kernel.source import Source
-from kbtf_ci.runner import Command, Mount, Runner
 
 # Fixed paths: they end in debug information, so ccache's entries and the objects themselves are the same
 # wherever the cache folder lies.

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kbtf_ci.errors import InfrastructureError, UsageError
+from kbtf_ci.infra.paths import shipped
+from kbtf_ci.infra.profiles import Profile
+from kbtf_ci.infra.runner import run
 from kbtf_ci.kernel.kbuild import BUILD, Kbuild
 from kbtf_ci.kernel.kconfig_files import Definition, definitions, unmet
-from kbtf_ci.paths import shipped
-from kbtf_ci.profiles import Profile
-from kbtf_ci.runner import run
 
 # Kconfig works on a copy in here, so that .config keeps its time stamp when nothing changes.
 _SCRATCH = ".kbtf-ci"

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kbtf_ci.errors import BuildError, InfrastructureError
+from kbtf_ci.infra.runner import Command, Mount, run
 from kbtf_ci.kernel.accounts import Accounts, Call, read_accounts
 from kbtf_ci.kernel.btfcache import Wrapper
 from kbtf_ci.kernel.kbuild import BUILD, Kbuild
-from kbtf_ci.regeneration import Ran, Usage
-from kbtf_ci.runner import Command, Mount, run
+from kbtf_ci.model.regeneration import Ran, Usage
 
 _LINKED = re.compile(r"^  LD \[M\] +(\S+\.ko)$", re.MULTILINE)
 _WRITTEN = re.compile(r"^  BTF \[M\] +(\S+\.ko)$", re.MULTILINE)

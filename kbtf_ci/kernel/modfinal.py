@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from kbtf_ci.errors import UsageError
-from kbtf_ci.regeneration import Rule
+from kbtf_ci.model.regeneration import Rule
 
 _PREREQUISITES = re.compile(r"^%\.ko:(.*)$", re.MULTILINE)
 _EXCEPTED = re.compile(r"if_changed_except,ld_ko_o,([^\n]*)\)$", re.MULTILINE)

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from kbtf_ci.errors import InfrastructureError, KbtfError, UsageError
+from kbtf_ci.infra.locks import exclusive
+from kbtf_ci.infra.runner import Command, Completed, Mount, Runner, run
 from kbtf_ci.kernel.source import file_sha256
-from kbtf_ci.locks import exclusive
-from kbtf_ci.runner import Command, Completed, Mount, Runner, run
 
 _DEB_MAGIC: Final = b"!<arch>\n"
 _STAGING: Final = ".unpack-"

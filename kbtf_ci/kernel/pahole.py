@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from kbtf_ci.errors import BuildError, InfrastructureError, UsageError
+from kbtf_ci.infra.runner import Command, Mount, Runner, run
 from kbtf_ci.kernel.kbuild import PAHOLE, Kbuild
-from kbtf_ci.runner import Command, Mount, Runner, run
 
 # A name with a dot in front becomes nobody's default goal: make hands --eval on to every make below it.
 _TARGET = ".kbtf-ci-pahole"

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from kbtf_ci.errors import UsageError
-from kbtf_ci.kernel.bootimage import read_release
+from kbtf_ci.infra.runner import Runner
 from kbtf_ci.kernel.packages import is_package, unpack
-from kbtf_ci.runner import Runner
+from kbtf_ci.objfile.boot_image import read_release
 
 RUNNING: Final = "running"
 

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kbtf_ci.errors import InfrastructureError, UsageError
+from kbtf_ci.infra.runner import Mount, run
 from kbtf_ci.kernel.kbuild import BUILD, SOURCE, Kbuild
 from kbtf_ci.kernel.measure import Wish
-from kbtf_ci.regeneration import Scenario
-from kbtf_ci.runner import Mount, run
+from kbtf_ci.model.regeneration import Scenario
 
 # Built in on every kernel and architecture, and no header of another object.
 _BUILT_IN = "kernel/softirq.o"

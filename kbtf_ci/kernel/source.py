@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kbtf_ci.errors import InfrastructureError, UsageError
-from kbtf_ci.locks import exclusive
-from kbtf_ci.runner import Command, Mount, Runner, run
+from kbtf_ci.infra.locks import exclusive
+from kbtf_ci.infra.runner import Command, Mount, Runner, run
 
 _SUITE_TARBALLS = "/usr/src/linux-source-*.tar.xz"
 _CHUNK = 1 << 20
@@ -110,7 +110,7 @@ def _download(url: str, sha256: str, target: Path, on_progress: Callable[[str], 
     with tempfile.NamedTemporaryFile(dir=target.parent) as file:
         digest = hashlib.sha256()
         try:
-            with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - cli.py lets only http(s) through
+            with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - workspace.source() lets only http(s) through
                 while chunk := answer.read(_CHUNK):
                     digest.update(chunk)
                     file.write(chunk)

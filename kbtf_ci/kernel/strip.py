@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from kbtf_ci.errors import InfrastructureError
-from kbtf_ci.runner import Command, Mount, Runner, run
+from kbtf_ci.infra.runner import Command, Mount, Runner, run
 
 # All files in one command: starting a container per module costs more than its work.
 _SCRIPT = """

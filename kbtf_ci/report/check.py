@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from kbtf_ci.outcomes import Outcome, errno_text
-from kbtf_ci.predictions import Disagreement, Prediction
+from kbtf_ci.model.outcome import Outcome, errno_text
+from kbtf_ci.model.prediction import Disagreement, Prediction
 
 SCHEMA = "kbtf-ci/check/1"
 STALE = "would load, but its BTF does not belong to this vmlinux"

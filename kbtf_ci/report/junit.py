@@ -5,7 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
-from kbtf_ci.outcomes import ModuleResult, Outcome
+from kbtf_ci.model.outcome import ModuleResult, Outcome
 
 # XML 1.0 cannot hold these at all, and kernel logs can.
 _FORBIDDEN = {code: "?" for code in range(32) if chr(code) not in "\t\n\r"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kbtf_ci.outcomes import ModuleResult, Outcome
+from kbtf_ci.model.outcome import ModuleResult, Outcome
 
 
 def ktap(results: Sequence[ModuleResult]) -> str:

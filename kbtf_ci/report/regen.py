@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kbtf_ci.outcomes import Outcome
-from kbtf_ci.regeneration import (
+from kbtf_ci.model.outcome import Outcome
+from kbtf_ci.model.regeneration import (
     COMMIT_AFTER,
     COMMIT_BEFORE,
     COMMIT_CORES,
@@ -19,7 +19,7 @@ from kbtf_ci.regeneration import (
     Rule,
     Scenario,
 )
-from kbtf_ci.sizes import COMMIT
+from kbtf_ci.model.sizes import COMMIT
 
 REGEN_SCHEMA = "kbtf-ci/regen/1"
 

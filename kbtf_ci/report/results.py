@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kbtf_ci.outcomes import ModuleResult, Observation, Outcome
-from kbtf_ci.predictions import Prediction, disagreements
+from kbtf_ci.model.outcome import ModuleResult, Observation, Outcome
+from kbtf_ci.model.prediction import Prediction, disagreements
 
 RESULTS_SCHEMA = "kbtf-ci/results/1"
 

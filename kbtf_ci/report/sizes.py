@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kbtf_ci.sizes import (
+from kbtf_ci.model.sizes import (
     COMMIT,
     COMMIT_FULL_BYTES,
     COMMIT_SPLIT_BYTES,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from kbtf_ci.outcomes import ModuleResult, Outcome
-from kbtf_ci.predictions import Prediction, disagreements
+from kbtf_ci.model.outcome import ModuleResult, Outcome
+from kbtf_ci.model.prediction import Prediction, disagreements
 from kbtf_ci.report.check import differences
 from kbtf_ci.report.results import GuestFacts, KernelFacts, modes, totals
 

@@ -8,8 +8,8 @@ import pytest
 
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
+from kbtf_ci.infra.runner import Command, Completed, Mount, run
 from kbtf_ci.kernel.accounts import Accounts, Call, read_accounts
-from kbtf_ci.runner import Command, Completed, Mount, run
 
 pytestmark = pytest.mark.engine
 

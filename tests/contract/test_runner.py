@@ -22,7 +22,7 @@ from kbtf_ci.container import owner
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
 from kbtf_ci.errors import EngineError
-from kbtf_ci.runner import Command, Mount, Runner, run
+from kbtf_ci.infra.runner import Command, Mount, Runner, run
 from tests.support.local import LocalRunner
 from tests.support.proxy import EngineProxy
 
@@ -312,7 +312,7 @@ while True:
 SLEEPER = """
 import signal, sys
 from kbtf_ci.container.engine import Engine
-from kbtf_ci.runner import Command
+from kbtf_ci.infra.runner import Command
 signal.signal(signal.SIGINT, signal.default_int_handler)
 runner = Engine.at(sys.argv[1]).runner(sys.argv[2])
 print("up", flush=True)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from kbtf_ci.btf.files import read_kernel_file, read_module_file
-from kbtf_ci.btf.format import Kind
-from kbtf_ci.btf.reader import Btf
+from kbtf_ci.btf.format.reader import Btf
+from kbtf_ci.btf.format.wire import Kind
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
-from kbtf_ci.runner import Command, Mount, run
+from kbtf_ci.infra.runner import Command, Mount, run
+from kbtf_ci.objfile.files import read_kernel_file, read_module_file
 from tests.support import rawdump
 from tests.support import sketch as sk
 

@@ -1,6 +1,6 @@
 """Load mode carrier on the smoke run: the same verdicts, from files of a few kB."""
 
-from kbtf_ci.btf.inventory import inventory
+from kbtf_ci.objfile.inventory import inventory
 from tests.e2e.conftest import results
 from tests.e2e.test_red import btf_offset
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from kbtf_ci.btf.files import read_kernel_file, read_module_file
-from kbtf_ci.runner import Command, Mount, run
+from kbtf_ci.infra.runner import Command, Mount, run
+from kbtf_ci.objfile.files import read_kernel_file, read_module_file
 from tests.e2e.conftest import results
 from tests.support import sketch as sk
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from kbtf_ci.btf.check import RULES, Kernel
-from kbtf_ci.btf.files import read_kernel_file, read_module_file
-from kbtf_ci.btf.versions import Rules, parse_version
+from kbtf_ci.btf.rules.check import RULES, Kernel
+from kbtf_ci.btf.rules.versions import Rules, parse_version
+from kbtf_ci.objfile.files import read_kernel_file, read_module_file
 from tests.support import fuzz
 from tests.support.edges import Edge, edges
 from tests.support.fuzzguest import Loads, Subject

@@ -5,13 +5,13 @@ import io
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from kbtf_ci.btf.inventory import inventory
 from kbtf_ci.guest.guest import GuestSpec
 from kbtf_ci.guest.image import make_image
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.session import Listener, observe
 from kbtf_ci.guest.timeouts import Timeouts
-from kbtf_ci.outcomes import Death, LoadMode, LoadPolicy, Outcome, judge
+from kbtf_ci.model.outcome import Death, LoadMode, LoadPolicy, Outcome, judge
+from kbtf_ci.objfile.inventory import inventory
 
 REAL, INERT = LoadMode.REAL, LoadMode.INERT
 INVALID_OPCODE = b"\x0f\x0b"  # ud2

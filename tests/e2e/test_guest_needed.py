@@ -2,14 +2,14 @@
 
 import pytest
 
-from kbtf_ci.btf.inventory import inventory
 from kbtf_ci.errors import GuestError
 from kbtf_ci.guest.guest import GuestSpec, booted
 from kbtf_ci.guest.image import Needed, make_image
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.session import Listener, observe
-from kbtf_ci.modules import dependency_order
-from kbtf_ci.outcomes import LoadMode, LoadPolicy, Outcome, judge
+from kbtf_ci.model.module import dependency_order
+from kbtf_ci.model.outcome import LoadMode, LoadPolicy, Outcome, judge
+from kbtf_ci.objfile.inventory import inventory
 
 NAMES = {"x_tables", "xt_comment", "nls_utf8"}
 

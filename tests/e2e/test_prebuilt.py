@@ -6,7 +6,7 @@ import shutil
 import docker
 import pytest
 
-from kbtf_ci.btf.elf import ElfImage
+from kbtf_ci.objfile.elf import ElfImage
 from tests.e2e.conftest import results
 
 # The image's own suite; the meta package names the current kernel. The cloud flavour is the smallest with

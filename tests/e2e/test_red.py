@@ -2,7 +2,7 @@
 
 from elftools.elf.elffile import ELFFile
 
-from kbtf_ci.runner import Command, Mount, run
+from kbtf_ci.infra.runner import Command, Mount, run
 from tests.e2e.conftest import results
 
 

@@ -11,18 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from kbtf_ci import regenerating, workbench
-from kbtf_ci.btf.inputs import module_state
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
 from kbtf_ci.errors import ExitCode
+from kbtf_ci.infra.runner import Command, Mount, Process, Runner, run
 from kbtf_ci.kernel.btfcache import PROGRAM, Wrapper
 from kbtf_ci.kernel.measure import Wish, measure
 from kbtf_ci.kernel.source import file_sha256
-from kbtf_ci.outcomes import Outcome
-from kbtf_ci.regeneration import Scenario
+from kbtf_ci.model.outcome import Outcome
+from kbtf_ci.model.regeneration import Scenario
+from kbtf_ci.objfile.inputs import module_state
 from kbtf_ci.report.terminal import TerminalReporter
-from kbtf_ci.runner import Command, Mount, Process, Runner, run
+from kbtf_ci.workflow import regen as regenerating
+from kbtf_ci.workflow import workspace
 from tests.e2e.conftest import Cli
 
 MODFINAL = "scripts/Makefile.modfinal"
@@ -83,14 +84,14 @@ def test_a_makefile_that_forgets_vmlinux_leaves_stale_btf_that_check_and_boot_co
 ):
     wishes = regenerating.wishes_of_run(smoke_run)
     with TerminalReporter(quiet=True) as reporter:
-        tools = workbench.toolchain(wishes.suite, reporter)
-        text = (workbench.source(wishes, tools, reporter).path / MODFINAL).read_text()
+        tools = workspace.toolchain(wishes.suite, reporter)
+        text = (workspace.source(wishes, tools, reporter).path / MODFINAL).read_text()
         prerequisite = " $(and $(CONFIG_DEBUG_INFO_BTF_MODULES),$(KBUILD_BUILTIN),vmlinux)"
         assert prerequisite in text
         broken = tmp_path / "Makefile.modfinal"
         broken.write_text(text.replace(prerequisite, ""))
         spoilt = replace(tools, runner=Overlaid(tools.runner, broken))
-        monkeypatch.setattr(workbench, "toolchain", lambda suite, reporter: spoilt)
+        monkeypatch.setattr(workspace, "toolchain", lambda suite, reporter: spoilt)
         found = regenerating.regenerate(regenerating.RegenWishes(wishes, (Scenario.BTF_CHANGED,)), reporter)
     finding = found.findings[-1]
     assert found.exit_code is ExitCode.NOT_VERIFIED
@@ -147,7 +148,7 @@ def test_kbuild_itself_makes_the_same_files_with_no_cold_and_warm_cache(smoke_ru
     wishes = regenerating.wishes_of_run(smoke_run)
     with TerminalReporter(quiet=True) as reporter:
         made = []
-        with workbench.finished(wishes, reporter) as kbuild:
+        with workspace.finished(wishes, reporter) as kbuild:
             files = [kbuild.build_dir / file for file in kbuild.modules]
             for cache in (None, tmp_path, tmp_path):
                 for file in files:

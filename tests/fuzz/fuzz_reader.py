@@ -13,9 +13,9 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["kbtf_ci"]):
-    from kbtf_ci.btf.files import parse_kernel, parse_module
-    from kbtf_ci.btf.reader import Btf
+    from kbtf_ci.btf.format.reader import Btf
     from kbtf_ci.errors import UsageError
+    from kbtf_ci.objfile.files import parse_kernel, parse_module
 from tests.support import images
 from tests.support import sketch as sk
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from kbtf_ci.errors import UsageError
+from kbtf_ci.infra.profiles import find_profile
 from kbtf_ci.kernel.kconfig import configure
-from kbtf_ci.profiles import find_profile
 from tests.support import faketree
 
 

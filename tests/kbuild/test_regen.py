@@ -11,7 +11,7 @@ from kbtf_ci.kernel.btfcache import PROGRAM, Wrapper
 from kbtf_ci.kernel.measure import Wish, measure
 from kbtf_ci.kernel.pahole import ask_kbuild
 from kbtf_ci.kernel.regen import provoked
-from kbtf_ci.regeneration import Scenario, Usage
+from kbtf_ci.model.regeneration import Scenario, Usage
 from tests.support import faketree
 from tests.support.local import LocalRunner
 

@@ -6,11 +6,11 @@ import os
 import shutil
 from pathlib import Path
 
+from kbtf_ci.infra.paths import shipped
+from kbtf_ci.infra.profiles import Profile
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.kconfig import parse_config
 from kbtf_ci.kernel.source import from_directory
-from kbtf_ci.paths import shipped
-from kbtf_ci.profiles import Profile
 from tests.support.elf import make_module
 from tests.support.local import LocalRunner
 

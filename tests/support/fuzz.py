@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kbtf_ci.btf.check import Kernel, Verdict, check
-from kbtf_ci.outcomes import Observation
+from kbtf_ci.btf.rules.check import Kernel, Verdict, check
+from kbtf_ci.model.outcome import Observation
 from tests.support.fuzzguest import Loads
 from tests.support.mutate import Mutant
 

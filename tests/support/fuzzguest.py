@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kbtf_ci.btf.carrier import make_carrier
-from kbtf_ci.btf.inventory import inventory
 from kbtf_ci.errors import InfrastructureError
 from kbtf_ci.guest import probe
 from kbtf_ci.guest.guest import GuestSpec, booted
@@ -16,9 +14,11 @@ from kbtf_ci.guest.kmsg import Record
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.ssh import CommandError, ShellLostError, SilenceError
 from kbtf_ci.guest.vm import GuestDiedError
-from kbtf_ci.modules import Module
-from kbtf_ci.outcomes import Death, LoadMode, Observation
-from kbtf_ci.runner import Runner
+from kbtf_ci.infra.runner import Runner
+from kbtf_ci.model.module import Module
+from kbtf_ci.model.outcome import Death, LoadMode, Observation
+from kbtf_ci.objfile.carrier import make_carrier
+from kbtf_ci.objfile.inventory import inventory
 from tests.support.mutate import Mutant
 
 _COMMAND = (*probe.COMMAND, "--once")

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from kbtf_ci.errors import EngineError
 from kbtf_ci.guest.image import GuestImage
 from kbtf_ci.guest.keys import GuestKeys
-from kbtf_ci.runner import Command, Process
+from kbtf_ci.infra.runner import Command, Process
 
 
 @dataclass(frozen=True)

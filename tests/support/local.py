@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kbtf_ci.errors import EngineError
-from kbtf_ci.runner import Command, Mount, Process
+from kbtf_ci.infra.runner import Command, Mount, Process
 
 _PIECE = 65536
 
@@ -33,7 +33,7 @@ class LocalRunner:
     started: list[Command] = field(default_factory=list)
 
     def start(self, command: Command) -> AbstractContextManager[Process]:
-        """Start ``command``; see ``kbtf_ci.runner.Runner.start``."""
+        """Start ``command``; see ``kbtf_ci.infra.runner.Runner.start``."""
         for mount in command.mounts:
             if not mount.source.exists():
                 raise EngineError(f"{mount.source} cannot be mounted: it does not exist")

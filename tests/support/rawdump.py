@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kbtf_ci.btf.format import ENTRY_BYTES, Kind
-from kbtf_ci.btf.reader import Btf
+from kbtf_ci.btf.format.reader import Btf
+from kbtf_ci.btf.format.wire import ENTRY_BYTES, Kind
 
 _LINKAGE = {0: "static", 1: "global", 2: "extern"}
 _ENCODING = {0: "(none)", 1: "SIGNED", 2: "CHAR", 4: "BOOL"}

@@ -1,0 +1,5 @@
+"""``python -m kbtf_ci``: the command line, where its script is not in PATH."""
+
+from kbtf_ci.commands.main import main
+
+main()

@@ -1,0 +1,46 @@
+"""The header of BTF (include/uapi/linux/btf.h), apart from what a kernel thinks of it."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from kbtf_ci.btf.format.records import NATIVE, ByteOrder
+
+
+@dataclass(frozen=True)
+class Header:
+    """struct btf_header (include/uapi/linux/btf.h); what a short header leaves out is 0."""
+
+    magic: int
+    version: int
+    flags: int
+    hdr_len: int
+    type_off: int
+    type_len: int
+    str_off: int
+    str_len: int
+    layout_off: int = 0
+    layout_len: int = 0
+
+    @classmethod
+    def unpack(cls, data: bytes, known: int, order: ByteOrder = NATIVE) -> Header:
+        """Return the header at the start of ``data``, of which a kernel knows ``known`` bytes (24 or 32).
+
+        Raises nothing on 8 bytes or more.
+        """
+        (length,) = struct.unpack_from(f"{order}I", data, 4)
+        own = data[: min(length, known)].ljust(known, b"\0")
+        magic, version, flags, *words = struct.unpack(f"{order}HBB{(known - 4) // 4}I", own)
+        return cls(magic, version, flags, *words)
+
+    def types(self, data: bytes) -> bytes:
+        """Return the type section."""
+        return self._part(data, self.type_off, self.type_len)
+
+    def strings(self, data: bytes) -> bytes:
+        """Return the string section."""
+        return self._part(data, self.str_off, self.str_len)
+
+    def _part(self, data: bytes, offset: int, length: int) -> bytes:
+        return data[self.hdr_len + offset : self.hdr_len + offset + length]

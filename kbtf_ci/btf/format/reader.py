@@ -1,0 +1,126 @@
+"""BTF as it lies in a file: types as columns, names on demand, split BTF on top of its base."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+
+from kbtf_ci.btf.format.header import Header
+from kbtf_ci.btf.format.names import Names, Strings
+from kbtf_ci.btf.format.records import NATIVE, ByteOrder, End, Records, walk
+from kbtf_ci.btf.format.wire import HEADER_BYTES, LAYOUT_HEADER_BYTES, MAGIC, VERSION
+from kbtf_ci.errors import UsageError
+
+
+class BtfError(UsageError):
+    """The bytes are not BTF that can be read."""
+
+
+@dataclass(frozen=True)
+class Btf:
+    """One ``.BTF``. ``start_id`` is its first type's id; below it lie the base's types, or void alone."""
+
+    header: Header
+    records: Records
+    strings: Strings
+    start_id: int = 1
+    base: Btf | None = None
+
+    @classmethod
+    def parse(cls, data: bytes, base: Btf | None = None) -> Btf:
+        """Return the BTF in ``data``, of either byte order; split BTF wants the base it was written against.
+
+        Raises BtfError where header, sections or types do not fit into each other. What types refer to is
+        not looked at: a stale module's BTF can be read.
+        """
+        order = _byte_order(data)
+        header = Header.unpack(data, _known(data, order), order)
+        _check(header, data)
+        records = walk(header.types(data), order=order)
+        if records.end is not End.WHOLE:
+            start = 1 if base is None else base.nr_types
+            raise BtfError(f"BTF type [{start + max(len(records) - 1, 0)}]: {_BROKEN[records.end]}")
+        return cls.of(header, data, records, base)
+
+    @classmethod
+    def of(
+        cls, header: Header, data: bytes, records: Records, base: Btf | None, start_id: int | None = None
+    ) -> Btf:
+        """Return the BTF made of these parts; its ids start behind the base's, or at ``start_id``."""
+        first = start_id if start_id is not None else base.nr_types if base else 1
+        return cls(header, records, Strings(header.strings(data)), first, base)
+
+    @property
+    def nr_types(self) -> int:
+        """Number of type ids, void's and the base's included: the last id and one."""
+        return self.start_id + len(self.records)
+
+    @cached_property
+    def names(self) -> Names:
+        """The names that its types may have."""
+        return Names(self.base.strings if self.base else Strings(b""), self.strings)
+
+    @cached_property
+    def kinds(self) -> bytes:
+        """The kind of every type id, one byte each, void's and the base's first."""
+        own = self.records.kind.astype(np.uint8).tobytes()
+        below = self.base.kinds if self.base else b"\0"
+        return below[: self.start_id] + own
+
+    def name(self, type_id: int) -> str:
+        """Return the name of one of its own types or of its base's; "" for void and what has none."""
+        if type_id < self.start_id:
+            return self.base.name(type_id) if self.base else ""
+        return self.text(int(self.records.name_off[type_id - self.start_id]))
+
+    def text(self, offset: int) -> str:
+        """Return the string at an offset, "" behind the strings."""
+        return self.names.at(offset).decode(errors="replace") if offset < self.names.end else ""
+
+    def find(self, name: str, *kinds: int) -> Iterator[int]:
+        """Yield the ids of its own types of these kinds that have this name."""
+        wanted = name.encode()
+        for index in np.flatnonzero(np.isin(self.records.kind, kinds)).tolist():
+            offset = int(self.records.name_off[index])
+            if offset < self.names.end and self.names.at(offset) == wanted:
+                yield self.start_id + index
+
+
+_BROKEN: Final = {
+    End.HEAD: "the type section ends within the record behind it",
+    End.KIND: "its kind is not known",
+    End.TAIL: "the type section ends within it",
+}
+
+
+def _byte_order(data: bytes) -> ByteOrder:
+    if len(data) < HEADER_BYTES:
+        raise BtfError(f"not BTF: {len(data)} bytes, a header has {HEADER_BYTES}")
+    for order in (NATIVE, "<", ">"):
+        if struct.unpack_from(f"{order}H", data)[0] == MAGIC:
+            return order
+    raise BtfError(f"not BTF: it starts with {data[:4].hex()}, not with the magic {MAGIC:04x}")
+
+
+def _known(data: bytes, order: ByteOrder) -> int:
+    (length,) = struct.unpack_from(f"{order}I", data, 4)
+    return LAYOUT_HEADER_BYTES if length >= LAYOUT_HEADER_BYTES else HEADER_BYTES
+
+
+def _check(header: Header, data: bytes) -> None:
+    if header.version != VERSION:
+        raise BtfError(f"BTF version {header.version} is not known")
+    for what, offset, length in (
+        ("type", header.type_off, header.type_len),
+        ("string", header.str_off, header.str_len),
+    ):
+        if header.hdr_len + offset + length > len(data):
+            raise BtfError(f"BTF cut short: its {what} section ends behind the {len(data)} bytes")
+    strings = header.strings(data)
+    if strings and strings[-1]:
+        raise BtfError("BTF's string section does not end with a NUL byte")

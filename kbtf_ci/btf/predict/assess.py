@@ -1,0 +1,132 @@
+"""One module against one kernel, offline: gates, the kernel's verdict, and what the kernel cannot see."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from kbtf_ci.btf.base_match.resolve import Misfit, misfit
+from kbtf_ci.btf.base_match.targets import Targets
+from kbtf_ci.btf.predict.merged import are_fine, whole_btf
+from kbtf_ci.btf.rules.check import Kernel, Verdict, check
+from kbtf_ci.btf.rules.loader import Gate, StructModule, gate
+from kbtf_ci.btf.rules.versions import Rules, Version, parse_version
+from kbtf_ci.errors import UsageError
+from kbtf_ci.model.outcome import Outcome
+from kbtf_ci.objfile.files import KernelFile, ModuleFile
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What is foretold of one module.
+
+    ``outcome`` is the one that a run would end with; ``gate``, ``verdict`` and ``misfit`` are the reasons, as
+    far as there are some. ``sysfs_bytes`` and ``sysfs_sha256`` describe ``/sys/kernel/btf/<name>``, None and
+    "" where there will be no such file.
+    """
+
+    module: ModuleFile
+    outcome: Outcome
+    gate: Gate | None
+    verdict: Verdict
+    misfit: Misfit | None
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether the kernel will take the BTF, and it belongs to this vmlinux."""
+        return self.outcome is Outcome.VERIFIED and self.misfit is None and self.gate is None
+
+    @property
+    def errno(self) -> int:
+        """What init_module(2) will return for reasons of BTF or of the gates before it; 0 for success."""
+        return self.gate.errno if self.gate and self.gate.errno else self.verdict.errno
+
+    @property
+    def sysfs_bytes(self) -> int | None:
+        """Size of the file below /sys/kernel/btf."""
+        return None if self.verdict.sysfs is None else len(self.verdict.sysfs)
+
+    @cached_property
+    def sysfs_sha256(self) -> str:
+        """Digest of its bytes."""
+        return "" if self.verdict.sysfs is None else hashlib.sha256(self.verdict.sysfs).hexdigest()
+
+
+@dataclass(frozen=True)
+class Assessor:
+    """A kernel that modules are held against. Make it with ``of``."""
+
+    kernel: Kernel
+    release: str
+    struct: StructModule | None
+    targets: Targets | None
+    takes_btf: bool
+
+    @classmethod
+    def of(cls, file: KernelFile, version: Version, config: Mapping[str, str]) -> Assessor:
+        """Return the assessor for a kernel of this version and configuration (``CONFIG_X`` to value)."""
+        allows = config.get("CONFIG_MODULE_ALLOW_BTF_MISMATCH") == "y"
+        kernel = Kernel.open(file.btf, Rules.for_version(version), allow_mismatch=allows)
+        vmlinux = kernel.vmlinux
+        return cls(
+            kernel,
+            file.release,
+            StructModule.of(vmlinux) if vmlinux else None,
+            Targets.of(vmlinux) if vmlinux else None,
+            takes_btf=config.get("CONFIG_DEBUG_INFO_BTF_MODULES", "y") == "y",
+        )
+
+    def assess(self, module: ModuleFile) -> Assessment:
+        """Return what the kernel will say of ``module``, and what it will not see."""
+        verdict = check(self.kernel, module.name, module.btf, module.base)
+        fit = None
+        if verdict.btf is not None and self.targets is not None:
+            fit = misfit(verdict.btf, self.targets)
+        return self._assessed(module, verdict, fit)
+
+    def assess_all(self, modules: Sequence[ModuleFile]) -> Iterator[Assessment]:
+        """Yield for each of ``modules`` what assess() returns, much sooner where most are fine."""
+        parts = [whole_btf(module, self.kernel) for module in modules]
+        whole = [part for part in parts if part is not None]
+        fine = bool(whole) and self.targets is not None and are_fine(whole, self.kernel, self.targets)
+        for module, part in zip(modules, parts, strict=True):
+            if fine and part is not None:
+                yield self._assessed(module, Verdict(0, 0, "", (), module.btf, btf=part), None)
+            else:
+                yield self.assess(module)
+
+    def _assessed(self, module: ModuleFile, verdict: Verdict, fit: Misfit | None) -> Assessment:
+        first = gate(module, self.struct, self.release)
+        return Assessment(module, self._outcome(module, verdict, first), first, verdict, fit)
+
+    def _outcome(self, module: ModuleFile, verdict: Verdict, first: Gate | None) -> Outcome:
+        if not module.btf:
+            return Outcome.NO_BTF
+        if first is not None and first.errno:
+            return Outcome.LOAD_FAILED
+        if verdict.errno:
+            return Outcome.REJECTED
+        if verdict.sysfs is None or not self.takes_btf:
+            return Outcome.DROPPED
+        return Outcome.VERIFIED
+
+
+def kernel_version(forced: str, kernel: KernelFile, modules: tuple[ModuleFile, ...] = ()) -> Version:
+    """Return the version by whose rules to judge: the one forced, the kernel's own, else the modules'.
+
+    Raises UsageError when none can be told.
+    """
+    if forced:
+        version = parse_version(forced)
+        if version is None:
+            raise UsageError(f"--kernel-version {forced}: not a version", hint="write it as 6.12")
+        return version
+    for text in (kernel.release, *(module.vermagic for module in modules)):
+        version = parse_version(text)
+        if version is not None:
+            return version
+    raise UsageError(
+        f"{kernel.path}: does not say of which kernel it is", hint="say so: --kernel-version 6.12"
+    )

@@ -1,0 +1,124 @@
+"""What the kernel will say of a module's BTF (kernel/bpf/btf.c, btf_module_notify())."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from kbtf_ci.btf.format.header import Header
+from kbtf_ci.btf.format.reader import Btf
+from kbtf_ci.btf.format.records import walk
+from kbtf_ci.btf.rules import chains, header, metas, relocate
+from kbtf_ci.btf.rules.header import check_header
+from kbtf_ci.btf.rules.refusal import Refusal
+from kbtf_ci.btf.rules.rows import Sight
+from kbtf_ci.btf.rules.versions import Rules
+
+RULES: Final = (*header.RULES, *metas.RULES, *chains.RULES, *relocate.RULES, "vmlinux.missing")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What comes of one module's BTF.
+
+    ``errno`` is what init_module(2) returns for it, positive, 0 where the load goes on; ``refused`` the
+    errno of the BTF itself, which CONFIG_MODULE_ALLOW_BTF_MISMATCH keeps from the load. ``rule`` is the
+    check that decided, "" when all passed. ``log`` are the kernel's lines in order, without time stamps.
+    ``sysfs`` are the bytes that ``/sys/kernel/btf/<name>`` will have, None where there will be no such file.
+    ``unchecked`` says which id, never checked, the kernel would follow while it relocates: it may well oops,
+    and nothing else is foretold then. "" as a rule. ``btf`` is the BTF as the kernel will use it, moved to
+    vmlinux's where it had a base of its own; None where it is refused.
+    """
+
+    errno: int
+    refused: int
+    rule: str
+    log: tuple[str, ...]
+    sysfs: bytes | None
+    unchecked: str = ""
+    btf: Btf | None = None
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel as far as it judges modules' BTF. Make it with ``open``."""
+
+    rules: Rules
+    allow_mismatch: bool
+    vmlinux: Btf | None
+    refusal: Refusal | None
+    distillable: relocate.Base | None
+
+    @classmethod
+    def open(cls, vmlinux: bytes, rules: Rules, *, allow_mismatch: bool = False) -> Kernel:
+        """Return the kernel with this ``.BTF`` of vmlinux, which is held to the kernel's checks first.
+
+        Where they refuse it, every module is refused with the same errno (btf_parse_vmlinux()).
+        """
+        try:
+            btf = parse(vmlinux, rules, None)
+        except Refusal as refusal:
+            return cls(rules, allow_mismatch, None, refusal, None)
+        return cls(rules, allow_mismatch, btf, None, relocate.Base(btf))
+
+
+def check(kernel: Kernel, name: str, btf: bytes | None, base: bytes | None = None) -> Verdict:
+    """Return what ``kernel`` says of a module with this ``.BTF`` and ``.BTF.base`` (None: no section)."""
+    if not btf:
+        return Verdict(0, 0, "", (), None)
+    try:
+        data, parsed = _parse_module(kernel, btf, base)
+        return Verdict(0, 0, "", (), data, btf=parsed)
+    except Refusal as refusal:
+        number = 0 if kernel.allow_mismatch else refusal.errno
+        return Verdict(number, refusal.errno, refusal.rule, tuple(_log(kernel, name, refusal)), None)
+    except relocate.UncheckedError as error:
+        return Verdict(0, 0, "relocate.unchecked", (), None, str(error))
+
+
+def parse(data: bytes, rules: Rules, base: Btf | None) -> Btf:
+    """Return BTF that passes all checks but relocation, or raise Refusal."""
+    head = check_header(data, rules.header_bytes, has_base=base is not None)
+    records = walk(head.types(data), rules.layout, rules.last_kind)
+    btf = Btf.of(head, data, records, base, _start_id(base))
+    try:
+        metas.check_metas(Sight(records, btf.names, btf.start_id if base else 1, rules))
+        chains.check_chains(btf, rules)
+    except Refusal as refusal:
+        refusal.of_type &= base is not None
+        raise
+    return btf
+
+
+def _start_id(base: Btf | None) -> int:
+    """btf_add_type() adds void together with the first type: a base without types has no id at all."""
+    if base is None:
+        return 1
+    return base.nr_types if len(base.records) else 0
+
+
+def _parse_module(kernel: Kernel, data: bytes, distilled: bytes | None) -> tuple[bytes, Btf]:
+    """Return what sysfs will show, and the same parsed."""
+    if kernel.vmlinux is None or kernel.distillable is None:
+        raise Refusal("vmlinux.missing", (), kernel.refusal.errno if kernel.refusal else errno.EINVAL)
+    if distilled is None or not kernel.rules.relocates:
+        return data, parse(data, kernel.rules, kernel.vmlinux)
+    base = parse(distilled, kernel.rules, None)
+    moved = relocate.relocate(parse(data, kernel.rules, base), data, kernel.distillable)
+    # What was moved is not checked again, by the kernel neither: ids and names are as they are now.
+    header = Header.unpack(moved, kernel.rules.header_bytes)
+    records = walk(header.types(moved), kernel.rules.layout, kernel.rules.last_kind)
+    return moved, Btf.of(header, moved, records, kernel.vmlinux)
+
+
+def _log(kernel: Kernel, name: str, refusal: Refusal) -> Iterator[str]:
+    rules = kernel.rules
+    quiet = kernel.allow_mismatch and rules.quiet_mismatch
+    records = [] if quiet and refusal.of_type else list(refusal.records)
+    if not quiet:
+        records.append(b"failed to validate module [%s] BTF: %d" % (name.encode(), -refusal.errno))
+    for text in records:
+        kept = text[: rules.record_bytes].removesuffix(b"\n")
+        yield from kept.decode(errors="replace").split("\n")

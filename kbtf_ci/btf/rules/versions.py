@@ -1,0 +1,77 @@
+"""What differs between kernels in how they check BTF, and since when."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from kbtf_ci.btf.format.records import CLASSIC, WIDE, InfoLayout
+from kbtf_ci.btf.format.wire import HEADER_BYTES, LAYOUT_HEADER_BYTES, Kind
+
+Version = tuple[int, int]
+
+# The first kernel that knows a kind; those before ENUM64 and FLOAT came with 4.18 to 5.2.
+_KINDS_SINCE: Final = (
+    (6, 0, Kind.ENUM64),
+    (5, 17, Kind.TYPE_TAG),
+    (5, 16, Kind.DECL_TAG),
+    (5, 13, Kind.FLOAT),
+)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The limits and habits of one kernel version (kernel/bpf/btf.c unless said otherwise).
+
+    ``header_bytes``: the header it knows, 32 with a layout section since 7.1. ``layout``: how it divides
+    ``info``. ``name_limit``: KSYM_NAME_LEN, the longest name. ``printable_section_names``: any printable
+    character in a DATASEC's name, since 6.12. ``enum_kflag``: signed enums, since 6.0. ``tag_kflag``:
+    kind_flag on TYPE_TAG and DECL_TAG, since 6.15 (53ee0d66d7a6). ``chains``: chains of modifiers are
+    bounded, since 5.19 (eb596b090558). ``tag_order``: type tags come before modifiers, until 7.1
+    (39799c63578e). ``relocates``: knows ``.BTF.base``, since 6.11. ``quiet_mismatch``: where
+    CONFIG_MODULE_ALLOW_BTF_MISMATCH is set it says nothing of single types, since 6.3. ``record_bytes``:
+    where printk cuts a record, NUL and the two bytes of its level counted out (kernel/printk/printk.c,
+    vprintk_store(): PRINTKRB_RECORD_MAX, and before 6.3 LOG_LINE_MAX, which CONFIG_PRINTK_CALLER makes 16
+    bytes shorter still).
+    """
+
+    version: Version
+    header_bytes: int
+    layout: InfoLayout
+    last_kind: Kind
+    name_limit: int
+    printable_section_names: bool
+    enum_kflag: bool
+    tag_kflag: bool
+    chains: bool
+    tag_order: bool
+    relocates: bool
+    quiet_mismatch: bool
+    record_bytes: int
+
+    @classmethod
+    def for_version(cls, version: Version) -> Rules:
+        """Return the rules of mainline ``version`` (major, minor)."""
+        known = (kind for major, minor, kind in _KINDS_SINCE if version >= (major, minor))
+        return cls(
+            version=version,
+            header_bytes=LAYOUT_HEADER_BYTES if version >= (7, 1) else HEADER_BYTES,
+            layout=WIDE if version >= (7, 1) else CLASSIC,
+            last_kind=next(known, Kind.DATASEC),
+            name_limit=512 if version >= (6, 1) else 128,
+            printable_section_names=version >= (6, 12),
+            enum_kflag=version >= (6, 0),
+            tag_kflag=version >= (6, 15),
+            chains=version >= (5, 19),
+            tag_order=(5, 19) <= version < (7, 1),
+            relocates=version >= (6, 11),
+            quiet_mismatch=version >= (6, 3),
+            record_bytes=1021 if version >= (6, 3) else 989,
+        )
+
+
+def parse_version(text: str) -> Version | None:
+    """Return (major, minor) of a release such as ``6.12.107+deb13-amd64``; None if it does not start so."""
+    match = re.match(r"(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else None

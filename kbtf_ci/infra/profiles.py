@@ -1,0 +1,158 @@
+"""configs/*.toml -> a validated Profile: what to build, which modules must exist, how big a guest."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from kbtf_ci.errors import UsageError
+from kbtf_ci.infra.paths import shipped
+
+BTF_FRAGMENT = "btf.config"
+GUEST_FRAGMENT = "guest.config"
+
+_UNITS_MIB = {"M": 1, "G": 1024, "T": 1024 * 1024}
+_TARGET = re.compile(r"\w[\w.-]*config")
+
+
+def parse_size_mib(text: str) -> int:
+    """Return ``768M`` or ``3G`` in MiB; a bare number is MiB, as for QEMU's ``-m``.
+
+    Raises ValueError for anything else.
+    """
+    match = re.fullmatch(r"(\d+)([MGT]?)", text.strip(), re.IGNORECASE)
+    if match is None or int(match[1]) == 0:
+        raise ValueError(f"{text!r} is no size; write it like 768M or 3G")
+    return int(match[1]) * _UNITS_MIB[match[2].upper() or "M"]
+
+
+def _size(value: object) -> int:
+    return parse_size_mib(str(value))
+
+
+Mib = Annotated[int, BeforeValidator(_size)]
+
+
+class _Guest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    memory: Mib = 1024
+    cpus: int = Field(default=2, ge=1, le=256)
+
+
+class _File(BaseModel):
+    """The keys of a profile file."""
+
+    model_config = ConfigDict(extra="forbid")
+    description: str = ""
+    target: str
+    fragments: list[str] = []
+    require: list[str] = []
+    disk: Mib = 0
+    guest: _Guest = _Guest()
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What one run builds and boots.
+
+    Either ``target`` names a defconfig target of kbuild or ``config_file`` a ``.config``. ``fragments``
+    lie on top in order, kbtf-ci's own two last. ``require`` are names of modules that must be built.
+    Sizes are MiB; ``disk_mib`` is what the build directory needs when it starts empty.
+    """
+
+    name: str
+    fragments: tuple[Path, ...]
+    target: str = ""
+    config_file: Path | None = None
+    require: tuple[str, ...] = ()
+    disk_mib: int = 0
+    memory_mib: int = 2048
+    cpus: int = 2
+
+    @property
+    def key(self) -> str:
+        """What tells this profile's build directory from others: two .config files may have one name."""
+        if self.config_file is None:
+            return self.name
+        return f"{self.name}-{hashlib.sha256(str(self.config_file).encode()).hexdigest()[:12]}"
+
+
+def known_profiles() -> list[str]:
+    """Return the names of the profiles that ship with kbtf-ci."""
+    return sorted(path.stem for path in shipped("configs").glob("*.toml"))
+
+
+def find_profile(text: str) -> Profile:
+    """Return the profile that ``--config TEXT`` means.
+
+    In this order: a shipped profile's name, a ``.toml`` file, any other file (a ``.config``), a
+    defconfig target of kbuild. Raises UsageError when it is none of them, or the file is not valid.
+    """
+    if text in known_profiles():
+        return _read(shipped("configs") / f"{text}.toml")
+    path = Path(text)
+    if path.suffix == ".toml":
+        return _read(path)
+    if path.is_file():
+        return Profile(
+            name=path.stem.lstrip(".") or "config", config_file=path.resolve(), fragments=_on_top()
+        )
+    if "/" not in text and _TARGET.fullmatch(text):
+        return Profile(name=text, target=text, fragments=_on_top())
+    raise UsageError(
+        f"--config {text}: no such profile or file",
+        hint=f"profiles: {', '.join(known_profiles())}; or a defconfig target, or a path to a .config",
+    )
+
+
+def _on_top() -> tuple[Path, ...]:
+    return shipped("configs") / BTF_FRAGMENT, shipped("configs") / GUEST_FRAGMENT
+
+
+def _read(path: Path) -> Profile:
+    try:
+        values = _File.model_validate(tomllib.loads(path.read_text()))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise UsageError(f"{path}: {_first_fault(error)}", hint=f"keys: {_keys()}") from error
+    return Profile(
+        name=path.stem,
+        target=values.target,
+        fragments=(*(_fragment(path, name) for name in values.fragments), *_on_top()),
+        require=tuple(values.require),
+        disk_mib=values.disk,
+        memory_mib=values.guest.memory,
+        cpus=values.guest.cpus,
+    )
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key '{key}'"
+    if fault["type"] == "missing":
+        return f"key '{key}' is missing"
+    return f"key '{key}': {fault['msg'].removeprefix('Value error, ')}"
+
+
+def _keys() -> str:
+    guest = (f"guest.{key}" for key in _Guest.model_fields)
+    return ", ".join([*(key for key in _File.model_fields if key != "guest"), *guest])
+
+
+def _fragment(profile: Path, name: str) -> Path:
+    """Fragments lie beside their profile, or among the shipped ones."""
+    for folder in (profile.parent, shipped("configs")):
+        if (folder / name).is_file():
+            return (folder / name).resolve()
+    raise UsageError(f"{profile}: fragment '{name}' is not there", hint=f"put it beside {profile}")

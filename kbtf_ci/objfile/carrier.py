@@ -1,0 +1,176 @@
+"""Carriers: modules rebuilt with nothing in them but what the kernel reads before and for their BTF.
+
+An ET_REL file of ``.gnu.linkonce.this_module`` without its relocations (so no init or exit function),
+``.modinfo``, ``__versions``, ``.BTF``, ``.BTF.base`` and an empty symbol table. It has no text and needs no
+other module; btf_module_notify() (kernel/bpf/btf.c) sees the bytes that it would see in the whole module.
+What must be in it: kernel/module/main.c, elf_validity_cache_copy() and check_modinfo().
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from kbtf_ci.errors import InfrastructureError, UsageError
+from kbtf_ci.model.module import Module
+from kbtf_ci.objfile.compression import Buffer, load
+from kbtf_ci.objfile.elf import MODULE_LIMIT, ElfImage
+
+_HEADER: Final = struct.Struct("<16sHHIQQQIHHHHHH")
+_SECTION: Final = struct.Struct("<IIQQQQIIQQ")
+_SYMBOL_BYTES: Final = 24
+_ET_REL: Final = 1
+_CLASS_AND_ORDER: Final = b"\x02\x01"  # ELFCLASS64, ELFDATA2LSB
+_PROGBITS, _SYMTAB, _STRTAB = 1, 2, 3
+_WRITE, _ALLOC = 1, 2
+
+_THIS_MODULE: Final = ".gnu.linkonce.this_module"
+# struct module is ____cacheline_aligned: 64 bytes nearly everywhere, 128 at most.
+_CACHE_LINE: Final = 128
+# struct modversion_info (include/linux/module.h): unsigned long crc, char name[64 - sizeof(unsigned long)].
+_VERSION_BYTES: Final = 64
+_LAYOUT_VERSION: Final = b"module_layout\0"
+# What the kernel asks .modinfo for before it comes to the BTF; what it may print as well.
+_KEPT_INFO: Final = frozenset({b"name", b"vermagic", b"license", b"intree", b"retpoline"})
+# struct module's char name[MODULE_NAME_LEN] on 64 bits (include/linux/moduleparam.h).
+_NAME_BYTES: Final = 56
+
+
+@dataclass(frozen=True)
+class _Section:
+    """One section of a carrier."""
+
+    name: str
+    kind: int
+    data: bytes
+    flags: int = 0
+    align: int = 1
+    link: int = 0
+    info: int = 0
+    entry: int = 0
+
+
+def make_carrier(
+    module: Buffer,
+    *,
+    label: str = "the module",
+    name: str | None = None,
+    btf: bytes | None = None,
+    base: bytes | None = None,
+) -> bytes:
+    """Return the carrier of a module's BTF, or of ``btf`` and ``base`` in the place of its own.
+
+    ``module`` is an unpacked 64-bit little-endian ``.ko``, called ``label`` in messages. ``name`` is another
+    module's name for it to go by. Given ``btf`` without ``base``, the carrier has no ``.BTF.base``. Raises
+    UsageError for what is no such module, and for a name that cannot be given.
+    """
+    image = ElfImage(module, label)
+    if image.type != "ET_REL" or image.data[4:6] != _CLASS_AND_ORDER:
+        raise UsageError(f"{label}: not a 64-bit little-endian kernel module")
+    this = _required(image, _THIS_MODULE, label)
+    info = _modinfo(_required(image, ".modinfo", label))
+    if name is not None:
+        this, info = _renamed(this, info, name.encode(), label)
+    sections = [
+        _Section(_THIS_MODULE, _PROGBITS, this, _WRITE | _ALLOC, _CACHE_LINE),
+        _Section(".modinfo", _PROGBITS, b"".join(entry + b"\0" for entry in info), _ALLOC),
+        *_versions(image),
+        *_btf_sections(image, btf, base),
+    ]
+    return _assembled(image.machine, image.flags, sections)
+
+
+def write_carriers(source: Path, target: Path, modules: Iterable[Module]) -> None:
+    """Write the carrier of every module, which lies at its ``file`` below ``source``, there below ``target``.
+
+    Raises UsageError, naming the file, for what cannot be made one; InfrastructureError on a full disk.
+    """
+    for module in modules:
+        original, path = source / module.file, target / module.file
+        carrier = make_carrier(load(original, MODULE_LIMIT), label=str(original))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(carrier)
+        except OSError as error:
+            raise InfrastructureError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _required(image: ElfImage, name: str, label: str) -> bytes:
+    data = image.section(name)
+    if not data:
+        raise UsageError(f"{label}: not a kernel module: it has no {name} section")
+    return data
+
+
+def _modinfo(data: bytes) -> list[bytes]:
+    return [entry for entry in data.split(b"\0") if entry.partition(b"=")[0] in _KEPT_INFO]
+
+
+def _renamed(this: bytes, info: list[bytes], name: bytes, label: str) -> tuple[bytes, list[bytes]]:
+    """Return struct module and .modinfo with another name.
+
+    The bytes of struct module before its name are zero in the file, and so are those behind it in its array.
+    """
+    if not 0 < len(name) < _NAME_BYTES or b"/" in name or b"\0" in name:
+        raise UsageError(f"{name.decode(errors='replace')!r} cannot be a module's name")
+    old = next((entry[len(b"name=") :] for entry in info if entry.startswith(b"name=")), b"")
+    start = this.find(old + b"\0") if old else -1
+    if start < 0:
+        raise UsageError(f"{label}: its name= in .modinfo is not in its struct module")
+    renamed = this[:start] + name.ljust(_NAME_BYTES, b"\0") + this[start + _NAME_BYTES :]
+    return renamed, [b"name=" + name if entry.startswith(b"name=") else entry for entry in info]
+
+
+def _versions(image: ElfImage) -> list[_Section]:
+    """Return ``__versions`` with its entry for module_layout alone, as no other symbol is asked for.
+
+    With CONFIG_MODVERSIONS a module without it is loaded by force or not at all, and its vermagic is
+    compared whole (kernel/module/version.c, check_modstruct_version() and same_magic()).
+    """
+    data = image.section("__versions") or b""
+    at = data.find(_LAYOUT_VERSION) // _VERSION_BYTES * _VERSION_BYTES
+    entry = data[at : at + _VERSION_BYTES] if at >= 0 else b""
+    return [_Section("__versions", _PROGBITS, entry, _ALLOC, 8)] if entry else []
+
+
+def _btf_sections(image: ElfImage, btf: bytes | None, base: bytes | None) -> list[_Section]:
+    if btf is None:
+        btf, base = image.section(".BTF"), base if base is not None else image.section(".BTF.base")
+    pairs = ((".BTF", btf), (".BTF.base", base))
+    return [_Section(name, _PROGBITS, data, 0, 4) for name, data in pairs if data is not None]
+
+
+def _assembled(machine: int, flags: int, sections: list[_Section]) -> bytes:
+    count = 1 + len(sections)
+    whole = [
+        *sections,
+        _Section(
+            ".symtab", _SYMTAB, bytes(_SYMBOL_BYTES), align=8, link=count + 1, info=1, entry=_SYMBOL_BYTES
+        ),
+        _Section(".strtab", _STRTAB, b"\0"),
+    ]
+    names = b"\0" + b"".join(section.name.encode() + b"\0" for section in whole) + b".shstrtab\0"
+    whole.append(_Section(".shstrtab", _STRTAB, names))
+    parts, table, at, name_at = [b""], [bytes(_SECTION.size)], _HEADER.size, 1
+    for section in whole:
+        padding = -at % section.align
+        at += padding
+        parts += [bytes(padding), section.data]
+        table.append(
+            _SECTION.pack(
+                name_at, section.kind, section.flags, 0, at, len(section.data), section.link, section.info,
+                section.align, section.entry,
+            )
+        )  # fmt: skip
+        at += len(section.data)
+        name_at += len(section.name) + 1
+    padding = -at % 8
+    ident = b"\x7fELF\x02\x01\x01" + bytes(9)
+    parts[0] = _HEADER.pack(
+        ident, _ET_REL, machine, 1, 0, 0, at + padding, flags, _HEADER.size, 0, 0, _SECTION.size, len(table),
+        len(table) - 1,
+    )  # fmt: skip
+    return b"".join([*parts, bytes(padding), *table])

@@ -1,0 +1,212 @@
+"""Modules and kernels as files: what the BTF check needs of each.
+
+read_module_file() and read_kernel_file() take a path, parse_module() and parse_kernel() the bytes that were
+in it; whatever those bytes are, only UsageError comes out.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kbtf_ci.errors import UsageError
+from kbtf_ci.objfile.bzimage import embedded_vmlinux
+from kbtf_ci.objfile.compression import GZIP, Buffer, decompress, load, unpack
+from kbtf_ci.objfile.elf import (
+    MODULE_LIMIT,
+    SHT_NOBITS,
+    SHT_SYMTAB,
+    ElfImage,
+    dependencies,
+    modinfo,
+    module_name,
+)
+
+KERNEL_LIMIT = 1 << 30  # bytes of an unpacked vmlinux; a distribution's with DWARF has 400 MB
+_CONFIG_LIMIT = 64 << 20
+
+_SIGNATURE = b"~Module signature appended~\n"  # MODULE_SIG_STRING, include/linux/module_signature.h
+_THIS_MODULE = ".gnu.linkonce.this_module"
+_BTF_MAGIC = (b"\x9f\xeb", b"\xeb\x9f")  # BTF_MAGIC in either byte order
+_NT_GNU_BUILD_ID = 3
+
+# init/version-timestamp.c, linux_banner; a driver's format string has no digit there.
+_BANNER = re.compile(rb"Linux version [0-9][^\0\n]{0,1000}")
+_CONFIG_START, _CONFIG_END = b"IKCFG_ST", b"IKCFG_ED"  # kernel/configs.c
+_CONFIG_LINE = re.compile(r"^(CONFIG_\w+)=(.*)$", re.MULTILINE)
+
+_WAY_OUT = "name an unstripped vmlinux, or /sys/kernel/btf/vmlinux of the running kernel"
+
+
+@dataclass(frozen=True)
+class ModuleFile:
+    """One module, compressed or not, as the kernel's module loader would find it.
+
+    ``name`` is the kernel's own. ``btf`` and ``base`` are the bytes of ``.BTF`` and ``.BTF.base`` as they lie
+    in the file: None where there is no such section, empty where it is empty. ``modinfo`` has the first value
+    of each key, as get_modinfo() takes it, and ``vermagic`` is one of them. ``this_module_bytes`` is the size
+    of ``struct module`` that it was built for, ``init_offset`` and ``exit_offset`` are where in it the
+    pointers to init_module() and cleanup_module() go, in bytes; None where the file does not say.
+    ``btf_ids_bytes`` is the size of ``.BTF_ids``, 0 for none.
+    """
+
+    path: Path
+    name: str
+    btf: bytes | None
+    base: bytes | None
+    vermagic: str
+    modinfo: Mapping[str, str]
+    depends: tuple[str, ...]
+    this_module_bytes: int | None
+    init_offset: int | None
+    exit_offset: int | None
+    btf_ids_bytes: int
+    signed: bool
+    has_symbols: bool
+
+
+@dataclass(frozen=True)
+class KernelFile:
+    """One kernel: the BTF that its modules' BTF is written against, and who it says it is.
+
+    ``kind`` is ``vmlinux``, ``bzImage`` (whatever carries a compressed vmlinux) or ``raw`` (BTF alone).
+    ``banner`` is linux_banner without its newline and ``release`` the version in it; ``config`` the embedded
+    configuration, values as in a .config file (``y``, ``m``, ``"text"``), None where there is none;
+    ``build_id`` in hex. Raw BTF knows none of these: they are empty.
+    """
+
+    path: Path
+    btf: bytes
+    release: str
+    banner: str
+    config: Mapping[str, str] | None
+    kind: str
+    build_id: str
+
+
+def read_module_file(path: Path) -> ModuleFile:
+    """Return what the module at ``path`` says; raises UsageError as parse_module() and load() do."""
+    return parse_module(load(path, MODULE_LIMIT), path)
+
+
+def parse_module(data: Buffer, path: Path) -> ModuleFile:
+    """Return what a module says, compressed or not, told by its magic; ``path`` names it.
+
+    Raises UsageError when it cannot be unpacked, is no readable ELF file, or is not of type ET_REL.
+    """
+    data = unpack(data, str(path), MODULE_LIMIT)
+    image = ElfImage(data, str(path))
+    if image.type != "ET_REL":
+        raise UsageError(f"{path}: not a kernel module: its ELF type is {image.type}, not ET_REL")
+    info = modinfo(image.section(".modinfo") or b"")
+    this_module, btf_ids = image.find(_THIS_MODULE), image.find(".BTF_ids")
+    slots = image.relocated_slots(_THIS_MODULE)
+    return ModuleFile(
+        path=path,
+        name=module_name(info, path.name),
+        btf=image.section(".BTF"),
+        base=image.section(".BTF.base"),
+        vermagic=info.get("vermagic", ""),
+        modinfo=info,
+        depends=dependencies(info),
+        this_module_bytes=this_module.size if this_module else None,
+        init_offset=slots.get("init_module"),
+        exit_offset=slots.get("cleanup_module"),
+        btf_ids_bytes=btf_ids.size if btf_ids else 0,
+        signed=data[-len(_SIGNATURE) :] == _SIGNATURE,
+        has_symbols=image.has_type(SHT_SYMTAB),
+    )
+
+
+def read_kernel_file(path: Path) -> KernelFile:
+    """Return what the kernel at ``path`` says; raises UsageError as parse_kernel() and load() do."""
+    return parse_kernel(load(path, KERNEL_LIMIT), path)
+
+
+def parse_kernel(data: Buffer, path: Path) -> KernelFile:
+    """Return what a kernel says: a vmlinux, an image with one inside, or raw BTF; ``path`` names it.
+
+    Raises UsageError when it is none of these, when it has no BTF, or when it cannot be unpacked.
+    """
+    data = unpack(data, str(path), KERNEL_LIMIT)
+    if data[:2] in _BTF_MAGIC:
+        return KernelFile(path, data[:], "", "", None, "raw", "")
+    kind = "vmlinux"
+    if data[:4] != b"\x7fELF":
+        kind, data = "bzImage", embedded_vmlinux(data, str(path), KERNEL_LIMIT)
+    image = ElfImage(data, str(path))
+    if image.type not in ("ET_EXEC", "ET_DYN"):
+        raise UsageError(f"{path}: not a kernel: its ELF type is {image.type}", hint=_WAY_OUT)
+    btf = _kernel_btf(image, path)
+    banner = _banner(image)
+    return KernelFile(
+        path=path,
+        btf=btf,
+        release=banner.split()[2] if banner else "",
+        banner=banner,
+        config=_config(image, path),
+        kind=kind,
+        build_id=_build_id(image),
+    )
+
+
+def _kernel_btf(image: ElfImage, path: Path) -> bytes:
+    section = image.find(".BTF")
+    if section is None or section.size == 0:
+        raise UsageError(
+            f"{path}: a kernel with no .BTF section",
+            hint="build it with CONFIG_DEBUG_INFO_BTF=y",
+        )
+    if section.type == SHT_NOBITS:
+        raise UsageError(f"{path}: a debug file, its .BTF section (NOBITS) holds no bytes", hint=_WAY_OUT)
+    return image.section(".BTF") or b""
+
+
+def _read_only_data(image: ElfImage) -> tuple[int, int]:
+    """Return from where to where constants lie in the file; all of it where no section is named so."""
+    section = image.find(".rodata")
+    if section is None or section.type == SHT_NOBITS:
+        return 0, len(image.data)
+    return section.offset, section.offset + section.size
+
+
+def _banner(image: ElfImage) -> str:
+    start, end = _read_only_data(image)
+    with memoryview(image.data) as view, view[start:end] as constants:
+        found = [match.group() for match in _BANNER.finditer(constants)]
+    return max(found, key=len, default=b"").decode(errors="replace")
+
+
+def _config(image: ElfImage, path: Path) -> dict[str, str] | None:
+    start, end = _read_only_data(image)
+    begin = image.data.find(_CONFIG_START + GZIP.magic, start, end)
+    if begin < 0:
+        return None
+    begin += len(_CONFIG_START)
+    stop = image.data.find(_CONFIG_END, begin, end)
+    packed = image.data[begin : stop if stop >= 0 else end]
+    text = decompress(packed, GZIP, f"{path}: its embedded configuration", _CONFIG_LIMIT)
+    return parse_config(text.decode(errors="replace"))
+
+
+def parse_config(text: str) -> dict[str, str]:
+    """Return ``CONFIG_X`` to value for the lines of a .config file that set a symbol."""
+    return dict(_CONFIG_LINE.findall(text))
+
+
+def _build_id(image: ElfImage) -> str:
+    section = image.find(".notes")
+    data = b"" if section is None or section.type == SHT_NOBITS else image.section(".notes") or b""
+    header = struct.Struct(f"{image.byte_order}III")  # elf(5), Nhdr
+    position = 0
+    while position + header.size <= len(data):
+        name_bytes, bytes_, kind = header.unpack_from(data, position)
+        name = position + header.size
+        start = name + -(-name_bytes // 4) * 4
+        if kind == _NT_GNU_BUILD_ID and data[name : name + name_bytes] == b"GNU\0":
+            return data[start : start + bytes_].hex()
+        position = start + -(-bytes_ // 4) * 4
+    return ""

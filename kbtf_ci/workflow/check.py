@@ -1,0 +1,106 @@
+"""The story of ``kbtf-ci check``: which kernel, which modules, by which rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kbtf_ci.btf.predict.assess import kernel_version
+from kbtf_ci.btf.predict.sweep import KernelSpec, sweep
+from kbtf_ci.btf.rules.versions import Version
+from kbtf_ci.errors import ExitCode, UsageError
+from kbtf_ci.infra.record import Reporter
+from kbtf_ci.infra.rundir import RunDirectory
+from kbtf_ci.model.prediction import Prediction
+from kbtf_ci.objfile.files import KernelFile, parse_config, read_kernel_file, read_module_file
+from kbtf_ci.objfile.inventory import module_files
+from kbtf_ci.report import check as report
+
+_MISMATCH = "CONFIG_MODULE_ALLOW_BTF_MISMATCH"
+
+
+@dataclass(frozen=True)
+class CheckWishes:
+    """What the user asked for; ``allow_mismatch`` None leaves it to the kernel's configuration."""
+
+    modules: tuple[Path, ...]
+    vmlinux: Path | None = None
+    version: str = ""
+    allow_mismatch: bool | None = None
+    config: Path | None = None
+    jobs: int = 1
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was foretold, of which kernel."""
+
+    release: str
+    version: Version
+    predictions: tuple[Prediction, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 when every module's BTF is taken and belongs to this vmlinux, else 1."""
+        fine = all(one.is_fine for one in self.predictions)
+        return ExitCode.VERIFIED if fine else ExitCode.NOT_VERIFIED
+
+    def text(self) -> Iterator[str]:
+        """Yield the lines that a person reads."""
+        return report.text(self.release, self.version, self.predictions)
+
+    def document(self) -> Mapping[str, object]:
+        """Return the JSON document."""
+        return report.document(self.release, self.version, self.predictions)
+
+
+def check(wishes: CheckWishes, reporter: Reporter) -> Checked:
+    """Return what the kernel will say of every module. Raises UsageError for what cannot be read."""
+    wishes = _with_run_directory(wishes)
+    if wishes.vmlinux is None:
+        raise UsageError(
+            "check wants a kernel", hint="--vmlinux FILE, or a run directory in the place of modules"
+        )
+    reporter.stage("check")
+    kernel = read_kernel_file(wishes.vmlinux)
+    paths = tuple(path for given in wishes.modules for path in module_files(given))
+    version = _version(wishes, kernel, paths[0])
+    facts = KernelSpec(kernel, version, _config(wishes, kernel, reporter))
+    found = sweep(facts, paths, wishes.jobs, lambda done: reporter.progress(f"{done} of {len(paths)}"))
+    return Checked(kernel.release, version, found)
+
+
+def _with_run_directory(wishes: CheckWishes) -> CheckWishes:
+    """Take kernel, configuration and modules from a run directory that is named instead of them."""
+    if wishes.vmlinux is not None or len(wishes.modules) != 1:
+        return wishes
+    run = RunDirectory(wishes.modules[0])
+    if not run.run_json.is_file():
+        return wishes
+    run.read_built()
+    config = wishes.config or run.file("kernel.config")
+    return replace(wishes, vmlinux=run.kernel / "bzImage", modules=(run.modules,), config=config)
+
+
+def _version(wishes: CheckWishes, kernel: KernelFile, first: Path) -> Version:
+    modules = () if wishes.version or kernel.release else (read_module_file(first),)
+    return kernel_version(wishes.version, kernel, modules)
+
+
+def _config(wishes: CheckWishes, kernel: KernelFile, reporter: Reporter) -> Mapping[str, str]:
+    """Return the configuration: the file named, the kernel's own, or ``config-<release>`` beside it."""
+    path = wishes.config or kernel.path.parent / f"config-{kernel.release}"
+    values = _read_config(path) if wishes.config or path.is_file() else dict(kernel.config or {})
+    if wishes.allow_mismatch is not None:
+        values[_MISMATCH] = "y" if wishes.allow_mismatch else "n"
+    elif not values:
+        reporter.warn(f"no configuration of {kernel.path} at hand: {_MISMATCH} is taken to be off")
+    return values
+
+
+def _read_config(path: Path) -> dict[str, str]:
+    try:
+        return parse_config(path.read_text(errors="replace"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error

@@ -1,0 +1,125 @@
+"""What a run needs of this machine, looked at one by one, with the way out of each fault."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from kbtf_ci.container import base, image
+from kbtf_ci.container.engine import Engine
+from kbtf_ci.errors import InfrastructureError
+from kbtf_ci.guest.accel import kvm_works
+from kbtf_ci.infra.paths import cache_root
+from kbtf_ci.infra.runner import Command, Mount, Runner, run
+
+State = Literal["ok", "warn", "bad"]
+
+_GB = 10**9
+# Measured: images 0.9 GB, a kernel's source 1.7 GB, its build 1 GB (smoke) to several GB (all modules with
+# debug information), and ccache keeps the objects once more.
+_DISK_BAD = 5 * _GB
+_DISK_WARN = 15 * _GB
+# pahole holds all types of vmlinux at once, beside a guest of 1 to 2 GB in a later stage.
+_MEMORY_WARN = 4 * _GB
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: ``bad`` keeps a run from working, ``warn`` makes it slower or riskier."""
+
+    subject: str
+    state: State
+    detail: str
+    remedy: str = ""
+
+
+def examine(kvm: Callable[[Runner], str] = kvm_works) -> list[Finding]:
+    """Return all findings. Nothing is installed, started or built.
+
+    ``kvm`` runs a guest in KVM and returns "" or why it did not.
+    """
+    return [*_engine(kvm), _disk(cache_root()), examine_memory(), _cores()]
+
+
+def _engine(kvm: Callable[[Runner], str]) -> Iterator[Finding]:
+    try:
+        engine = Engine.connect()
+    except InfrastructureError as error:
+        yield Finding("container engine", "bad", error.message, error.hint)
+        return
+    version = f"{engine.name} {engine.version}, API {engine.address.api_version}, {engine.address.url}"
+    yield Finding("container engine", "ok", f"{version}{' (rootless)' if engine.rootless else ''}")
+    name = image.image_name(image.DEFAULT_SUITE)
+    if not base.present(engine.address, name):
+        yield Finding("toolchain image", "warn", f"{name} is not built yet", "run `kbtf-ci setup`")
+        return
+    yield Finding("toolchain image", "ok", name)
+    runner = engine.runner(name)
+    yield _kvm(kvm(runner))
+    yield _ccache(runner, cache_root() / "ccache")
+
+
+def _kvm(reason: str) -> Finding:
+    if not reason:
+        return Finding("KVM", "ok", "a guest runs in it")
+    return Finding("KVM", "warn", f"guests are emulated, which is slower: {reason}", _kvm_remedy())
+
+
+def _kvm_remedy() -> str:
+    device = Path("/dev/kvm")
+    if device.exists() and not os.access(device, os.R_OK | os.W_OK):
+        return f"join the group {device.group()} that {device} belongs to"
+    return ""
+
+
+def _ccache(runner: Runner, folder: Path) -> Finding:
+    if not folder.is_dir():
+        return Finding("ccache", "ok", "empty: the first build fills it")
+    command = Command(
+        ("ccache", "--print-stats"),
+        mounts=(Mount(folder, "/ccache"),),
+        env={"CCACHE_DIR": "/ccache"},
+        label="ccache statistics",
+    )
+    try:
+        output = run(runner, command).text
+    except InfrastructureError as error:
+        return Finding("ccache", "warn", error.message)
+    counts = {name: int(count) for name, count in re.findall(r"^(\w+)\t(\d+)$", output, re.MULTILINE)}
+    hits = counts.get("direct_cache_hit", 0) + counts.get("preprocessed_cache_hit", 0)
+    calls = hits + counts.get("cache_miss", 0)
+    size = counts.get("cache_size_kibibyte", 0) * 1024
+    return Finding("ccache", "ok", f"{size / _GB:.1f} GB, {hits} of {calls} compilations found in it")
+
+
+def _disk(folder: Path) -> Finding:
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    return judge_disk(shutil.disk_usage(existing).free, existing)
+
+
+def judge_disk(free: int, folder: Path) -> Finding:
+    """Return the finding on ``free`` bytes in ``folder``."""
+    state: State = "bad" if free < _DISK_BAD else "warn" if free < _DISK_WARN else "ok"
+    remedy = "" if state == "ok" else "free some, or set KBTF_CI_CACHE to a folder on a larger disk"
+    return Finding("disk", state, f"{free / _GB:.0f} GB free in {folder}", remedy)
+
+
+def examine_memory(meminfo: Path = Path("/proc/meminfo")) -> Finding:
+    """Return the finding on the memory that proc(5)'s ``meminfo`` calls available."""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB$", meminfo.read_text(), re.MULTILINE)
+    available = int(found[1]) * 1024 if found else 0
+    detail = f"{available / _GB:.1f} GB available"
+    if available < _MEMORY_WARN:
+        return Finding(
+            "memory", "warn", detail, f"linking vmlinux and its BTF wants {_MEMORY_WARN // _GB} GB"
+        )
+    return Finding("memory", "ok", detail)
+
+
+def _cores() -> Finding:
+    return Finding("cores", "ok", str(len(os.sched_getaffinity(0))))

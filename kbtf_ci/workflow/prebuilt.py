@@ -1,0 +1,107 @@
+"""The story of ``kbtf-ci verify --kernel``: a kernel that others built, and all its modules."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from kbtf_ci import __version__
+from kbtf_ci.container.image import DEFAULT_SUITE
+from kbtf_ci.errors import InfrastructureError
+from kbtf_ci.guest.accel import choose
+from kbtf_ci.guest.qemu import Accel
+from kbtf_ci.infra import rundir
+from kbtf_ci.infra.paths import cache_root
+from kbtf_ci.infra.record import Record, Reporter
+from kbtf_ci.kernel.prebuilt import Prebuilt, find
+from kbtf_ci.objfile.compression import load
+from kbtf_ci.objfile.elf import MODULE_LIMIT
+from kbtf_ci.objfile.files import parse_config
+from kbtf_ci.objfile.inventory import module_files
+from kbtf_ci.report.results import KernelFacts
+from kbtf_ci.workflow import verify as verification
+from kbtf_ci.workflow.verify import GuestWishes, Run, Verdict
+from kbtf_ci.workflow.workspace import toolchain
+
+
+@dataclass(frozen=True)
+class PrebuiltWishes:
+    """What the user named: images, packages or folders, and where the modules lie if not there."""
+
+    kernel: tuple[str, ...]
+    modules: Path | None = None
+    suite: str = DEFAULT_SUITE
+
+
+def verify(
+    wishes: PrebuiltWishes, guest: GuestWishes, output: Path | None, command: str, reporter: Reporter
+) -> Verdict:
+    """Boot a kernel that others built and judge all its modules. Raises KbtfError as ``run.run``."""
+    directory = rundir.create(output or rundir.default_path("prebuilt"))
+    if output is None:
+        rundir.point_latest(directory)
+    facts = {
+        "kbtf_ci": __version__,
+        "command": command,
+        "wishes": {**asdict(wishes), "modules": str(wishes.modules or "")},
+        # One CPU a guest: the probe loads one module after the other, and more guests share better.
+        "profile": {"name": "prebuilt", "memory_mib": None, "cpus": 1},
+    }
+    this = Run(directory, Record(directory, reporter, facts), reporter)
+    with this.record.whole():
+        with this.record.stage("toolchain"):
+            tools = toolchain(wishes.suite, reporter)
+        this.record.add(toolchain=asdict(tools.image))
+        if guest.accel is Accel.KVM:
+            choose(tools.runner, guest.accel, reporter.warn)
+        with this.record.stage("unpack"):
+            found = find(wishes.kernel, wishes.modules, cache_root() / "packages", tools.runner)
+            _take(found, this)
+        return verification.verify(guest, tools.runner, this)
+
+
+def _take(found: Prebuilt, this: Run) -> None:
+    """Put into the run directory what a build would have left there, the modules unpacked."""
+    directory = this.directory
+    files = module_files(found.modules)
+    try:
+        (directory.kernel / "bzImage").write_bytes(found.image.read_bytes())
+        config = found.config.read_text() if found.config else ""
+        if found.config:
+            rundir.write_text(directory.file("kernel.config"), config)
+        _unpack(files, found.modules, directory.modules)
+    except OSError as error:
+        raise InfrastructureError(f"{directory.path}: cannot be written: {error.strerror}") from error
+    this.reporter.note(f"{found.release}: {len(files)} modules from {found.origin}")
+    this.record.add(
+        kernel=asdict(_facts(found, config)),
+        prebuilt={"origin": found.origin, "builtin": sorted(found.builtin)},
+        skipped_btf={},
+    )
+
+
+def _unpack(files: Iterable[Path], source: Path, target: Path) -> None:
+    def one(path: Path) -> None:
+        plain = target / path.relative_to(source)
+        plain = plain.with_name(plain.name[: plain.name.rindex(".ko")] + ".ko")
+        plain.parent.mkdir(parents=True, exist_ok=True)
+        plain.write_bytes(load(path, MODULE_LIMIT)[:])
+
+    # Decompressing and writing let other threads run.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(one, files):
+            pass
+
+
+def _facts(found: Prebuilt, config: str) -> KernelFacts:
+    values = parse_config(config)
+    return KernelFacts(
+        release=found.release,
+        config_sha256=hashlib.sha256(config.encode()).hexdigest() if config else "",
+        pahole=values.get("CONFIG_PAHOLE_VERSION", ""),
+        compiler=values.get("CONFIG_CC_VERSION_TEXT", "").strip('"'),
+    )

@@ -1,0 +1,245 @@
+"""The story of ``kbtf-ci regen``: a finished build is changed in one way after another, and made again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from kbtf_ci.btf.predict.assess import kernel_version
+from kbtf_ci.btf.predict.sweep import KernelSpec, sweep
+from kbtf_ci.errors import ExitCode, InfrastructureError, InterruptError, KbtfError, UsageError
+from kbtf_ci.guest.qemu import Accel
+from kbtf_ci.infra.record import Reporter
+from kbtf_ci.infra.rundir import RunDirectory
+from kbtf_ci.kernel.kbuild import Kbuild
+from kbtf_ci.kernel.measure import Wish, measure
+from kbtf_ci.kernel.modfinal import read_rule
+from kbtf_ci.kernel.regen import provoked
+from kbtf_ci.model.outcome import Outcome
+from kbtf_ci.model.regeneration import Boot, Finding, Ran, Rule, Scenario, TreeState, judge, shuffled
+from kbtf_ci.objfile.files import parse_config, read_kernel_file
+from kbtf_ci.objfile.inputs import Scanner
+from kbtf_ci.report import regen as report
+from kbtf_ci.workflow import workspace
+from kbtf_ci.workflow.boot import boot
+from kbtf_ci.workflow.workspace import BuildWishes
+
+# A make that follows another pahole, a new toolchain image or an interrupted scenario has work left over.
+_SETTLING = 3
+_LEAVES_WORK = frozenset(
+    {Scenario.BTF_CHANGED, Scenario.CODE_CHANGED, Scenario.SOURCE_CHANGED, Scenario.STRIPPED}
+)
+
+
+@dataclass(frozen=True)
+class RegenWishes:
+    """What the user asked for; no scenarios means all of them.
+
+    ``boot`` is whether what each make left is booted; None boots it where stale BTF is among it.
+    """
+
+    build: BuildWishes
+    scenarios: tuple[Scenario, ...] = ()
+    cache: bool = False
+    boot: bool | None = None
+
+
+@dataclass(frozen=True)
+class Regenerated:
+    """What was found, scenario by scenario, and the error before the last of them, if one came."""
+
+    setting: report.Setting
+    findings: tuple[Finding, ...]
+    error: KbtfError | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """1 when stale or refused BTF was left behind anywhere, else what else a boot ended with."""
+        codes = {finding.exit_code for finding in self.findings}
+        return (
+            ExitCode.NOT_VERIFIED if ExitCode.NOT_VERIFIED in codes else max(codes, default=ExitCode.VERIFIED)
+        )
+
+    def text(self) -> Iterator[str]:
+        """Yield the lines that a person reads."""
+        return report.text(self.setting, self.findings)
+
+    def document(self) -> Mapping[str, object]:
+        """Return the JSON document."""
+        return report.document(self.setting, self.findings)
+
+
+def wishes_of_run(path: Path) -> BuildWishes:
+    """Return how the run in a run directory was built. Raises UsageError when it holds none."""
+    return BuildWishes.of_facts(RunDirectory(path.resolve()).read_built()["wishes"])
+
+
+def regenerate(wishes: RegenWishes, reporter: Reporter) -> Regenerated:
+    """Run the scenarios on the warm build directory that the wishes name, and leave it as it was.
+
+    ``nothing`` always comes first: what the others cost is more or less than that. Raises UsageError when
+    nothing was built there, BuildError when make fails before the first.
+    """
+    reporter.stage("toolchain")
+    with workspace.finished(replace(wishes.build, btf_cache=wishes.cache), reporter) as kbuild:
+        tree, rule = _Tree(kbuild, reporter), read_rule(kbuild.source.path)
+        reporter.stage("settle")
+        bench = _Bench(tree, rule, _settled(tree), wishes.boot)
+        findings, error = play(bench, wishes.scenarios or tuple(Scenario), reporter)
+        if error is not None and not findings:
+            raise error
+        return Regenerated(tree.setting(rule), findings, error)
+
+
+class _Playable(Protocol):
+    """Where scenarios are played."""
+
+    def finding(self, scenario: Scenario) -> Finding:
+        """Play one scenario and judge it."""
+
+    def restore(self, scenario: Scenario) -> None:
+        """Put the build right again."""
+
+
+def play(
+    bench: _Playable, asked: Sequence[Scenario], reporter: Reporter
+) -> tuple[tuple[Finding, ...], KbtfError | None]:
+    """Return what was found up to the first error, and that error."""
+    findings: list[Finding] = []
+    try:
+        for scenario in (one for one in Scenario if one in asked or one is Scenario.NOTHING):
+            reporter.stage(scenario.value)
+            finding = bench.finding(scenario)
+            findings.append(finding)
+            if finding.boot is not None and isinstance(finding.boot.error, InterruptError):
+                raise finding.boot.error
+            bench.restore(scenario)
+    except KbtfError as error:
+        return tuple(findings), error
+    return tuple(findings), None
+
+
+class _Tree:
+    """One build directory: made, read, checked and booted."""
+
+    def __init__(self, kbuild: Kbuild, reporter: Reporter) -> None:
+        self.path = kbuild.build_dir
+        self.kbuild = kbuild
+        self.reporter = reporter
+        self._scanner = Scanner()
+
+    def make(self, wish: Wish | None = None) -> Ran:
+        return measure(self.kbuild, wish or Wish(), self.reporter.progress)
+
+    def scan(self) -> TreeState:
+        return self._scanner.scan(self.path, self.kbuild.modules)
+
+    def link_again(self, files: Iterable[str]) -> None:
+        for file in files:
+            (self.path / file).unlink()
+        self.make()
+
+    def check(self) -> dict[str, str]:
+        """Return what the offline check complains of, by module; one without BTF is no matter of its own."""
+        vmlinux = read_kernel_file(self.path / "vmlinux")
+        config = parse_config((self.path / ".config").read_text())
+        spec = KernelSpec(vmlinux, kernel_version("", vmlinux), config)
+        paths: Sequence[Path] = [
+            self.path / file for file in self.kbuild.modules if (self.path / file).is_file()
+        ]
+        found = sweep(spec, paths, self.kbuild.jobs)
+        return {
+            str(Path(one.file).relative_to(self.path)): one.misfit or one.cause or one.rule
+            for one in found
+            if one.misfit or one.outcome is Outcome.REJECTED
+        }
+
+    def setting(self, rule: Rule) -> report.Setting:
+        wrapper = self.kbuild.wrapper
+        return report.Setting(
+            release=self.kbuild.release,
+            modules=len(self.kbuild.modules),
+            jobs=self.kbuild.jobs,
+            cores=len(os.sched_getaffinity(0)),
+            rule=rule,
+            cache=wrapper is not None and wrapper.cache is not None,
+        )
+
+
+def _settled(tree: _Tree) -> TreeState:
+    """Let make finish whatever is left over, and return the build as it is then."""
+    for _ in range(_SETTLING):
+        ran = tree.make()
+        if not (ran.vmlinux or ran.linked or ran.written):
+            break
+    else:
+        tree.reporter.warn(f"{tree.path}: make finds something to do however often it runs")
+    if not tree.kbuild.modules:
+        raise UsageError(f"{tree.path}: this kernel has no modules")
+    # Whatever came before may have run resolve_btfids twice on them (Finding.shuffled).
+    tree.link_again(file for file, module in tree.scan().modules.items() if module.ids)
+    return tree.scan()
+
+
+class _Bench:
+    """A settled build directory on which the scenarios are played; ``first`` is its state."""
+
+    def __init__(self, tree: _Tree, rule: Rule, first: TreeState, boot: bool | None) -> None:
+        self._tree = tree
+        self._rule = rule
+        self._first = first
+        self._boot = boot
+        self._accel = Accel.AUTO
+
+    def finding(self, scenario: Scenario) -> Finding:
+        """Play one scenario and judge it."""
+        tree = self._tree
+        with provoked(scenario, tree.kbuild, tree.kbuild.modules) as wish:
+            before = tree.scan()
+            ran = tree.make(wish)
+            after = tree.scan()
+            finding = judge(scenario, self._rule, (self._first, before, after), ran, tree.check())
+            tree.reporter.note(
+                f"{len(ran.linked)} LD [M], {len(ran.written)} BTF [M], {ran.usage.wall_s:.1f} s, "
+                f"{ran.usage.cpu_s:.1f} CPU s, stale {len(finding.stale)}"
+            )
+            if self._boot or (self._boot is None and finding.stale):
+                finding = replace(finding, boot=self._booted())
+        return finding
+
+    def _booted(self) -> Boot:
+        seen = boot(self._tree.kbuild, self._accel, self._tree.reporter)
+        if seen.accel == Accel.TCG:
+            # Where KVM takes a guest and never answers, finding that out costs a minute each time.
+            self._accel = Accel.TCG
+        return seen
+
+    def restore(self, scenario: Scenario) -> None:
+        """Put the build right again. Raises InfrastructureError when it does not become what it was."""
+        tree = self._tree
+        if scenario in _LEAVES_WORK:
+            tree.reporter.progress("putting the build right again")
+            tree.make()
+        now = tree.scan()
+        if moved := shuffled(self._first, now):
+            # Only a new link brings back the unsorted pairs that resolve_btfids starts from.
+            tree.link_again(moved)
+            now = tree.scan()
+        if wrong := self._differing(now):
+            raise InfrastructureError(
+                f"{tree.path}: not as it was before {scenario.value}: {wrong}",
+                hint=f"remove {tree.path}/vmlinux and build again",
+            )
+
+    def _differing(self, now: TreeState) -> str:
+        if now.base != self._first.base:
+            return "vmlinux's BTF is another"
+        files = (
+            file
+            for file in self._tree.kbuild.modules
+            if self._first.modules.get(file) != now.modules.get(file)
+        )
+        return next(files, "")

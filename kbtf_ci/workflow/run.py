@@ -1,0 +1,194 @@
+"""The story of a run, and the only place where the stages meet.
+
+profile -> source -> toolchain image -> configure -> build -> inventory -> guest image -> guest ->
+observations -> verdict -> report. Each stage hands on one frozen value and never reaches back.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from kbtf_ci import __version__
+from kbtf_ci.errors import InfrastructureError
+from kbtf_ci.guest.accel import choose
+from kbtf_ci.guest.guest import booted
+from kbtf_ci.guest.qemu import Accel
+from kbtf_ci.infra import rundir
+from kbtf_ci.infra.profiles import Profile, find_profile
+from kbtf_ci.infra.record import Record, Reporter
+from kbtf_ci.kernel import build as kernel_build
+from kbtf_ci.kernel.kconfig import Configured, configure
+from kbtf_ci.kernel.pahole import ask_kbuild
+from kbtf_ci.kernel.strip import strip_modules
+from kbtf_ci.objfile.inventory import inventory, require
+from kbtf_ci.report.results import KernelFacts
+from kbtf_ci.workflow import verify as verification
+from kbtf_ci.workflow import workspace
+from kbtf_ci.workflow.verify import GuestWishes, Run, Verdict, whole_guest
+from kbtf_ci.workflow.workspace import BuildWishes, Tools, toolchain
+
+
+def run(
+    wishes: BuildWishes, guest: GuestWishes, output: Path | None, command: str, reporter: Reporter
+) -> Verdict:
+    """Build a kernel, boot it and judge every module. What a failed guest left out is NOT_REACHED.
+
+    Raises KbtfError for whatever fails before the guest.
+    """
+    profile = find_profile(wishes.config)
+    this = _new_run(wishes, profile, output, command, reporter)
+    with this.record.whole():
+        tools = _tools(wishes.suite, this)
+        _insist(guest.accel, tools, this)
+        _build(wishes, profile, tools, this)
+        return verification.verify(guest, tools.runner, this)
+
+
+def build(wishes: BuildWishes, output: Path | None, command: str, reporter: Reporter) -> rundir.RunDirectory:
+    """Build a kernel into a new run directory, without booting it."""
+    profile = find_profile(wishes.config)
+    this = _new_run(wishes, profile, output, command, reporter)
+    with this.record.whole():
+        _build(wishes, profile, _tools(wishes.suite, this), this)
+    return this.directory
+
+
+def verify(path: Path, guest: GuestWishes, reporter: Reporter) -> Verdict:
+    """Boot the kernel of a run directory and judge its modules as they are in it now."""
+    this = _old_run(path, reporter)
+    with this.record.whole():
+        tools = _tools(_suite(this), this)
+        _insist(guest.accel, tools, this)
+        return verification.verify(guest, tools.runner, this)
+
+
+def shell(path: Path, wishes: GuestWishes, reporter: Reporter) -> int:
+    """Boot the kernel of a run directory and connect this process's input and output to a shell in it.
+
+    Returns the shell's exit status.
+    """
+    this = _old_run(path, reporter)
+    runner = toolchain(_suite(this), reporter).runner
+    spec = whole_guest(wishes, runner, this)
+    accel = choose(runner, spec.accel, reporter.warn)
+    console = this.directory.file("shell-console.log")
+    with booted(runner, spec, accel, console, reporter.warn) as guest:
+        return guest.shell.interact()
+
+
+def _new_run(
+    wishes: BuildWishes, profile: Profile, output: Path | None, command: str, reporter: Reporter
+) -> Run:
+    directory = rundir.create(output or rundir.default_path(profile.name))
+    if output is None:
+        rundir.point_latest(directory)
+    facts = {
+        "kbtf_ci": __version__,
+        "command": command,
+        "wishes": wishes.facts(),
+        "profile": {"name": profile.name, "memory_mib": profile.memory_mib, "cpus": profile.cpus},
+    }
+    return Run(directory, Record(directory, reporter, facts), reporter)
+
+
+def _old_run(path: Path, reporter: Reporter) -> Run:
+    directory = rundir.RunDirectory(path.resolve())
+    return Run(directory, Record(directory, reporter, directory.read_built()), reporter)
+
+
+def _suite(this: Run) -> str:
+    suite: str = this.record.facts["wishes"]["suite"]
+    return suite
+
+
+def _tools(suite: str, this: Run) -> Tools:
+    with this.record.stage("toolchain"):
+        tools = toolchain(suite, this.reporter)
+    this.record.add(toolchain=asdict(tools.image))
+    return tools
+
+
+def _insist(accel: Accel, tools: Tools, this: Run) -> None:
+    """Refuse ``--accel kvm`` where it does not run before an hour's build, or over earlier results."""
+    if accel is Accel.KVM:
+        choose(tools.runner, accel, this.reporter.warn)
+
+
+def _build(wishes: BuildWishes, profile: Profile, tools: Tools, this: Run) -> None:
+    record, reporter, directory = this.record, this.reporter, this.directory
+    with record.stage("source"):
+        source = workspace.source(wishes, tools, reporter)
+        record.add(source={"version": source.version, "origin": source.origin})
+    folder = workspace.build_folder(source, profile, wishes.suite)
+    with workspace.owned(folder, reporter):
+        kbuild = workspace.kbuild(wishes, tools, source, folder)
+        with record.stage("configure"):
+            configured = configure(kbuild, profile, wishes.added)
+            _keep_configuration(configured, directory)
+        with record.stage("build"):
+            kernel_build.check_disk(folder, profile.disk_mib)
+            built = kernel_build.build(kbuild, directory.file("build.log"), _tell_progress(reporter))
+            written = built.steps.get("BTF [M]", 0)
+            reporter.note(f"{built.compiled} files compiled, BTF of {written} modules written")
+            pahole = ask_kbuild(kbuild)
+        with record.stage("inventory"):
+            _copy_kernel(built, folder, directory)
+            modules = inventory(directory.modules, _skipped(built.skipped_btf))
+            require(profile.require, modules)
+            size = sum(module.btf_bytes for module in modules)
+            reporter.note(f"{len(modules)} modules, {size:,} bytes of split BTF")
+        with record.stage("strip"):
+            files = [module.file for module in modules]
+            stripped = folder / ".kbtf-ci" / "stripped"
+            strip_modules(tools.runner, directory.modules, stripped, files, wishes.jobs)
+            _copy_files(stripped, directory.guest_modules, files)
+    record.add(
+        kernel=asdict(_kernel_facts(built, configured)),
+        make=dict(built.steps),
+        pahole=pahole.facts(),
+        skipped_btf=_skipped(built.skipped_btf),
+    )
+
+
+def _keep_configuration(configured: Configured, directory: rundir.RunDirectory) -> None:
+    rundir.write_text(directory.file("requested.config"), configured.requested_text)
+    rundir.write_text(directory.file("kernel.config"), configured.path.read_text())
+
+
+def _tell_progress(reporter: Reporter) -> Callable[[kernel_build.Progress], None]:
+    return lambda now: reporter.progress(f"{now.steps} steps, {now.kind} {now.subject}")
+
+
+def _copy_kernel(built: kernel_build.Built, folder: Path, directory: rundir.RunDirectory) -> None:
+    images = [built.bzimage, built.vmlinux, built.system_map]
+    _copy_files(folder, directory.modules / "kernel", built.modules)
+    for image in images:
+        _copy_files(image.parent, directory.kernel, [image.name])
+
+
+def _copy_files(source: Path, target: Path, files: Iterable[str]) -> None:
+    """Copy with modification times, by which a stripped module knows its original."""
+    try:
+        for file in files:
+            (target / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source / file, target / file)
+    except OSError as error:
+        raise InfrastructureError(f"{target}: cannot be written: {error.strerror}") from error
+
+
+def _skipped(reasons: Mapping[str, str]) -> dict[str, str]:
+    """Kbuild names modules by their path in the build directory, the inventory as below kernel/."""
+    return {f"kernel/{file}": reason for file, reason in reasons.items()}
+
+
+def _kernel_facts(built: kernel_build.Built, configured: Configured) -> KernelFacts:
+    values = configured.values
+    return KernelFacts(
+        release=built.release,
+        config_sha256=configured.sha256,
+        pahole=values.get("PAHOLE_VERSION", ""),
+        compiler=values.get("CC_VERSION_TEXT", "").strip('"'),
+    )

@@ -1,0 +1,266 @@
+"""One kernel and its modules put before each other: check, guest image, guests, verdict, reports.
+
+What a run directory holds is all that this needs, whoever filled it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kbtf_ci.btf.predict.assess import kernel_version
+from kbtf_ci.btf.predict.sweep import KernelSpec, sweep
+from kbtf_ci.errors import ExitCode, KbtfError
+from kbtf_ci.guest.fleet import Share, observe_shares, shares
+from kbtf_ci.guest.guest import GuestSpec
+from kbtf_ci.guest.image import Needed, make_image, roomy
+from kbtf_ci.guest.needs import loaded_first
+from kbtf_ci.guest.qemu import Accel
+from kbtf_ci.guest.session import Listener
+from kbtf_ci.guest.timeouts import Timeouts
+from kbtf_ci.infra import rundir
+from kbtf_ci.infra.record import Record, Reporter
+from kbtf_ci.infra.runner import Runner
+from kbtf_ci.kernel.strip import strip_modules
+from kbtf_ci.model.module import Module
+from kbtf_ci.model.outcome import LoadPolicy, ModuleResult, Observation, exit_code, judge
+from kbtf_ci.model.prediction import Prediction
+from kbtf_ci.objfile.carrier import write_carriers
+from kbtf_ci.objfile.files import parse_config, read_kernel_file
+from kbtf_ci.objfile.inventory import check_unaltered, inventory, module_files
+from kbtf_ci.report.check import one_line
+from kbtf_ci.report.junit import junit
+from kbtf_ci.report.ktap import ktap
+from kbtf_ci.report.markdown import markdown
+from kbtf_ci.report.results import GuestFacts, KernelFacts, document
+from kbtf_ci.report.summary import summary
+
+# Loaded for real, more modules than these take longer the more of them are in.
+_REAL_UP_TO = 1500
+# A guest more costs a boot, which is worth it from so many modules on.
+_MODULES_A_GUEST = 1000
+
+
+@dataclass(frozen=True)
+class GuestWishes:
+    """What the user asked for of the guests; None leaves it to the profile or to what there is to load."""
+
+    accel: Accel = Accel.AUTO
+    memory_mib: int | None = None
+    cpus: int | None = None
+    append: str = ""
+    load: LoadPolicy | None = None
+    guests: int | None = None
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The end of a run: a result for every module, and the error that ended it early, if one did."""
+
+    directory: rundir.RunDirectory
+    kernel: KernelFacts
+    guest: GuestFacts | None
+    results: tuple[ModuleResult, ...]
+    predictions: tuple[Prediction, ...] = ()
+    error: KbtfError | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code that the results ask for; BTF of another vmlinux that loads is no pass."""
+        stale = any(one.misfit for one in self.predictions)
+        return ExitCode.NOT_VERIFIED if stale else exit_code(self.results)
+
+    @property
+    def ended(self) -> str:
+        """Why the run ended before its last module, "" if it did not."""
+        return self.error.message if self.error else ""
+
+    def summary(self) -> Iterator[str]:
+        """Yield the lines that a person reads."""
+        return summary(self.kernel, self.guest, self.results, self.predictions, self.ended)
+
+    def write(self) -> None:
+        """Write results.json and the reports made from it."""
+        values = document(self.kernel, self.guest, self.results, self.predictions, self.ended)
+        rundir.write_json(self.directory.results_json, values)
+        rundir.write_text(self.directory.file("results.ktap"), ktap(self.results))
+        rundir.write_text(self.directory.file("summary.md"), markdown(self.kernel, self.stages, self.results))
+        self.write_junit(self.directory.file("junit.xml"))
+
+    def write_junit(self, path: Path) -> None:
+        """Write JUnit XML to ``path``."""
+        rundir.write_text(path, junit(self.kernel.release, self.results))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run under way: its folder, its record, and who is told of it."""
+
+    directory: rundir.RunDirectory
+    record: Record
+    reporter: Reporter
+
+
+def verify(wishes: GuestWishes, runner: Runner, this: Run) -> Verdict:
+    """Boot the kernel of a run directory and judge its modules as they are in it now.
+
+    What failed guests left out is NOT_REACHED. Raises KbtfError for whatever fails before the guests.
+    """
+    record, directory = this.record, this.directory
+    with record.stage("check"):
+        predictions = _foretell(this)
+    modules = inventory(directory.modules, record.facts["skipped_btf"])
+    policy = _policy(wishes, modules, this)
+    with record.stage("guest image"):
+        parts = [
+            Share(guest_spec(wishes, runner, this, part), part.modules, part.logs)
+            for part in _parts(wishes, modules, policy, this)
+        ]
+    sight = _Sight(len(modules), this.reporter)
+    guest, error = None, None
+    with record.stage("guest"):
+        try:
+            seen = observe_shares(runner, parts, policy, sight.listener())
+            boot_s, load_s = round(seen.boot_s, 2), round(seen.load_s, 2)
+            guest = GuestFacts(seen.accel.value, boot_s, load_s, seen.boots, seen.guests)
+        except KbtfError as end:
+            error = end
+            record.failed(end)
+    moved = {one.name: one.sysfs_sha256 for one in predictions}
+    results = tuple(
+        judge(module, sight.observations.get(module.name, ()), moved.get(module.name, ""))
+        for module in modules
+    )
+    kernel = KernelFacts(**record.facts["kernel"])
+    stages = dict(record.facts["stages"])
+    verdict = Verdict(directory, kernel, guest, results, predictions, error, stages)
+    verdict.write()
+    return verdict
+
+
+def _foretell(this: Run) -> tuple[Prediction, ...]:
+    """Ask the offline check about every module, and the kernel image whether it holds vmlinux's BTF."""
+    directory = this.directory
+    image = read_kernel_file(directory.kernel / "bzImage")
+    vmlinux = directory.kernel / "vmlinux"
+    if vmlinux.is_file() and image.btf != read_kernel_file(vmlinux).btf:
+        this.reporter.warn("bzImage and vmlinux hold different BTF: vmlinux was linked again after the image")
+    config = read_config(directory)
+    spec = KernelSpec(image, kernel_version("", image), config)
+    found = sweep(spec, module_files(directory.modules), len(os.sched_getaffinity(0)))
+    this.reporter.note(one_line(found))
+    return found
+
+
+def read_config(directory: rundir.RunDirectory) -> dict[str, str]:
+    """Return the kernel's configuration (``CONFIG_X`` to value), empty where the folder has none."""
+    path = directory.file("kernel.config")
+    return parse_config(path.read_text()) if path.is_file() else {}
+
+
+def _policy(wishes: GuestWishes, modules: Sequence[Module], this: Run) -> LoadPolicy:
+    """Return how to load: as wished, else as carriers where loading all for real would take too long."""
+    if wishes.load is not None:
+        return wishes.load
+    if len(modules) <= _REAL_UP_TO:
+        return LoadPolicy.AUTO
+    this.reporter.note(f"{len(modules)} modules are loaded as carriers; --load auto loads them for real")
+    return LoadPolicy.CARRIER
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one guest loads and how, the folders of its image and logs, and what it cannot do without."""
+
+    modules: tuple[Module, ...]
+    policy: LoadPolicy
+    folder: Path
+    logs: Path
+    needed: tuple[Needed, ...] = ()
+
+
+def _parts(wishes: GuestWishes, modules: Sequence[Module], policy: LoadPolicy, this: Run) -> Iterator[Part]:
+    directory = this.directory
+    guests = wishes.guests or _guests(len(modules))
+    divided, needed = shares(modules, guests, policy), tuple(_needed(this, modules))
+    for number, share in enumerate(divided, 1):
+        alone = len(divided) == 1
+        folder = directory.guest if alone else directory.guest / str(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield Part(share, policy, folder, directory.path if alone else folder, needed)
+
+
+def _guests(modules: int) -> int:
+    """Return how many guests at once are worth their boots, at most one a core."""
+    return max(1, min(len(os.sched_getaffinity(0)), modules // _MODULES_A_GUEST))
+
+
+def _needed(this: Run, modules: Sequence[Module]) -> Iterator[Needed]:
+    """Yield the modules without which the guest has no network; none where the kernel was built for it."""
+    prebuilt = this.record.facts.get("prebuilt")
+    if prebuilt is None:
+        return
+    directory = this.directory
+    config = read_config(directory) or None
+    for module in loaded_first(modules, frozenset(prebuilt["builtin"]), config):
+        yield Needed(module.name, (directory.modules / module.file).read_bytes())
+
+
+def whole_guest(wishes: GuestWishes, runner: Runner, this: Run) -> GuestSpec:
+    """Return a guest that carries all modules as they were built."""
+    directory = this.directory
+    modules = inventory(directory.modules, this.record.facts["skipped_btf"])
+    needed = tuple(_needed(this, modules))
+    part = Part(modules, LoadPolicy.AUTO, directory.guest, directory.path, needed)
+    return guest_spec(wishes, runner, this, part)
+
+
+def guest_spec(wishes: GuestWishes, runner: Runner, this: Run, part: Part) -> GuestSpec:
+    """Return a guest that carries the part's modules as its policy wants them, its image made."""
+    directory, facts = this.directory, this.record.facts
+    modules = part.modules
+    if part.policy is LoadPolicy.CARRIER:
+        carried = directory.guest_carriers
+        write_carriers(directory.modules, carried, modules)
+    else:
+        carried = directory.guest_modules
+        files = [module.file for module in modules]
+        strip_modules(runner, directory.modules, carried, files, len(os.sched_getaffinity(0)))
+        check_unaltered(modules, carried)
+    image = make_image(runner, part.folder, carried, modules, part.needed)
+    return GuestSpec(
+        kernel=directory.kernel / "bzImage",
+        image=image,
+        memory_mib=wishes.memory_mib or facts["profile"]["memory_mib"] or roomy(image.initramfs),
+        cpus=wishes.cpus or facts["profile"]["cpus"],
+        accel=wishes.accel,
+        append=wishes.append,
+        timeouts=wishes.timeouts,
+    )
+
+
+class _Sight:
+    """Collects what the guest says, and tells how far it is."""
+
+    def __init__(self, expected: int, reporter: Reporter) -> None:
+        self.observations: dict[str, list[Observation]] = {}
+        self._expected = expected
+        self._reporter = reporter
+
+    def listener(self) -> Listener:
+        return Listener(self._observed, self._booted, self._reporter.warn)
+
+    def _observed(self, observation: Observation) -> None:
+        self.observations.setdefault(observation.name, []).append(observation)
+        self._reporter.progress(f"{len(self.observations)} of {self._expected}, {observation.name}")
+        if observation.death is not None:
+            self._reporter.warn(
+                f"{observation.death} under {observation.name} ({observation.mode}); booting again behind it"
+            )
+
+    def _booted(self, number: int, seconds: float) -> None:
+        self._reporter.note(f"guest {number} answers after {seconds:.1f} s")

@@ -1,0 +1,140 @@
+"""What all work on a kernel stands on: the toolchain image, the source, and kbuild over a build directory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from kbtf_ci.container import image as container_image
+from kbtf_ci.container.engine import Engine
+from kbtf_ci.errors import InfrastructureError, UsageError
+from kbtf_ci.infra.locks import exclusive
+from kbtf_ci.infra.paths import cache_root
+from kbtf_ci.infra.profiles import Profile, find_profile
+from kbtf_ci.infra.record import Reporter
+from kbtf_ci.infra.runner import Runner
+from kbtf_ci.kernel import source as kernel_source
+from kbtf_ci.kernel.btfcache import Wrapper
+from kbtf_ci.kernel.kbuild import Kbuild
+
+
+@dataclass(frozen=True)
+class BuildWishes:
+    """What the user asked for of source, configuration and build; options of the same names say more."""
+
+    config: str
+    jobs: int
+    suite: str = container_image.DEFAULT_SUITE
+    directory: str = ""
+    sha256: str = ""
+    added: tuple[str, ...] = ()
+    pahole: Path | None = None
+    variables: tuple[str, ...] = ()
+    btf_cache: bool = False
+
+    def facts(self) -> dict[str, Any]:
+        """Return them as run.json keeps them."""
+        return {**asdict(self), "pahole": str(self.pahole or "")}
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> BuildWishes:
+        """Return the wishes that run.json keeps."""
+        known = {field.name: facts[field.name] for field in fields(cls) if field.name in facts}
+        lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
+        return cls(**{**known, **lists, "pahole": Path(known["pahole"]) if known.get("pahole") else None})
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The toolchain image, and a runner of commands in it."""
+
+    image: container_image.Toolchain
+    runner: Runner
+
+
+def toolchain(suite: str, reporter: Reporter) -> Tools:
+    """Return the suite's toolchain image, built if it is not there, and a runner of commands in it."""
+    engine = Engine.connect()
+    image = container_image.ensure(engine, suite, reporter.progress)
+    return Tools(image, engine.runner(image.image))
+
+
+def source(wishes: BuildWishes, tools: Tools, reporter: Reporter) -> kernel_source.Source:
+    """Return the kernel tree that the user named, or the suite's own, unpacked if it is not there."""
+    cache = cache_root() / "source"
+    cache.mkdir(parents=True, exist_ok=True)
+    if not wishes.directory:
+        packages = tools.image.packages
+        name = next(name for name in packages if re.fullmatch(r"linux-source-\d.*", name))
+        return kernel_source.from_suite(tools.runner, wishes.suite, f"{name} {packages[name]}", cache)
+    if wishes.directory.startswith(("https://", "http://")):
+        return kernel_source.from_url(wishes.directory, wishes.sha256, cache, reporter.progress)
+    path = Path(wishes.directory)
+    return kernel_source.from_directory(path) if path.is_dir() else kernel_source.from_tarball(path, cache)
+
+
+def kbuild(wishes: BuildWishes, tools: Tools, tree: kernel_source.Source, folder: Path) -> Kbuild:
+    """Return make as the user wants it called on ``tree``, with all output below ``folder``."""
+    ccache = cache_root() / "ccache"
+    ccache.mkdir(parents=True, exist_ok=True)
+    return Kbuild(
+        runner=tools.runner,
+        source=tree,
+        build_dir=folder,
+        ccache_dir=ccache,
+        jobs=wishes.jobs,
+        toolchain=tools.image.image,
+        variables=wishes.variables,
+        pahole=wishes.pahole,
+        wrapper=Wrapper(btf_cache()) if wishes.btf_cache else None,
+    )
+
+
+def btf_cache() -> Path:
+    """Return the folder in which modules' BTF is kept by content, made if need be."""
+    folder = cache_root() / "btf"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InfrastructureError(f"{folder}: cannot be made: {error.strerror}") from error
+    return folder
+
+
+def build_folder(tree: kernel_source.Source, profile: Profile, suite: str) -> Path:
+    """Return the build directory of a profile on this source."""
+    return cache_root() / "build" / f"{tree.key}-{profile.key}-{suite}"
+
+
+@contextmanager
+def owned(folder: Path, reporter: Reporter) -> Iterator[None]:
+    """Hold a build directory for this run alone; another run on the same one waits."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InfrastructureError(f"{folder}: cannot be made: {error.strerror}") from error
+
+    def waits() -> None:
+        reporter.note(f"another run is using {folder}; waiting for it")
+
+    with exclusive(folder.with_suffix(".lock"), waits):
+        yield
+
+
+@contextmanager
+def finished(wishes: BuildWishes, reporter: Reporter) -> Iterator[Kbuild]:
+    """Hold the build directory of a build that was finished before. Raises UsageError when there is none."""
+    profile = find_profile(wishes.config)
+    tools = toolchain(wishes.suite, reporter)
+    tree = source(wishes, tools, reporter)
+    folder = build_folder(tree, profile, wishes.suite)
+    if not (folder / "vmlinux").is_file() or not (folder / "modules.order").is_file():
+        raise UsageError(
+            f"{folder}: holds no finished build of {profile.name}",
+            hint=f"kbtf-ci build --config {wishes.config} makes it",
+        )
+    with owned(folder, reporter):
+        yield kbuild(wishes, tools, tree, folder)

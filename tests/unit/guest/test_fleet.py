@@ -1,0 +1,107 @@
+"""Several guests at once: who loads what, one account of it all, and no guest left behind."""
+
+import signal
+import threading
+
+import pytest
+
+from kbtf_ci.errors import GuestError, InterruptError
+from kbtf_ci.guest.fleet import Share, observe_shares, shares
+from kbtf_ci.guest.guest import GuestSpec
+from kbtf_ci.guest.keys import GuestKeys
+from kbtf_ci.guest.qemu import Accel
+from kbtf_ci.guest.session import Listener
+from kbtf_ci.guest.timeouts import Timeouts
+from kbtf_ci.model.module import Module
+from kbtf_ci.model.outcome import Death, LoadPolicy
+from tests.support.guest import Boot, FakeGuests, Load, make_files
+
+CHAIN = [Module("a", "a.ko", 3, ""), Module("b", "b.ko", 3, "", depends=("a",)), Module("c", "c.ko", 3, "")]
+MANY = [Module(f"m{i:02}", f"m{i:02}.ko", 1000 * i, "") for i in range(40)]
+
+
+def names(parts):
+    return [[module.name for module in part] for part in parts]
+
+
+def test_the_parts_hold_every_module_once_and_weigh_about_the_same():
+    parts = shares(MANY, 3, LoadPolicy.CARRIER)
+    assert sorted(name for part in names(parts) for name in part) == [module.name for module in MANY]
+    weights = [sum(module.btf_bytes + 10_000 for module in part) for part in parts]
+    assert max(weights) < 1.2 * min(weights)
+
+
+def test_what_is_loaded_for_real_brings_its_dependencies_into_each_part():
+    assert names(shares(CHAIN, 3, LoadPolicy.AUTO)) == [["a"], ["a", "b"], ["c"]]
+    assert names(shares(CHAIN, 3, LoadPolicy.CARRIER)) == [["a"], ["b"], ["c"]]
+
+
+def test_more_guests_than_modules_are_not_started():
+    assert len(shares(CHAIN[:1], 4, LoadPolicy.CARRIER)) == 1
+
+
+class Fleet:
+    """Guests of this machine and all that they told."""
+
+    def __init__(self, folder, loads=(), boots=()):
+        self.guests = FakeGuests(GuestKeys.generate(), dict(loads), list(boots))
+        kernel, image = make_files(folder, self.guests.keys)
+        timeouts = Timeouts.parse(["boot=1s", "load=500ms", "ssh=2s"])
+        self.spec = GuestSpec(kernel, image, accel=Accel.TCG, timeouts=timeouts)
+        self.folder, self.seen, self.boots = folder, [], []
+
+    def observe(self, parts, listen=None, policy=LoadPolicy.AUTO):
+        listener = Listener(
+            listen or self.seen.append, lambda number, s: self.boots.append(number), lambda _: None
+        )
+        divided = []
+        for number, part in enumerate(parts, 1):
+            logs = self.folder / str(number)
+            logs.mkdir()
+            divided.append(Share(self.spec, tuple(part), logs))
+        return observe_shares(self.guests, divided, policy, listener)
+
+
+def test_each_guest_loads_its_part_and_a_module_of_two_is_told_of_once(tmp_path):
+    fleet = Fleet(tmp_path)
+    done = fleet.observe(shares(CHAIN, 3, LoadPolicy.AUTO))
+    assert sorted(map(tuple, fleet.guests.requests)) == [("real a",), ("real a", "real b"), ("real c",)]
+    assert sorted(seen.name for seen in fleet.seen) == ["a", "b", "c"]
+    assert (done.guests, done.boots, sorted(fleet.boots)) == (3, 3, [1, 2, 3])
+    assert (tmp_path / "2/console.log").read_bytes()
+
+
+def test_a_guest_that_dies_costs_its_own_part_a_boot(tmp_path):
+    fleet = Fleet(tmp_path, {("real", "b"): Load(end="panic")})
+    done = fleet.observe([CHAIN[:2], CHAIN[2:]])
+    told = {(seen.name, seen.mode.value): seen.death or seen.errno for seen in fleet.seen}
+    assert told == {
+        ("a", "real"): 0, ("b", "real"): Death.PANIC, ("b", "inert"): 0, ("c", "real"): 0,
+    }  # fmt: skip
+    assert (done.guests, done.boots) == (2, 3)
+
+
+def test_a_guest_that_does_not_come_up_leaves_the_others_alone(tmp_path):
+    fleet = Fleet(tmp_path, boots=[Boot("[    1.0] Kernel panic - not syncing: none\n", 0)])
+    with pytest.raises(GuestError):
+        fleet.observe([CHAIN[:1], CHAIN[2:]])
+    assert len(fleet.seen) == 1
+    assert fleet.guests.living == []
+
+
+def test_an_interrupt_ends_every_guest(tmp_path):
+    fleet = Fleet(tmp_path, {("real", "a"): Load(end="hang"), ("real", "c"): Load(end="hang")})
+    before = threading.active_count()
+
+    def interrupt(*_):
+        raise InterruptError("interrupted by SIGINT")
+
+    old = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.4)
+    try:
+        with pytest.raises(InterruptError):
+            fleet.observe([CHAIN[:1], CHAIN[2:]])
+    finally:
+        signal.signal(signal.SIGALRM, old)
+    assert fleet.guests.living == []
+    assert threading.active_count() <= before

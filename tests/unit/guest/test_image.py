@@ -1,0 +1,133 @@
+"""The initramfs, read back by an independent reader of the newc format."""
+
+import stat
+from pathlib import PurePosixPath
+
+import pytest
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+
+from kbtf_ci.errors import InfrastructureError, UsageError
+from kbtf_ci.guest.cpio import CpioWriter
+from kbtf_ci.guest.image import ROOT_ARCHIVE, Needed, fits, make_image
+from kbtf_ci.guest.keys import GuestKeys
+from kbtf_ci.model.module import Module
+from tests.support.local import LocalRunner
+
+
+def read_archives(data):
+    """Unpack as init/initramfs.c does: zeros between archives are skipped, a header is at a multiple of 4."""
+    found, at = {}, 0
+    while at < len(data):
+        if data[at] == 0:
+            at += 1
+            continue
+        assert at % 4 == 0
+        header = data[at : at + 110]
+        assert header[:6] == b"070701"
+        fields = [int(header[6 + 8 * i : 14 + 8 * i], 16) for i in range(13)]
+        mode, size, name_size = fields[1], fields[6], fields[11]
+        name = data[at + 110 : at + 110 + name_size - 1].decode()
+        assert data[at + 110 + name_size - 1] == 0
+        at = (at + 110 + name_size + 3) & ~3
+        content = data[at : at + size]
+        assert len(content) == size
+        at = (at + size + 3) & ~3
+        if name != "TRAILER!!!":
+            parent = str(PurePosixPath(name).parent)
+            assert parent == "." or stat.S_ISDIR(found[parent][0]), f"{name} comes before its folder"
+            found[name] = (mode, content)
+    return found
+
+
+@pytest.fixture
+def tree(tmp_path):
+    root = tmp_path / "root.cpio"
+    with root.open("wb") as stream:
+        archive = CpioWriter(stream)
+        archive.folder(PurePosixPath("etc"))
+        archive.data(PurePosixPath("etc/passwd"), b"root:x:0", 0o644)
+        archive.close()
+        stream.write(bytes(3))  # an archive whose end is not at a multiple of four
+    for number, name in enumerate(("kernel/fs/a.ko", "kernel/fs/sub/b.ko")):
+        (tmp_path / "modules" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "modules" / name).write_bytes(b"x" * (number + 5))
+    return tmp_path
+
+
+MODULES = (Module("a", "kernel/fs/a.ko", 1, ""), Module("b", "kernel/fs/sub/b.ko", 1, ""))
+
+
+def runner(tree):
+    return LocalRunner(paths={ROOT_ARCHIVE: tree / "root.cpio"})
+
+
+def test_the_initramfs_holds_root_modules_and_keys(tree):
+    image = make_image(runner(tree), tree / "guest", tree / "modules", MODULES)
+    files = read_archives(image.initramfs.read_bytes())
+    assert files["etc/passwd"][1] == b"root:x:0"
+    assert files["lib/modules/kernel/fs/a.ko"] == (stat.S_IFREG | 0o644, b"xxxxx")
+    assert files["lib/modules/kernel/fs/sub/b.ko"][1] == b"xxxxxx"
+    assert files["etc/dropbear/host_key"] == (stat.S_IFREG | 0o600, image.keys.host)
+    assert files["root/.ssh"][0] == stat.S_IFDIR | 0o700
+    assert files["root/.ssh/authorized_keys"][1].decode().strip() == image.keys.client_public
+
+
+def test_what_the_guest_needs_is_numbered_in_the_order_to_load_it_in(tree):
+    needed = [Needed(f"m{number}", bytes([number])) for number in range(11, 0, -1)]
+    image = make_image(runner(tree), tree / "guest", tree / "modules", MODULES, needed)
+    files = read_archives(image.initramfs.read_bytes())
+    found = sorted(name for name in files if name.startswith("lib/needed/"))
+    assert [files[name][1] for name in found] == [one.content for one in needed]
+    assert found[0] == "lib/needed/000-m11.ko"
+    assert image.present == {one.name for one in needed}
+
+
+def test_the_client_key_is_the_users_alone_and_an_ssh_key(tree):
+    (tree / "guest").mkdir()
+    (tree / "guest/ssh-key").write_bytes(b"an old one, longer than what comes now" * 50)
+    (tree / "guest/ssh-key").chmod(0o644)
+    image = make_image(runner(tree), tree / "guest", tree / "modules", MODULES)
+    path = tree / "guest/ssh-key"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.read_bytes() == image.keys.client
+    load_ssh_private_key(path.read_bytes(), None)
+
+
+def test_every_run_has_keys_of_its_own():
+    one, two = GuestKeys.generate(), GuestKeys.generate()
+    assert len({one.client_public, two.client_public, one.host_public, two.host_public}) == 4
+
+
+def test_a_keys_secrets_are_not_in_its_text():
+    keys = GuestKeys.generate()
+    assert "PRIVATE" not in repr(keys)
+    assert repr(keys.host) not in repr(keys)
+
+
+def test_a_module_that_is_not_there_is_named_and_leaves_nothing_behind(tree):
+    (tree / "modules/kernel/fs/a.ko").unlink()
+    with pytest.raises(UsageError, match=r"module a is not there: .*kernel/fs/a\.ko"):
+        make_image(runner(tree), tree / "guest", tree / "modules", MODULES)
+    assert list((tree / "guest").iterdir()) == []
+
+
+def test_an_image_without_the_root_archive_is_an_infrastructure_error(tree):
+    with pytest.raises(InfrastructureError, match=r"guest-root\.cpio"):
+        make_image(LocalRunner(), tree / "guest", tree / "modules", MODULES)
+    assert list((tree / "guest").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(tree):
+    (tree / "file").write_bytes(b"")
+    with pytest.raises(InfrastructureError, match=r"file/initramfs\.cpio"):
+        make_image(runner(tree), tree / "file", tree / "modules", MODULES)
+
+
+def test_a_guest_too_small_for_its_initramfs_is_refused_with_what_it_needs(tmp_path):
+    path = tmp_path / "initramfs.cpio"
+    with path.open("wb") as file:
+        file.truncate(500 << 20)
+    fits(path, 1160)
+    with pytest.raises(UsageError, match=r"of 1159 MiB .* of 500 MiB") as caught:
+        fits(path, 1159)
+    assert "-m 1160" in caught.value.hint

@@ -1,0 +1,83 @@
+"""What is loaded before the guest has a network."""
+
+import pytest
+
+from kbtf_ci.errors import UsageError
+from kbtf_ci.guest import needs
+from kbtf_ci.guest.needs import loaded_first
+from kbtf_ci.model.module import Module
+
+COMPLETE = dict.fromkeys((*needs._BUILT_IN, "CONFIG_VIRTIO_PCI", "CONFIG_VIRTIO_NET"), "y")
+
+
+def module(name, *depends):
+    return Module(name, f"kernel/{name}.ko", 1, "", depends=depends)
+
+
+NET = (
+    module("virtio_net", "net_failover", "virtio_ring"), module("net_failover", "failover"),
+    module("failover"), module("virtio_ring", "virtio"), module("virtio"),
+)  # fmt: skip
+PCI = (module("virtio_pci", "virtio_pci_modern_dev", "virtio"), module("virtio_pci_modern_dev"))
+REST = (module("ext4", "jbd2"), module("jbd2"))
+AS_MODULES = {**COMPLETE, "CONFIG_VIRTIO_PCI": "m", "CONFIG_VIRTIO_NET": "m"}
+
+
+def names(modules):
+    return [one.name for one in modules]
+
+
+def test_the_drivers_come_with_all_they_depend_on_each_behind_what_it_depends_on():
+    first = names(loaded_first([*REST, *NET, *PCI], (), AS_MODULES))
+    assert set(first) == {one.name for one in (*NET, *PCI)}
+    for one in (*NET, *PCI):
+        assert all(first.index(name) < first.index(one.name) for name in one.depends)
+
+
+def test_what_is_built_in_is_not_loaded():
+    net = (module("virtio_net", "net_failover"), module("net_failover"))
+    builtin = {"virtio", "virtio_ring", "virtio_pci"}
+    assert names(loaded_first([*REST, *net], builtin, None)) == ["net_failover", "virtio_net"]
+    assert loaded_first(REST, {*builtin, "virtio_net"}, None) == ()
+    assert loaded_first(REST, (), COMPLETE) == ()
+
+
+@pytest.mark.parametrize("symbol", sorted(COMPLETE))
+@pytest.mark.parametrize("value", [None, "n"])
+def test_a_necessity_that_the_config_lacks_is_named(symbol, value):
+    config = {name: is_set for name, is_set in COMPLETE.items() if name != symbol}
+    if value:
+        config[symbol] = value
+    with pytest.raises(UsageError, match=rf"without {symbol},"):
+        loaded_first(REST, (), config)
+
+
+def test_all_that_is_missing_is_named_at_once():
+    with pytest.raises(UsageError, match=r"CONFIG_DEVTMPFS, .*CONFIG_VIRTIO_PCI, CONFIG_VIRTIO_NET,"):
+        loaded_first(REST, (), {})
+
+
+def test_the_list_of_what_is_built_in_tells_as_much_of_the_drivers():
+    with pytest.raises(UsageError, match=r"without CONFIG_VIRTIO_NET, ") as caught:
+        loaded_first(REST, {"virtio_pci"}, None)
+    assert caught.value.hint
+
+
+def test_a_driver_that_is_a_module_somewhere_else_is_missing():
+    with pytest.raises(UsageError, match="without CONFIG_VIRTIO_PCI, CONFIG_VIRTIO_NET,"):
+        loaded_first(REST, {"ext4"}, AS_MODULES)
+
+
+def test_where_neither_list_nor_config_is_known_the_console_is_left_to_tell():
+    assert loaded_first(REST, (), None) == ()
+    assert names(loaded_first([module("virtio_net", "gone")], (), None)) == ["virtio_net"]
+
+
+def test_a_dependency_that_is_not_there_is_named_with_who_wants_it():
+    with pytest.raises(UsageError, match="module virtio_net, which depends on net_failover: neither"):
+        loaded_first([module("virtio_net", "net_failover")], {"virtio_pci"}, None)
+
+
+def test_a_circle_among_other_modules_is_no_concern():
+    circle = (module("a", "b"), module("b", "a"))
+    assert names(loaded_first([*circle, *NET], {"virtio_pci"}, None))[-1] == "virtio_net"

@@ -1,0 +1,79 @@
+"""The probe's lines, as the host reads them."""
+
+import json
+
+import pytest
+
+from kbtf_ci.errors import InfrastructureError
+from kbtf_ci.guest import probe
+from kbtf_ci.guest.kmsg import KmsgLog, Record
+from kbtf_ci.model.module import Module
+from kbtf_ci.model.outcome import LoadMode
+
+LINE = {
+    "name": "ext2", "mode": "real", "errno": 0, "load_us": 12, "btf": {"bytes": 3, "sha256": "ab"},
+    "kmsg_before": ["12,7,1000000,-;kbtf-ci: load real ext2"],
+    "kmsg": ["4,8,1500000,-;ext2: one\\x0atwo \\xc3\\xa9"],
+}  # fmt: skip
+
+
+def test_an_answer_becomes_an_observation_with_the_modules_own_lines():
+    answer = probe.parse(json.dumps(LINE))
+    seen = answer.observation
+    assert (seen.name, seen.mode, seen.errno, seen.load_us) == ("ext2", LoadMode.REAL, 0, 12)
+    assert (seen.sysfs_bytes, seen.sysfs_sha256) == (3, "ab")
+    assert seen.log == ("ext2: one", "two é")
+    assert [record.sequence for record in answer.records] == [7, 8]
+
+
+def test_a_module_that_is_there_already_is_only_looked_at_and_counts_as_real():
+    module = Module("ext2", "kernel/fs/ext2.ko", 1, "")
+    line = probe.request(LoadMode.CARRIER, module, frozenset({"ext2"}))
+    assert line == "look ext2 /lib/modules/kernel/fs/ext2.ko"
+    assert probe.request(LoadMode.CARRIER, module, frozenset({"ext4"})).startswith("carrier ext2 ")
+    assert probe.parse(json.dumps({**LINE, "mode": "look"})).observation.mode is LoadMode.REAL
+
+
+def test_no_btf_is_none_and_empty_btf_is_not():
+    assert probe.parse(json.dumps({**LINE, "btf": None})).observation.sysfs_sha256 is None
+    assert probe.parse(json.dumps({**LINE, "btf": {"bytes": 0, "sha256": "e3"}})).observation.sysfs_bytes == 0
+
+
+def test_the_kernels_log_before_the_first_load_is_no_observation():
+    answer = probe.parse(json.dumps({"boot_kmsg": ["6,0,0,-;Linux version"]}))
+    assert answer.observation is None
+    assert answer.records[0].text == "Linux version"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "sh: /sbin/probe: not found", "[]", "3", "{}", json.dumps({**LINE, "mode": "odd"}),
+     json.dumps({**LINE, "errno": None}), json.dumps({**LINE, "kmsg": ["no record"]}),
+     json.dumps({**LINE, "btf": {"bytes": 1}})],
+)  # fmt: skip
+def test_a_line_that_is_no_answer_is_an_error_that_shows_it(line):
+    with pytest.raises(InfrastructureError, match="not an answer"):
+        probe.parse(line)
+
+
+def test_the_probes_own_errors_name_the_module():
+    with pytest.raises(InfrastructureError, match=r"ext2: cannot read the module \(errno 2\)"):
+        probe.parse(json.dumps({**LINE, "errno": 2, "error": "cannot read the module"}))
+
+
+def test_a_request_names_mode_module_and_the_guests_path():
+    line = probe.request(LoadMode.INERT, Module("nf_nat", "kernel/net/nf_nat.ko", 1, ""))
+    assert line == "inert nf_nat /lib/modules/kernel/net/nf_nat.ko"
+
+
+def test_a_record_is_written_as_the_console_shows_it():
+    assert Record.parse("6,1,12345678,-;a\\x5cb\\x0anext\n SUBSYSTEM=pci").stamped() == (
+        "[   12.345678] a\\b\n[   12.345678] next\n"
+    )
+
+
+def test_a_record_that_comes_twice_is_written_once(tmp_path):
+    log = KmsgLog(tmp_path / "kmsg.log")
+    log.add([Record(0, 0, "a"), Record(1, 0, "b")])
+    log.add([Record(0, 0, "a"), Record(1, 0, "b"), Record(2, 0, "c")])
+    assert (tmp_path / "kmsg.log").read_text() == "".join(f"[    0.000000] {text}\n" for text in "abc")

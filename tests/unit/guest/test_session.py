@@ -1,0 +1,221 @@
+"""Whole sessions, over real SSH, with guests that do what a test tells them."""
+
+import hashlib
+import threading
+import time
+
+import pytest
+
+from kbtf_ci.errors import EngineError, GuestError, InfrastructureError, UsageError
+from kbtf_ci.guest.guest import GuestSpec
+from kbtf_ci.guest.keys import GuestKeys
+from kbtf_ci.guest.qemu import Accel
+from kbtf_ci.guest.session import Listener, observe
+from kbtf_ci.guest.timeouts import Timeouts
+from kbtf_ci.model.module import Module
+from kbtf_ci.model.outcome import Death, LoadMode, LoadPolicy
+from tests.support.guest import Boot, FakeGuests, Load, make_files
+
+REAL, INERT = LoadMode.REAL, LoadMode.INERT
+MODULES = [
+    Module("a", "a.ko", 3, ""),
+    Module("b", "b.ko", 3, "", depends=("a",)),
+    Module("c", "c.ko", 3, "", depends=("b",)),
+    Module("d", "d.ko", 3, ""),
+]
+
+
+class Run:
+    """One ``observe`` and all it told."""
+
+    def __init__(self, folder, loads=(), boots=(), accel=Accel.TCG):
+        self.folder = folder
+        self.guests = FakeGuests(GuestKeys.generate(), dict(loads), list(boots))
+        kernel, image = make_files(folder, self.guests.keys)
+        timeouts = Timeouts.parse(["boot=1s", "load=500ms", "ssh=2s"])
+        self.spec = GuestSpec(kernel, image, accel=accel, timeouts=timeouts)
+        self.seen, self.boots, self.warnings = [], [], []
+
+    def observe(self, policy=LoadPolicy.AUTO, modules=MODULES):
+        listener = Listener(
+            self.seen.append, lambda number, s: self.boots.append(number), self.warnings.append
+        )
+        return observe(self.guests, self.spec, modules, policy, logs=self.folder, listener=listener)
+
+    def told(self):
+        return [(seen.name, seen.mode, seen.death or seen.errno) for seen in self.seen]
+
+
+def test_all_that_loads_is_observed_with_its_bytes_and_words(tmp_path):
+    run = Run(tmp_path, {("real", "b"): Load(btf=b"\x9f\xeb", log=("b: hello",))})
+    done = run.observe()
+    assert run.told() == [(name, REAL, 0) for name in "abcd"]
+    assert run.seen[1].sysfs_sha256 == hashlib.sha256(b"\x9f\xeb").hexdigest()
+    assert (run.seen[0].log, run.seen[1].log) == ((), ("b: hello",))
+    assert (done.accel, done.boots, run.boots) == (Accel.TCG, 1, [1])
+    assert done.boot_s > 0
+    assert done.load_s > 0
+
+
+def test_the_logs_hold_console_and_kernel_log(tmp_path):
+    (tmp_path / "kmsg.log").write_text("of an earlier run\n")
+    Run(tmp_path, {("real", "b"): Load(log=("b: hello",))}).observe()
+    assert (tmp_path / "console.log").read_bytes().startswith(b"[    0.0] Linux version 0\r\n")
+    assert (tmp_path / "kmsg.log").read_text() == (
+        "[    0.000000] Linux version 0\n[    5.000000] tab\there\n[    2.000000] b: hello\n"
+    )
+
+
+def test_what_did_not_stay_loaded_goes_inert_in_the_same_guest(tmp_path):
+    run = Run(tmp_path, {("real", "b"): Load(errno=19), ("real", "c"): Load(errno=2)})
+    assert run.observe().boots == 1
+    assert run.told()[4:] == [("b", INERT, 0), ("c", INERT, 0)]
+
+
+@pytest.mark.parametrize("end", ["panic", "oops", "reset", "hang", "spin"])
+def test_a_death_under_a_load_is_told_apart_and_the_run_goes_on(tmp_path, end):
+    run = Run(tmp_path, {("real", "b"): Load(end=end), ("real", "c"): Load(errno=2)})
+    start = time.monotonic()
+    assert run.observe().boots == 2
+    assert time.monotonic() - start < 12
+    death = Death.HANG if end == "spin" else Death(end)
+    assert run.told() == [
+        ("a", REAL, 0), ("b", REAL, death), ("c", REAL, 2), ("d", REAL, 0), ("b", INERT, 0), ("c", INERT, 0),
+    ]  # fmt: skip
+    # The next guest is asked for what is left alone: a, which c's dependency b needs, then b inert.
+    assert run.guests.requests[1][-3:] == ["real d", "inert b", "inert c"]
+    assert "real b" not in run.guests.requests[1]
+
+
+def test_the_log_of_a_death_is_what_the_console_said_since_the_marker(tmp_path):
+    run = Run(tmp_path, {("real", "b"): Load(end="panic")})
+    run.observe()
+    assert run.seen[1].log == ("Kernel panic - not syncing: told to", "Kernel Offset: disabled")
+    assert b"--- kbtf-ci: boot 2 ---" in (tmp_path / "console.log").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("end", "words"), [("hang", "still answers over SSH"), ("spin", "nor does it answer")]
+)
+def test_a_hang_says_whether_the_kernel_is_alive(tmp_path, end, words):
+    run = Run(tmp_path, {("real", "d"): Load(end=end)})
+    run.observe()
+    assert words in run.seen[3].log[-1]
+
+
+def test_a_module_that_kills_in_both_modes_is_given_up_and_the_rest_is_not(tmp_path):
+    run = Run(tmp_path, {("real", "a"): Load(end="panic"), ("inert", "a"): Load(end="oops"),
+                         ("real", "b"): Load(errno=2), ("inert", "b"): Load(errno=2),
+                         ("real", "c"): Load(errno=2), ("inert", "c"): Load(errno=2)})  # fmt: skip
+    assert run.observe().boots == 3
+    assert [told for told in run.told() if told[0] == "a"] == [
+        ("a", REAL, Death.PANIC),
+        ("a", INERT, Death.OOPS),
+    ]
+    assert {name for name, _, _ in run.told()} == set("abcd")
+    assert "inert a" not in run.guests.requests[2]
+
+
+def test_under_real_a_culprit_is_not_loaded_again(tmp_path):
+    run = Run(tmp_path, {("real", "a"): Load(end="panic")})
+    assert run.observe(LoadPolicy.REAL).boots == 2
+    assert run.guests.requests[1] == ["real b", "real c", "real d"]
+
+
+def test_under_inert_nothing_is_loaded_for_real(tmp_path):
+    run = Run(tmp_path)
+    run.observe(LoadPolicy.INERT)
+    assert run.guests.requests == [["inert a", "inert b", "inert c", "inert d"]]
+
+
+def test_a_lost_connection_to_a_living_guest_costs_a_boot(tmp_path):
+    run = Run(tmp_path, {("real", "b"): Load(end="connection-lost")})
+    assert run.observe().boots == 2
+    assert run.told()[1] == ("b", REAL, Death.HANG)
+    assert "the guest still runs" in run.seen[1].log[-1]
+
+
+def test_a_killed_probe_is_no_death_and_boots_without_progress_end_the_run(tmp_path):
+    run = Run(tmp_path, {("real", "b"): Load(end="probe-killed")})
+    with pytest.raises(GuestError, match="no module is to blame"):
+        run.observe()
+    assert run.told() == [("a", REAL, 0)]
+    assert run.boots == [1, 2]
+
+
+def test_a_killed_qemu_is_an_infrastructure_error_that_keeps_what_was_told(tmp_path):
+    run = Run(tmp_path, {("real", "c"): Load(end="killed")})
+    with pytest.raises(InfrastructureError, match="QEMU ended by itself with status 137"):
+        run.observe()
+    assert run.told() == [("a", REAL, 0), ("b", REAL, 0)]
+
+
+def test_a_lost_engine_is_an_engine_error_at_once(tmp_path):
+    run = Run(tmp_path, {("real", "c"): Load(end="hang")})
+    object.__setattr__(run.spec, "timeouts", Timeouts())
+
+    def lose():
+        while not any("real c" in asked for asked in run.guests.requests):
+            time.sleep(0.01)
+        run.guests.living[0].lose_engine()
+
+    thread = threading.Thread(target=lose)
+    thread.start()
+    start = time.monotonic()
+    with pytest.raises(EngineError, match="the engine was lost"):
+        run.observe()
+    assert time.monotonic() - start < 5
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("console", "status", "error", "message"),
+    [
+        ("[ 0.1] Kernel panic - not syncing: no root\n", 0, GuestError, "panicked: .*: no root"),
+        ("[ 0.1] Oops: Oops: 0000 [#1] SMP\n", 0, GuestError, "oopsed"),
+        ("[ 0.1] Linux version\n", 0, GuestError, "reset itself"),
+        ("[ 0.1] Linux version\n", None, GuestError, "did not come up within 1 s"),
+        ("[ 0.1] Initramfs unpacking failed: write error\n", None, GuestError, "unpack its initramfs"),
+        ("[ 1.0] kbtf-ci: guest has no eth (CONFIG_X)\n[ 1.1] kbtf-ci: guest not ready\n", None, GuestError,
+         r"guest has no eth \(CONFIG_X\)"),
+        ("qemu: cannot set up guest memory\n", 1, InfrastructureError, "cannot set up guest memory"),
+    ],
+)  # fmt: skip
+def test_a_boot_that_fails_says_how_and_shows_the_console(tmp_path, console, status, error, message):
+    run = Run(tmp_path, boots=[Boot(console, status)])
+    with pytest.raises(error, match=message) as caught:
+        run.observe()
+    assert type(caught.value).exit_code is error.exit_code
+    assert console.split("\n")[0] in caught.value.detail
+    assert run.guests.living == []
+
+
+@pytest.mark.parametrize(
+    ("console", "why"), [("KVM internal error. Suberror: 1\n", "KVM internal error"), ("", "printed nothing")]
+)
+@pytest.mark.parametrize("accel", [Accel.AUTO, Accel.KVM])
+def test_auto_alone_falls_back_when_kvm_dies_under_a_real_guest(tmp_path, monkeypatch, accel, console, why):
+    monkeypatch.setattr("kbtf_ci.guest.session.acceleration.choose", lambda *_: Accel.KVM)
+    run = Run(tmp_path, boots=[Boot(console)], accel=accel)
+    if accel is Accel.KVM:
+        with pytest.raises(InfrastructureError, match=why):
+            run.observe()
+        return
+    assert run.observe().accel is Accel.TCG
+    assert len(run.seen) == 4
+    assert why in run.warnings[0]
+
+
+def test_no_thread_is_left_behind(tmp_path):
+    before = set(threading.enumerate())
+    Run(tmp_path, {("real", "b"): Load(end="panic"), ("real", "c"): Load(end="hang")}).observe()
+    time.sleep(0.3)
+    assert [thread for thread in threading.enumerate() if thread not in before and not thread.daemon] == []
+
+
+def test_a_kernel_that_is_not_there_is_a_users_error_before_any_start(tmp_path):
+    run = Run(tmp_path)
+    run.spec.kernel.unlink()
+    with pytest.raises(UsageError, match=r"no kernel image .*bzImage"):
+        run.observe()
+    assert run.guests.started == []

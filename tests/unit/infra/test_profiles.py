@@ -1,0 +1,72 @@
+import pytest
+
+from kbtf_ci.errors import UsageError
+from kbtf_ci.infra.profiles import find_profile, known_profiles, parse_size_mib
+
+TWELVE = {
+    "i915", "radeon", "mlx5_core", "mlx5_ib", "xfs", "i40e", "bnx2x", "ib_core", "cifs", "nfsd", "kvm", "drm",
+}  # fmt: skip
+
+
+def test_the_shipped_profiles_are_valid_and_have_btf_and_guest_on_top():
+    assert known_profiles() == ["defconfig", "smoke"]
+    for name in known_profiles():
+        profile = find_profile(name)
+        assert [path.name for path in profile.fragments[-2:]] == ["btf.config", "guest.config"]
+        assert all(path.is_file() for path in profile.fragments)
+
+
+def test_the_big_profile_requires_the_commits_biggest():
+    assert set(find_profile("defconfig").require) >= TWELVE
+
+
+def test_a_profile_of_the_users_finds_fragments_beside_it(tmp_path):
+    (tmp_path / "mine.config").write_text("CONFIG_XFS_FS=m\n")
+    (tmp_path / "mine.toml").write_text(
+        'target = "tinyconfig"\nfragments = ["mine.config", "modules-smoke.config"]\n[guest]\nmemory = "2G"\n'
+    )
+    profile = find_profile(str(tmp_path / "mine.toml"))
+    assert profile.fragments[0] == tmp_path / "mine.config"
+    assert (profile.target, profile.memory_mib, profile.name) == ("tinyconfig", 2048, "mine")
+
+
+def test_a_defconfig_target_and_a_config_file_serve_as_well(tmp_path):
+    assert find_profile("allnoconfig").target == "allnoconfig"
+    (tmp_path / ".config").write_text("CONFIG_A=y\n")
+    profile = find_profile(str(tmp_path / ".config"))
+    assert profile.config_file == tmp_path / ".config"
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/.config").write_text("CONFIG_A=y\n")
+    assert find_profile(str(tmp_path / "b/.config")).key != profile.key
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('target = "x"\ntagret = 1\n', "unknown key 'tagret'"),
+        ('target = "x"\n[guest]\nmemroy = "1G"\n', r"unknown key 'guest.memroy'"),
+        ("fragments = []\n", "key 'target' is missing"),
+        ('target = "x"\ndisk = "many"\n', "key 'disk': 'many' is no size"),
+        ('target = "x"\nfragments = ["no.config"]\n', "fragment 'no.config' is not there"),
+        ("target = \n", "not valid TOML"),
+    ],
+)
+def test_a_faulty_profile_is_named_with_its_fault(tmp_path, text, fault):
+    path = tmp_path / "p.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=fault) as caught:
+        find_profile(str(path))
+    assert str(path) in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["nosuch", "no/such/.config", "no/such.toml"])
+def test_an_unknown_profile_is_refused(name):
+    with pytest.raises(UsageError):
+        find_profile(name)
+
+
+def test_sizes():
+    assert [parse_size_mib(text) for text in ("512", "768M", "3g")] == [512, 768, 3072]
+    for text in ("", "0", "G", "-1M", "1.5G"):
+        with pytest.raises(ValueError, match="is no size"):
+            parse_size_mib(text)

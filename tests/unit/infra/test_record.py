@@ -1,0 +1,83 @@
+import json
+import multiprocessing
+import time
+
+import pytest
+
+from kbtf_ci.errors import BuildError
+from kbtf_ci.infra import rundir
+from kbtf_ci.infra.locks import exclusive
+from kbtf_ci.infra.record import Record
+
+
+class Told:
+    def __init__(self):
+        self.stages = []
+
+    def stage(self, name):
+        self.stages.append(name)
+
+    def progress(self, text):
+        """Not of interest here."""
+
+    note = warn = progress
+
+
+def read(directory):
+    return json.loads(directory.run_json.read_text())
+
+
+def test_the_record_is_there_from_the_start_and_after_each_stage(tmp_path):
+    directory, told = rundir.create(tmp_path / "run"), Told()
+    record = Record(directory, told, {"command": "kbtf-ci run"})
+    with record.whole():
+        assert read(directory)["status"] == "running"
+        with record.stage("source"):
+            time.sleep(0.02)
+        assert read(directory)["stages"]["source"] >= 0.02
+        record.add(extra=1)
+    values = read(directory)
+    assert (values["status"], values["command"], values["extra"]) == ("done", "kbtf-ci run", 1)
+    assert told.stages == ["source"]
+
+
+def test_a_failed_stage_keeps_its_time_and_the_reason(tmp_path):
+    directory = rundir.create(tmp_path / "run")
+    record = Record(directory, Told(), {})
+    with pytest.raises(BuildError), record.whole(), record.stage("build"):
+        raise BuildError("init/main.c: no")
+    values = read(directory)
+    assert "build" in values["stages"]
+    assert values["status"] == "BuildError: init/main.c: no"
+
+
+def hold(path, held, release):
+    with exclusive(path):
+        held.set()
+        release.wait(30)
+
+
+def test_a_lock_makes_another_process_wait_and_says_so(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    held, release = context.Event(), context.Event()
+    other = context.Process(target=hold, args=(tmp_path / "lock", held, release))
+    other.start()
+    try:
+        assert held.wait(30)
+        waited = []
+
+        def waits():
+            waited.append(True)
+            release.set()
+
+        with exclusive(tmp_path / "lock", waits):
+            assert waited == [True]
+    finally:
+        release.set()
+        other.join()
+
+
+def test_a_free_lock_is_taken_at_once(tmp_path):
+    for _ in range(2):
+        with exclusive(tmp_path / "lock", lambda: pytest.fail("nobody holds it")):
+            pass

@@ -1,0 +1,402 @@
+"""Kernels that others built, as they come: images, folders, packages."""
+
+import lzma
+import os
+import re
+import shutil
+import tarfile
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from kbtf_ci.errors import InfrastructureError, UsageError
+from kbtf_ci.kernel import prebuilt
+from kbtf_ci.kernel.packages import unpack
+from kbtf_ci.kernel.prebuilt import find, modules_folder
+from kbtf_ci.objfile.boot_image import read_release
+from tests.conftest import unavailable
+from tests.support.local import LocalRunner
+from tests.support.packages import RELEASE, boot_image, deb, link, special, tarball
+
+BUILTIN = b"kernel/drivers/virtio/virtio-ring.ko\nkernel/fs/ext4/ext4.ko\n"
+OTHER = "6.1.0-other"
+
+
+def tree(root, release=RELEASE, *, image="boot/vmlinuz-{}", config="boot/config-{}", below="lib/modules"):
+    """Lay a kernel out below ``root``; its release is put where ``{}`` stands."""
+    modules = root / below / release
+    files = {
+        modules / "kernel/fs/a.ko.xz": b"",
+        modules / "kernel/net/b-c.ko": b"",
+        modules / "modules.builtin": BUILTIN,
+    }
+    if image:
+        files[root / image.format(release)] = boot_image(release)
+    if config:
+        files[root / config.format(release)] = b"CONFIG_X=y\n"
+    for path, content in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return modules
+
+
+@pytest.fixture
+def look(tmp_path):
+    def look(*kernel, modules=None, runner=None):
+        return find([str(word) for word in kernel], modules, tmp_path / "scratch", runner or LocalRunner())
+
+    return look
+
+
+@pytest.fixture
+def packages(tmp_path):
+    shutil.which("dpkg-deb") or unavailable("dpkg-deb", "no package is unpacked: there is no dpkg-deb")
+
+    def packages(**contents):
+        paths = []
+        for name, members in contents.items():
+            paths.append(tmp_path / f"{name}.deb")
+            paths[-1].write_bytes(members if isinstance(members, bytes) else deb(members))
+        return paths
+
+    return packages
+
+
+# ---- the boot header
+
+
+def written(tmp_path, data):
+    path = tmp_path / "image"
+    path.write_bytes(data)
+    return path
+
+
+def test_the_release_is_the_first_word_of_the_headers_version(tmp_path):
+    image = written(tmp_path, boot_image("6.12.107+deb13-amd64") + b"payload")
+    assert read_release(image) == "6.12.107+deb13-amd64"
+
+
+def elf(machine, order="little"):
+    ident = b"\x7fELF\x02" + (b"\x01" if order == "little" else b"\x02") + bytes(12)
+    return ident + machine.to_bytes(2, order) + bytes(64)
+
+
+def pe(machine):
+    image = bytearray(0x100)
+    image[:2], image[0x3C], image[0x80:0x84] = b"MZ", 0x80, b"PE\0\0"
+    image[0x84:0x86] = machine.to_bytes(2, "little")
+    return bytes(image)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "not a kernel that x86_64 boots"),
+        (b"MZ", "not a kernel that x86_64 boots"),
+        (boot_image()[:0x204], "not a kernel that x86_64 boots"),
+        (pe(0x8664), "not a kernel that x86_64 boots"),
+        (pe(0xAA64), "a kernel for arm64, not x86_64"),
+        (bytes(0x38) + b"ARM\x64", "a kernel for arm64, not x86_64"),
+        (bytes(0x38) + b"RSC\x05", "a kernel for riscv, not x86_64"),
+        (elf(22, "big"), "a kernel for s390, not x86_64"),
+        (elf(21), "a kernel for powerpc64, not x86_64"),
+        (elf(62), "an ELF file, a vmlinux perhaps"),
+        (boot_image(xloadflags=0), "a kernel for 32-bit x86"),
+        (boot_image(protocol=0x20B), "a kernel for 32-bit x86"),
+        (boot_image(version_at=0), "names no release"),
+        (boot_image(text=b"../../etc\0"), "names no release"),
+        (boot_image(text=b"6.1/../x\0"), "names no release"),
+        (boot_image(text=b"6.1\x1b[2J\0"), "names no release"),
+        (boot_image()[:0x240], "names no release"),
+    ],
+)
+def test_what_x86_64_does_not_boot_is_named_for_what_it_is(tmp_path, data, words):
+    with pytest.raises(UsageError, match=words) as caught:
+        read_release(written(tmp_path, data))
+    assert str(tmp_path / "image") in caught.value.message
+    assert caught.value.hint
+
+
+def test_no_bytes_make_the_header_reader_fail_otherwise(tmp_path):
+    whole = boot_image()
+    cut = [whole[:size] for size in range(0, 0x260, 7)]
+    flipped = [whole[:at] + b"\xff" + whole[at + 1 :] for at in range(0x1F0, 0x240)]
+    releases = set()
+    for data in [*cut, *flipped]:
+        with suppress(UsageError):
+            releases.add(read_release(written(tmp_path, data)))
+    assert releases == {RELEASE}
+
+
+# ---- an image and its modules
+
+
+def test_an_image_comes_with_a_folder_of_modules(look, tmp_path):
+    modules = tree(tmp_path / "root")
+    image = tmp_path / "root/boot" / f"vmlinuz-{RELEASE}"
+    found = look(image, modules=modules)
+    assert (found.release, found.image, found.modules) == (RELEASE, image, modules)
+    assert found.config == tmp_path / "root/boot" / f"config-{RELEASE}"
+    assert found.builtin == {"virtio_ring", "ext4"}
+    assert found.origin == str(image)
+
+
+@pytest.mark.parametrize("above", ["", "lib/modules", f"lib/modules/{RELEASE}"])
+def test_the_modules_are_found_below_a_folder_that_holds_them(tmp_path, above):
+    modules = tree(tmp_path)
+    assert modules_folder(tmp_path / above, RELEASE) == modules
+
+
+def test_a_folder_of_modules_may_go_by_any_name(tmp_path):
+    tree(tmp_path).rename(tmp_path / "mine")
+    assert modules_folder(tmp_path / "mine", RELEASE) == tmp_path / "mine"
+
+
+@pytest.mark.parametrize("above", ["", "lib/modules", f"lib/modules/{OTHER}"])
+def test_modules_of_another_release_are_refused_with_both_names(tmp_path, above):
+    tree(tmp_path, OTHER)
+    with pytest.raises(UsageError, match=rf"modules of {re.escape(OTHER)}, but the kernel is {RELEASE}"):
+        modules_folder(tmp_path / above, RELEASE)
+
+
+def test_of_several_releases_the_kernels_own_is_taken(tmp_path):
+    modules = tree(tmp_path)
+    tree(tmp_path, OTHER)
+    assert modules_folder(tmp_path, RELEASE) == modules
+
+
+def test_a_folder_without_modules_is_refused(tmp_path):
+    (tmp_path / "kernel").mkdir()
+    (tmp_path / "kernel/a.ko.debug").touch()
+    with pytest.raises(UsageError, match="no modules in it"):
+        modules_folder(tmp_path, RELEASE)
+
+
+def test_an_image_alone_is_asked_for_its_modules(look, tmp_path):
+    with pytest.raises(UsageError, match=f"where are the modules of {RELEASE}") as caught:
+        look(written(tmp_path, boot_image()))
+    assert f"--modules /lib/modules/{RELEASE}" in caught.value.hint
+
+
+def test_without_a_config_or_a_list_of_what_is_built_in_neither_is_made_up(look, tmp_path):
+    modules = tree(tmp_path, config=None)
+    (modules / "modules.builtin").unlink()
+    found = look(tmp_path)
+    assert (found.config, found.builtin) == (None, frozenset())
+
+
+# ---- folders
+
+
+@pytest.mark.parametrize(
+    ("image", "config", "below"),
+    [
+        ("boot/vmlinuz-{}", "boot/config-{}", "lib/modules"),
+        ("lib/modules/{}/vmlinuz", "lib/modules/{}/config", "lib/modules"),
+        ("usr/lib/modules/{}/vmlinuz.unsigned", "usr/lib/modules/{}/config", "usr/lib/modules"),
+        ("bzImage", "config", "lib/modules"),
+        ("vmlinuz", "config-{}", "lib/modules"),
+    ],
+)
+def test_a_folder_is_searched_where_kernels_are_installed(look, tmp_path, image, config, below):
+    modules = tree(tmp_path, image=image, config=config, below=below)
+    found = look(tmp_path)
+    assert (found.image, found.modules) == (tmp_path / image.format(RELEASE), modules)
+    assert found.config == tmp_path / config.format(RELEASE)
+
+
+def test_the_same_kernel_twice_is_one_and_two_kernels_are_refused_by_name(look, tmp_path):
+    modules = tree(tmp_path)
+    (modules / "vmlinuz").write_bytes(boot_image())
+    assert look(tmp_path).release == RELEASE
+    tree(tmp_path, OTHER)
+    with pytest.raises(UsageError, match=rf"2 kernels in it: {re.escape(OTHER)}, {RELEASE}"):
+        look(tmp_path)
+
+
+def test_a_folder_without_a_kernel_or_without_modules_says_which(look, tmp_path):
+    tree(tmp_path / "modules", image=None)
+    with pytest.raises(UsageError, match="no kernel image in it"):
+        look(tmp_path / "modules")
+    (tmp_path / "image").mkdir()
+    (tmp_path / "image/bzImage").write_bytes(boot_image())
+    with pytest.raises(UsageError, match=f"has a kernel, {RELEASE}, but no modules"):
+        look(tmp_path / "image")
+
+
+def test_the_modules_of_tuxmake_are_in_an_archive_beside_the_image(look, tmp_path):
+    build = tmp_path / "build"
+    build.mkdir()
+    (build / "bzImage").write_bytes(boot_image())
+    (build / "config").write_bytes(b"CONFIG_X=y\n")
+    members = {f"lib/modules/{RELEASE}/kernel/a.ko": b"x", f"lib/modules/{RELEASE}/build": link("/somewhere")}
+    (build / "modules.tar.xz").write_bytes(lzma.compress(tarball(members)))
+    found = look(build)
+    assert [path.name for path in found.modules.iterdir()] == ["kernel"]
+    assert (found.modules.name, found.config) == (RELEASE, build / "config")
+
+
+@pytest.mark.parametrize("word", ["nowhere", "/dev/null"])
+def test_what_is_not_there_is_named(look, word):
+    with pytest.raises(UsageError, match=f"--kernel {word}"):
+        look(word)
+
+
+# ---- the running system
+
+
+def test_the_running_kernel_is_found_by_its_release(tmp_path):
+    modules = tree(tmp_path)
+    found = prebuilt._running(tmp_path, RELEASE, None)
+    assert (found.modules, found.origin) == (modules, "running")
+    with pytest.raises(UsageError, match=rf"no image of {re.escape(OTHER)} here"):
+        prebuilt._running(tmp_path, OTHER, None)
+
+
+# ---- packages
+
+IMAGE = {f"./boot/vmlinuz-{RELEASE}": boot_image(), f"./boot/config-{RELEASE}": b"CONFIG_X=y\n"}
+MODULES = {
+    f"./usr/lib/modules/{RELEASE}/kernel/a.ko.xz": b"a",
+    f"./usr/lib/modules/{RELEASE}/modules.builtin": BUILTIN,
+    "./usr/share/doc/changelog": b"long",
+}
+
+
+def test_one_package_holds_image_modules_and_config(look, packages):
+    found = look(*packages(whole=IMAGE | MODULES))
+    assert (found.release, found.modules.name, found.builtin) == (RELEASE, RELEASE, {"virtio_ring", "ext4"})
+    assert found.config.read_bytes() == b"CONFIG_X=y\n"
+    assert not list(found.modules.parents[3].rglob("changelog"))
+
+
+def test_several_packages_are_one_kernel(look, packages, tmp_path):
+    place = f"./usr/lib/modules/{RELEASE}"
+    found = look(
+        *packages(
+            base={f"{place}/config": b"CONFIG_X=y\n", f"{place}/modules.builtin": BUILTIN},
+            binary={f"{place}/vmlinuz.unsigned": boot_image()},
+            modules={f"{place}/kernel/a.ko.xz": b"a"},
+        )
+    )
+    assert (found.image.name, found.config.name) == ("vmlinuz.unsigned", "config")
+    assert (found.modules / "kernel/a.ko.xz").read_bytes() == b"a"
+    assert "ext4" in found.builtin
+
+
+def test_the_same_packages_are_unpacked_once_in_whatever_order(look, packages):
+    paths = packages(image=IMAGE, modules=MODULES)
+    runner = LocalRunner()
+    first = look(*paths, runner=runner)
+    assert len(runner.started) == 1
+    again = look(*reversed(paths), runner=runner)
+    assert len(runner.started) == 1
+    assert (again.image, again.modules) == (first.image, first.modules)
+
+
+def test_packages_of_which_some_are_missing_say_what_is_not_there(look, packages):
+    image, modules = packages(image=IMAGE, modules=MODULES)
+    with pytest.raises(UsageError, match="but no modules") as caught:
+        look(image)
+    assert "linux-modules-*" in caught.value.hint
+    with pytest.raises(UsageError, match="no kernel image in it"):
+        look(modules)
+
+
+def test_a_package_with_another_file_beside_it_is_refused_by_the_files_name(look, packages, tmp_path):
+    with pytest.raises(UsageError, match=r"image: not a Debian package"):
+        look(*packages(whole=IMAGE), written(tmp_path, boot_image()))
+
+
+@pytest.mark.parametrize("keep", [8, 200, 0.5, 0.98])
+def test_a_truncated_package_is_named_and_leaves_nothing(look, packages, tmp_path, keep):
+    good = deb({**IMAGE, **MODULES, "./boot/more": os.urandom(100_000)})
+    size = keep if keep > 1 else int(len(good) * keep)
+    (path,) = packages(cut=good[:size])
+    with pytest.raises(UsageError, match=r"cut\.deb: cannot be unpacked: ") as caught:
+        look(path)
+    assert "\n" not in caught.value.message
+    assert [entry.name for entry in (tmp_path / "scratch").iterdir()] == [".lock"]
+
+
+def test_of_several_packages_the_damaged_one_is_named(look, packages):
+    good, bad = packages(good=IMAGE, bad=deb(MODULES)[:-100])
+    with pytest.raises(UsageError, match=r"bad\.deb: cannot be unpacked"):
+        look(good, bad)
+
+
+@pytest.mark.parametrize("name", ["../escape", "./lib/../../escape", "{}/escape"])
+def test_nothing_in_a_package_lands_outside_of_its_folder(look, packages, tmp_path, name):
+    (path,) = packages(evil={**IMAGE, **MODULES, name.format(tmp_path): b"evil"})
+    with suppress(UsageError):
+        look(path)
+    assert not (tmp_path / "escape").exists()
+    assert not list(tmp_path.glob("scratch/escape"))
+
+
+def test_no_link_of_a_package_leads_out_of_its_folder(look, packages, tmp_path):
+    (tmp_path / "outside").mkdir()
+    (path,) = packages(
+        evil={**IMAGE, **MODULES, "./lib": link(str(tmp_path / "outside")), "./lib/x": b"evil"}
+    )
+    with suppress(UsageError):
+        look(path)
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_links_and_special_files_of_a_package_are_not_kept(look, packages, tmp_path):
+    (tmp_path / "secret").write_bytes(b"secret")
+    odd = {
+        f"./boot/config-{RELEASE}": link(str(tmp_path / "secret")),
+        "./boot/vmlinuz-pipe": special(tarfile.FIFOTYPE),
+    }
+    found = look(*packages(odd={**IMAGE, **MODULES, **odd}))
+    assert found.config is None
+    assert [path.name for path in found.image.parent.iterdir()] == [f"vmlinuz-{RELEASE}"]
+
+
+def test_folders_that_a_package_closes_can_be_read_and_removed(packages, tmp_path):
+    closed = tarfile.TarInfo()
+    closed.type, closed.mode = tarfile.DIRTYPE, 0
+    (path,) = packages(closed={**IMAGE, "./closed": closed})
+    target = unpack([path], tmp_path / "scratch", LocalRunner())
+    assert (target / "closed").stat().st_mode & 0o700 == 0o700
+
+
+def test_what_a_killed_process_left_half_is_swept_away(look, packages, tmp_path):
+    half = tmp_path / "scratch/.unpack-killed/tree"
+    half.mkdir(parents=True)
+    look(*packages(whole=IMAGE | MODULES))
+    assert not half.parent.exists()
+
+
+def test_a_full_disk_is_no_fault_of_the_package(look, packages, tmp_path):
+    full = tmp_path / "bin"
+    full.mkdir()
+    (full / "tar").write_text("#!/bin/sh\ncat >/dev/null; echo 'tar: x: No space left on device'; exit 2\n")
+    (full / "tar").chmod(0o755)
+    (path,) = packages(whole=IMAGE | MODULES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{full}:{os.environ['PATH']}")
+        with pytest.raises(InfrastructureError, match="No space left on device"):
+            look(path)
+
+
+def test_a_cache_that_cannot_be_written_is_named(packages, tmp_path):
+    (tmp_path / "file").touch()
+    (path,) = packages(whole=IMAGE | MODULES)
+    with pytest.raises(InfrastructureError, match=re.escape(str(tmp_path / "file"))):
+        find([str(path)], None, tmp_path / "file", LocalRunner())
+
+
+def test_an_interrupt_while_unpacking_leaves_nothing_half(packages, tmp_path):
+    class Interrupted(LocalRunner):
+        def start(self, command):
+            (Path(command.mounts[-1].source) / "half").touch()
+            raise KeyboardInterrupt
+
+    (path,) = packages(whole=IMAGE | MODULES)
+    with pytest.raises(KeyboardInterrupt):
+        find([str(path)], None, tmp_path / "scratch", Interrupted())
+    assert [entry.name for entry in (tmp_path / "scratch").iterdir()] == [".lock"]

@@ -1,0 +1,24 @@
+import pytest
+
+from kbtf_ci.errors import UsageError
+from kbtf_ci.model.module import Module, closure, dependency_order
+
+
+def module(name, *depends):
+    return Module(name, f"kernel/{name}.ko", 1, "aa", depends=depends)
+
+
+MODULES = [module("a", "z"), module("b"), module("z", "y", "builtin"), module("y")]
+
+
+def test_dependencies_come_first():
+    assert [m.name for m in dependency_order(MODULES)] == ["y", "z", "a", "b"]
+
+
+def test_a_circle_is_refused():
+    with pytest.raises(UsageError, match="a -> b -> a"):
+        dependency_order([module("a", "b"), module("b", "a")])
+
+
+def test_closure_holds_what_a_module_needs():
+    assert closure(["a"], MODULES) == {"a", "z", "y"}

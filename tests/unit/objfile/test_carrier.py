@@ -1,0 +1,155 @@
+"""What a carrier holds, read back with another ELF reader."""
+
+import io
+import struct
+
+import pytest
+from elftools.elf.elffile import ELFFile
+
+from kbtf_ci.errors import InfrastructureError, UsageError
+from kbtf_ci.model.module import Module
+from kbtf_ci.objfile.carrier import make_carrier, write_carriers
+from tests.support.elf import make_elf
+
+THIS = ".gnu.linkonce.this_module"
+BTF = b"\x9f\xeb\x01\0the BTF"
+INFO = b"license=GPL\0depends=bar,baz\0alias=pci:*\0intree=Y\0name=foo_bar\0vermagic=6.12.0 SMP \0parm=x:y\0"
+
+
+def this_module(name=b"foo_bar", size=1024):
+    return (bytes(24) + name).ljust(size, b"\0")
+
+
+def version(name, crc):
+    return struct.pack("<Q56s", crc, name)
+
+
+def module(**others):
+    """Return a module; ``others`` are further sections, or others of the same names; None takes one out."""
+    sections = {
+        ".text": b"\x90" * 99, ".modinfo": INFO, THIS: this_module(), f".rela{THIS}": bytes(48), ".BTF": BTF,
+    }  # fmt: skip
+    sections.update(others)
+    return make_elf([(name, data) for name, data in sections.items() if data is not None])
+
+
+def sections(carrier):
+    return {section.name: section for section in ELFFile(io.BytesIO(carrier)).iter_sections()}
+
+
+def data(carrier):
+    return {name: section.data() for name, section in sections(carrier).items()}
+
+
+def test_a_carrier_holds_what_the_kernel_reads_for_the_btf_and_nothing_else():
+    held = data(make_carrier(module()))
+    assert set(held) == {"", THIS, ".modinfo", ".BTF", ".symtab", ".strtab", ".shstrtab"}
+    assert (held[THIS], held[".BTF"]) == (this_module(), BTF)
+    assert held[".modinfo"].split(b"\0")[:-1] == [
+        b"license=GPL", b"intree=Y", b"name=foo_bar", b"vermagic=6.12.0 SMP ",
+    ]  # fmt: skip
+
+
+def test_the_elf_is_what_elf_validity_cache_copy_asks_for():
+    elf = ELFFile(io.BytesIO(make_carrier(module())))
+    assert (elf["e_type"], elf["e_machine"], elf["e_shentsize"]) == ("ET_REL", "EM_X86_64", 64)
+    (symbols,) = (section for section in elf.iter_sections() if section["sh_type"] == "SHT_SYMTAB")
+    assert symbols.num_symbols() == 1
+    assert elf.get_section(symbols["sh_link"])["sh_type"] == "SHT_STRTAB"
+    this = elf.get_section_by_name(THIS)
+    assert this["sh_flags"] == 3
+    # ____cacheline_aligned
+    assert this["sh_addralign"] % 64 == 0
+    assert this["sh_offset"] % this["sh_addralign"] == 0
+
+
+def test_a_distilled_base_comes_along():
+    held = data(make_carrier(module(**{".BTF.base": b"base"})))
+    assert (held[".BTF"], held[".BTF.base"]) == (BTF, b"base")
+
+
+def test_an_empty_btf_stays_an_empty_section_and_none_stays_none():
+    assert data(make_carrier(module(**{".BTF": b""})))[".BTF"] == b""
+    assert ".BTF" not in data(make_carrier(module(**{".BTF": None})))
+
+
+def test_another_btf_stands_in_the_place_of_both_sections():
+    own = module(**{".BTF.base": b"base"})
+    held = data(make_carrier(own, btf=b"other"))
+    assert held[".BTF"] == b"other"
+    assert ".BTF.base" not in held
+    held = data(make_carrier(own, btf=b"other", base=b""))
+    assert (held[".BTF"], held[".BTF.base"]) == (b"other", b"")
+
+
+@pytest.mark.parametrize("name", ["x", "foo_barbarbar", "n" * 55])
+def test_another_name_is_in_struct_module_and_modinfo(name):
+    held = data(make_carrier(module(), name=name))
+    assert held[THIS] == this_module(name.encode())
+    names = [entry for entry in held[".modinfo"].split(b"\0") if entry.startswith(b"name=")]
+    assert names == [b"name=" + name.encode()]
+
+
+@pytest.mark.parametrize("name", ["", "n" * 56, "a/b", "a\0b"])
+def test_a_name_that_the_kernel_could_not_hold_is_refused(name):
+    with pytest.raises(UsageError, match="cannot be a module's name"):
+        make_carrier(module(), name=name)
+
+
+def test_a_module_without_its_name_cannot_be_renamed():
+    for spoilt in (module(**{THIS: this_module(b"other")}), module(**{".modinfo": b"license=GPL\0"})):
+        with pytest.raises(UsageError, match=r"name= in \.modinfo is not in its struct module"):
+            make_carrier(spoilt, name="new")
+
+
+def test_of_the_versions_only_that_of_module_layout_is_kept():
+    versions = version(b"printk", 1) + version(b"module_layout", 0xABCD) + version(b"kfree", 2)
+    carrier = make_carrier(module(__versions=versions))
+    assert data(carrier)["__versions"] == version(b"module_layout", 0xABCD)
+    # find_sec() passes over sections that are not SHF_ALLOC.
+    assert sections(carrier)["__versions"]["sh_flags"] == 2
+    assert "__versions" not in data(make_carrier(module(__versions=version(b"printk", 1))))
+
+
+@pytest.mark.parametrize("missing", [THIS, ".modinfo"])
+def test_what_is_no_module_is_refused(missing):
+    with pytest.raises(UsageError, match=f"not a kernel module: it has no {missing} section"):
+        make_carrier(module(**{missing: None}))
+
+
+def test_no_bytes_of_any_kind_raise_another_error():
+    whole = module()
+    broken = [b"", b"\x7fELF", b"!<arch>\n" * 20, whole[:64], whole[: len(whole) // 2], whole[:-1]]
+    broken += [
+        whole[:at] + bytes([value]) + whole[at + 1 :]
+        for at in [*range(0x40), *range(len(whole) - 7 * 64, len(whole))]
+        for value in (0, 0x7F, 0xFF)
+    ]
+    refused = 0
+    for content in broken:
+        try:
+            make_carrier(content, name="new")
+        except UsageError:
+            refused += 1
+    assert refused > 20
+
+
+def test_carriers_of_a_tree_lie_as_their_modules(tmp_path):
+    (tmp_path / "in/kernel/fs").mkdir(parents=True)
+    (tmp_path / "in/kernel/fs/foo.ko").write_bytes(module())
+    write_carriers(tmp_path / "in", tmp_path / "out", [Module("foo", "kernel/fs/foo.ko", 1, "")])
+    assert (tmp_path / "out/kernel/fs/foo.ko").read_bytes() == make_carrier(module())
+
+
+def test_a_file_that_is_no_module_is_named(tmp_path):
+    (tmp_path / "foo.ko").write_bytes(b"no module")
+    for file in ("foo.ko", "none.ko"):
+        with pytest.raises(UsageError, match=rf"{file}: ."):
+            write_carriers(tmp_path, tmp_path / "out", [Module("foo", file, 1, "")])
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "foo.ko").write_bytes(module())
+    (tmp_path / "out").write_bytes(b"")
+    with pytest.raises(InfrastructureError, match=r"out.*cannot be written"):
+        write_carriers(tmp_path, tmp_path / "out", [Module("foo", "foo.ko", 1, "")])

@@ -1,0 +1,206 @@
+import gzip
+import itertools
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+from kbtf_ci.errors import UsageError
+from kbtf_ci.objfile.files import parse_kernel, parse_module, read_kernel_file, read_module_file
+from tests.support.elf import make_elf
+from tests.support.images import (
+    BANNER,
+    BUILD_ID,
+    CONFIG,
+    EXEC,
+    NOBITS,
+    PACKERS,
+    Part,
+    build,
+    bzimage,
+    module,
+    vmlinux,
+)
+
+LAYOUTS = pytest.mark.parametrize(("bits", "order"), list(itertools.product((32, 64), "<>")))
+PACKED = pytest.mark.parametrize("kind", ["plain", *PACKERS])
+BTF = b"\x9f\xeb\x01\0base"
+
+
+def put(folder, name, data, kind="plain"):
+    path = folder / name
+    path.write_bytes(PACKERS[kind](data) if kind in PACKERS else data)
+    return path
+
+
+@PACKED
+def test_a_module_tells_all_that_the_check_needs(tmp_path, kind):
+    found = read_module_file(put(tmp_path, "ext-4.ko", module(), kind))
+    assert (found.name, found.btf, found.base) == ("ext_four", b"\x9f\xeb\x01\0split", b"\x9f\xeb\x01\0base")
+    assert (found.this_module_bytes, found.init_offset, found.exit_offset) == (0x500, 0x138, 0x4B0)
+    assert (found.vermagic, found.depends) == ("6.12.0 SMP ", ("mb_cache", "jbd2"))
+    assert (found.btf_ids_bytes, found.signed, found.has_symbols) == (24, False, True)
+    assert found.modinfo["license"] == "GPL"
+
+
+@LAYOUTS
+def test_a_module_of_any_layout_is_read(bits, order):
+    found = parse_module(module(bits=bits, order=order), Path("x.ko"))
+    assert (found.init_offset, found.exit_offset, found.name) == (0x138, 0x4B0, "ext_four")
+
+
+def test_what_a_module_lacks_is_told_as_missing_and_not_as_empty():
+    found = parse_module(build([Part(".text", b"x")]), Path("snd-pcm.ko.zst"))
+    assert (found.btf, found.base, found.this_module_bytes) == (None, None, None)
+    assert (found.init_offset, found.exit_offset, found.btf_ids_bytes) == (None, None, 0)
+    assert (found.name, found.vermagic, found.depends, found.has_symbols) == ("snd_pcm", "", (), False)
+    assert parse_module(build([Part(".BTF"), Part(".BTF.base")]), Path("x")).base == b""
+
+
+@PACKED
+def test_a_signature_is_seen_at_the_end_alone(tmp_path, kind):
+    mark = b"~Module signature appended~\n"
+    assert read_module_file(put(tmp_path, "x", module(tail=bytes(64) + mark), kind)).signed
+    assert not read_module_file(put(tmp_path, "y", module(tail=mark + b"\0"), kind)).signed
+
+
+def test_the_first_vermagic_counts_as_in_the_kernel():
+    data = make_elf([(".modinfo", b"vermagic=one\0vermagic=two\0")])
+    assert parse_module(data, Path("x.ko")).vermagic == "one"
+
+
+def test_a_module_says_what_it_is_not():
+    with pytest.raises(UsageError, match=r"vmlinux: not a kernel module: its ELF type is ET_EXEC"):
+        parse_module(vmlinux(), Path("vmlinux"))
+    with pytest.raises(UsageError, match=r"x: not a readable ELF file: no ELF magic"):
+        parse_module(BTF, Path("x"))
+
+
+@PACKED
+def test_a_kernel_is_read_however_it_is_packed(tmp_path, kind):
+    path = put(tmp_path, "kernel", vmlinux(), kind)
+    found = read_kernel_file(path)
+    assert (found.kind, found.btf, found.path) == ("vmlinux", BTF, path)
+    assert (found.release, found.banner) == ("6.12.107+deb13-amd64", BANNER)
+    assert found.config == {"CONFIG_SMP": "y", "CONFIG_XFS": "m", "CONFIG_LOCALVERSION": '"-x"'}
+    assert found.build_id == BUILD_ID.hex()
+
+
+@PACKED
+def test_an_image_tells_what_its_vmlinux_tells(tmp_path, kind):
+    inside = PACKERS[kind](vmlinux()) if kind in PACKERS else vmlinux()
+    found = read_kernel_file(put(tmp_path, "vmlinuz", bzimage(inside)))
+    assert (found.kind, found.btf, found.release) == ("bzImage", BTF, "6.12.107+deb13-amd64")
+    assert (found.banner, found.build_id, len(found.config)) == (BANNER, BUILD_ID.hex(), 3)
+
+
+@LAYOUTS
+def test_a_kernel_of_any_layout_is_read(bits, order):
+    found = parse_kernel(vmlinux(bits=bits, order=order), Path("vmlinux"))
+    assert (found.btf, found.build_id, found.banner) == (BTF, BUILD_ID.hex(), BANNER)
+
+
+@PACKED
+@pytest.mark.parametrize("magic", [b"\x9f\xeb", b"\xeb\x9f"])
+def test_raw_btf_is_a_kernel_that_says_nothing_else(tmp_path, kind, magic):
+    found = read_kernel_file(put(tmp_path, "btf", magic + b"\x01\0rest", kind))
+    assert (found.kind, found.btf) == ("raw", magic + b"\x01\0rest")
+    assert (found.release, found.banner, found.config, found.build_id) == ("", "", None, "")
+
+
+def test_a_kernel_without_its_configuration_has_none():
+    assert parse_kernel(vmlinux(config=None), Path("x")).config is None
+
+
+def test_the_mark_alone_is_no_configuration():
+    text = Part(".rodata", b"IKCFG_ST is where it starts")
+    assert parse_kernel(build([text, Part(".BTF", BTF)], kind=EXEC), Path("x")).config is None
+
+
+def test_a_broken_configuration_is_named():
+    broken = bytearray(gzip.compress(CONFIG))
+    broken[-6] ^= 1
+    text = Part(".rodata", b"IKCFG_ST" + bytes(broken) + b"IKCFG_ED")
+    with pytest.raises(UsageError, match=r"^vmlinux: its embedded configuration: cannot be unpacked as gzip"):
+        parse_kernel(build([text, Part(".BTF", BTF)], kind=EXEC), Path("vmlinux"))
+
+
+def test_without_rodata_the_banner_is_looked_for_everywhere():
+    data = build([Part(".text", BANNER.encode() + b"\n\0"), Part(".BTF", BTF)], kind=EXEC)
+    assert parse_kernel(data, Path("x")).release == "6.12.107+deb13-amd64"
+
+
+def test_a_banner_without_end_is_cut():
+    data = build([Part(".rodata", b"Linux version 6" + b"a" * 100_000), Part(".BTF", BTF)], kind=EXEC)
+    assert len(parse_kernel(data, Path("x")).banner) < 1100
+
+
+@pytest.mark.parametrize(
+    "notes", [b"\0", bytes(12), b"\xff" * 40, b"\4\0\0\0\xff\xff\xff\xff\3\0\0\0GNU\0ab"]
+)
+def test_broken_notes_give_what_they_hold(notes):
+    data = build([Part(".notes", notes), Part(".BTF", BTF)], kind=EXEC)
+    assert parse_kernel(data, Path("x")).build_id in ("", b"ab".hex())
+
+
+@pytest.mark.parametrize(
+    ("data", "why", "hint"),
+    [
+        (build([Part(".text", b"x")], kind=EXEC), "a kernel with no .BTF section", "CONFIG_DEBUG_INFO_BTF"),
+        (build([Part(".BTF", b"")], kind=EXEC), "a kernel with no .BTF section", "CONFIG_DEBUG_INFO_BTF"),
+        (build([Part(".BTF", type=NOBITS, size=9)], kind=EXEC), "NOBITS", "/sys/kernel/btf/vmlinux"),
+        (module(), "not a kernel: its ELF type is ET_REL", "/sys/kernel/btf/vmlinux"),
+        (b"", "not a vmlinux, a bzImage or raw BTF", "/sys/kernel/btf/vmlinux"),
+        (b"some text", "not a vmlinux, a bzImage or raw BTF", "/sys/kernel/btf/vmlinux"),
+        (PACKERS["gzip"](b"some text"), "not a vmlinux, a bzImage or raw BTF", "/sys/kernel/btf/vmlinux"),
+    ],
+)
+def test_what_is_no_kernel_with_btf_is_refused_with_a_way_out(tmp_path, data, why, hint):
+    with pytest.raises(UsageError, match=rf"file: .*{re.escape(why)}") as caught:
+        read_kernel_file(put(tmp_path, "file", data))
+    assert hint in caught.value.hint
+
+
+@PACKED
+def test_a_kernel_or_module_cut_anywhere_is_refused(kind):
+    for data, parse in ((vmlinux(config=None), parse_kernel), (module(), parse_module)):
+        packed = PACKERS[kind](data) if kind in PACKERS else data
+        # What follows a legacy frame's last literal looks like the frame's end: the ELF file is cut then.
+        for length in range(len(packed)):
+            with pytest.raises(UsageError):
+                parse(packed[:length], Path("cut"))
+
+
+@pytest.mark.parametrize("parse", [parse_kernel, parse_module])
+def test_random_bytes_behind_any_magic_raise_our_error(parse):
+    rng = random.Random(7)
+    heads = [
+        b"",
+        b"\x7fELF\2\1\1",
+        b"MZ",
+        *(PACKERS[kind](b"x")[:14] for kind in PACKERS),
+        bzimage(b"")[:700],
+    ]
+    for head in heads:
+        for _ in range(200):
+            with pytest.raises(UsageError, match=r"^noise: [^\n]+$"):
+                parse(head + rng.randbytes(rng.randrange(1, 3000)), Path("noise"))
+
+
+@pytest.mark.parametrize("parse", [parse_kernel, parse_module])
+def test_changed_bytes_raise_our_error_or_none(parse):
+    rng = random.Random(8)
+    whole = {kind: PACKERS[kind](vmlinux() if parse is parse_kernel else module()) for kind in PACKERS}
+    whole["plain"] = vmlinux() if parse is parse_kernel else module()
+    refused = 0
+    for data in whole.values():
+        for _ in range(150):
+            changed = bytearray(data)
+            for _ in range(rng.randrange(1, 5)):
+                changed[rng.randrange(len(data))] = rng.randrange(256)
+            try:
+                parse(bytes(changed), Path("changed"))
+            except UsageError:
+                refused += 1
+    assert refused > 150

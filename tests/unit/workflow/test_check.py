@@ -1,0 +1,215 @@
+"""``kbtf-ci check`` over files: what is read, by which rules, and the cause that is named for each fault."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from kbtf_ci.commands.main import main
+from tests.support import images, pair
+from tests.support import sketch as sk
+
+RELEASE = "6.12.107+deb13-amd64"
+INTREE = f"vermagic={RELEASE} SMP \0intree=Y\0name=m\0".encode()
+
+
+class Bench:
+    """A kernel and modules in a folder, and the check called on them as a user calls it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.base = pair.vmlinux()
+        self.vmlinux = folder / "vmlinux"
+        self.vmlinux.write_bytes(images.vmlinux(self.base.bytes(), config=b"CONFIG_SMP=y\n"))
+
+    def module(self, btf, name="m.ko", *, base=None, modinfo=INTREE, **more):
+        path = self.folder / name
+        path.write_bytes(images.module(btf=btf, base=base, modinfo=modinfo, **more))
+        return path
+
+    def check(self, *words):
+        done = CliRunner().invoke(main, ["check", "--vmlinux", str(self.vmlinux), *map(str, words)])
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.output
+        return done
+
+    def modules(self, *words):
+        done = self.check("--json", *words)
+        values = json.loads(done.stdout)
+        assert done.exit_code == (0 if all(not one["cause"] for one in values["modules"]) else 1)
+        return values["modules"]
+
+    def only(self, *words):
+        (one,) = self.modules(*words)
+        return one
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def test_a_healthy_module_passes(bench):
+    path = bench.module(pair.split(bench.base).bytes())
+    one = bench.only(path)
+    assert (one["outcome"], one["cause"], one["name"]) == ("VERIFIED", "", "m")
+    done = bench.check(path)
+    assert done.exit_code == 0
+    assert "1 accepted, 0 flagged" in done.stdout
+
+
+def test_a_folder_is_searched_and_an_empty_one_refused(bench):
+    (bench.folder / "tree/net").mkdir(parents=True)
+    bench.module(pair.split(bench.base).bytes(), "tree/net/a.ko")
+    bench.module(pair.split(bench.base).bytes(), "tree/b.ko")
+    assert [one["file"].rsplit("/", 1)[1] for one in bench.modules(bench.folder / "tree")] == ["b.ko", "a.ko"]
+    (bench.folder / "empty").mkdir()
+    done = bench.check(bench.folder / "empty")
+    assert (done.exit_code, "no .ko file in it" in done.stderr) == (2, True)
+
+
+def test_a_relinked_vmlinux_is_told_by_how_much_it_moved(bench):
+    written_for = pair.vmlinux()
+    written_for.add(sk.FUNC, written_for.string("more"), written_for.add(sk.FUNC_PROTO), vlen=1)
+    one = bench.only(bench.module(pair.split(written_for).bytes()))
+    assert (one["outcome"], one["errno"], one["cause"]) == ("REJECTED", -22, "relinked")
+    assert "(-2 types, -5 string bytes)" in one["advice"]
+    assert f"Both call themselves {RELEASE}" in one["advice"]
+    assert one["kernel_log"][-1] == "failed to validate module [m] BTF: -22"
+
+
+def test_a_stale_module_that_loads_is_flagged(bench):
+    written_for = pair.vmlinux()
+    written_for.add(sk.PTR, 0, written_for.add(sk.PTR, 0, pair.INT))
+    path = bench.module(pair.split(written_for).bytes())
+    one = bench.only(path)
+    assert (one["outcome"], one["cause"]) == ("VERIFIED", "relinked")
+    assert one["misfit"].startswith("[")
+    assert "would load, but its BTF does not belong to this vmlinux" in bench.check(path).stdout
+
+
+def test_an_out_of_tree_module_without_a_base_gets_another_way_out(bench):
+    written_for = pair.vmlinux()
+    written_for.string("longer")
+    modinfo = f"vermagic={RELEASE} SMP \0name=m\0".encode()
+    one = bench.only(bench.module(pair.split(written_for).bytes(), modinfo=modinfo))
+    assert "out-of-tree module without .BTF.base" in one["advice"]
+
+
+def test_a_module_whose_distilled_base_was_stripped_is_named(bench):
+    small = sk.Sketch(strings=bytearray(b"\0"))
+    small.add(sk.INT, small.string("int"), 4, 0x0100_0020)
+    one = bench.only(bench.module(pair.split(small).bytes()))
+    assert one["cause"] == "base stripped"
+
+
+@pytest.mark.parametrize(("cut", "cause"), [(30, "truncated"), (-10, "truncated")])
+def test_a_truncated_section_is_told_by_how_much(bench, cut, cause):
+    one = bench.only(bench.module(pair.split(bench.base).bytes()[:cut]))
+    assert (one["outcome"], one["cause"]) == ("REJECTED", cause)
+    assert "bytes are missing" in one["advice"]
+
+
+def test_a_damaged_header_is_no_stale_module(bench):
+    one = bench.only(bench.module(b"\x9e" + pair.split(bench.base).bytes()[1:]))
+    assert (one["outcome"], one["rule"], one["cause"]) == ("REJECTED", "header.magic", "damaged")
+    assert "Invalid magic" in one["advice"]
+
+
+def test_a_stripped_module_is_told_from_one_that_never_had_btf(bench):
+    assert bench.only(bench.module(None))["cause"] == "stripped"  # it has .BTF_ids
+    plain = bench.folder / "plain.ko"
+    parts = [images.Part(".modinfo", INTREE.replace(b"name=m", b"name=p")), images.Part(".symtab", b"", 2)]
+    plain.write_bytes(images.build([*parts, images.Part(".gnu.linkonce.this_module", bytes(0x500))]))
+    assert bench.only(plain)["cause"] == "never built"
+    healthy = bench.module(pair.split(bench.base).bytes(), "healthy.ko")
+    assert [one["cause"] for one in bench.modules(healthy, plain)] == ["", "stripped"]
+
+
+def test_a_module_of_another_kernel_is_named(bench):
+    modinfo = b"vermagic=6.1.0 SMP \0name=m\0"
+    one = bench.only(bench.module(pair.split(bench.base).bytes(), modinfo=modinfo))
+    assert (one["outcome"], one["errno"], one["cause"]) == ("LOAD_FAILED", -8, "other kernel")
+    assert "built for 6.1.0" in one["advice"]
+
+
+def test_another_struct_module_is_told_apart_from_one_that_lies_elsewhere(bench):
+    path = bench.module(pair.split(bench.base).bytes())
+    for size, exit_offset, outcome, words in (
+        (0x4C0, 0x4B0, "LOAD_FAILED", "1280 bytes, this kernel's 1216"),
+        (0x500, 0x498, "VERIFIED", "'exit' at byte 1200, this kernel's at 1176"),
+    ):
+        base = pair.vmlinux()
+        record = next(words for words in base.records if sk.kind_of(words) == sk.STRUCT and words[2] == 0x500)
+        record[2], record[8] = size, exit_offset * 8
+        bench.vmlinux.write_bytes(images.vmlinux(base.bytes()))
+        one = bench.only(path)
+        assert (one["outcome"], one["cause"]) == (outcome, "other configuration")
+        assert words in one["advice"]
+
+
+def test_a_base_that_does_not_fit_names_the_type_and_what_came_nearest(bench):
+    base = sk.Sketch(strings=bytearray(b"\0"))
+    held = base.add(sk.STRUCT, base.string("kernel_struct_7"), 8)
+    one = sk.Sketch(base.end_id, len(base.strings))
+    one.add(sk.STRUCT, one.string("mine"), 8, one.string("it"), held, 0, vlen=1)
+    found = bench.only(bench.module(one.bytes(), base=base.bytes()))
+    assert (found["outcome"], found["cause"]) == ("REJECTED", "base does not fit")
+    assert "'kernel_struct_7' [1] is not mapped to base BTF id" in found["advice"]
+    assert "has 8 bytes in the module's base, 4 in vmlinux" in found["advice"]
+
+
+def test_the_configuration_decides_what_a_refusal_costs(bench):
+    path = bench.module(b"\0" * 40)
+    assert bench.only(path)["outcome"] == "REJECTED"
+    assert bench.only("--allow-mismatch", path)["outcome"] == "DROPPED"
+    (bench.folder / f"config-{RELEASE}").write_text("CONFIG_MODULE_ALLOW_BTF_MISMATCH=y\n")
+    assert bench.only(path)["outcome"] == "DROPPED"
+    assert bench.only("--no-allow-mismatch", path)["outcome"] == "REJECTED"
+
+
+def test_a_refused_vmlinux_is_named_as_the_cause(bench):
+    bench.base.records[0][1] |= 1  # an INT with a vlen
+    bench.vmlinux.write_bytes(images.vmlinux(bench.base.bytes()))
+    one = bench.only(bench.module(pair.split(bench.base).bytes()))
+    assert (one["outcome"], one["cause"]) == ("REJECTED", "vmlinux refused")
+    assert one["kernel_log"] == ["failed to validate module [m] BTF: -22"]
+
+
+def test_the_rules_follow_the_version(bench):
+    tagged = pair.split(bench.base)
+    tagged.add(sk.DECL_TAG, tagged.string("tag"), pair.INT, 0xFFFF_FFFF, kflag=1)
+    path = bench.module(tagged.bytes())
+    one = bench.only("--kernel-version", "6.12", path)
+    assert (one["outcome"], one["cause"]) == ("REJECTED", "newer pahole")
+    assert bench.only("--kernel-version", "6.15", path)["outcome"] == "VERIFIED"
+    done = bench.check("--kernel-version", "six", path)
+    assert (done.exit_code, "--kernel-version six: not a version" in done.stderr) == (2, True)
+
+
+def test_raw_btf_takes_its_version_from_the_modules(bench):
+    raw = bench.folder / "raw"
+    raw.write_bytes(bench.base.bytes())
+    bench.vmlinux = raw
+    done = bench.check(bench.module(pair.split(bench.base).bytes()))
+    assert done.exit_code == 0
+    assert "rules of 6.12" in done.stdout
+    assert "is taken to be off" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [("text.ko", b"hello", "not a readable ELF file"), ("cut.ko.xz", b"\xfd7zXZ\0cut", "cut.ko.xz")],
+)
+def test_what_is_no_module_costs_one_line(bench, name, data, words):
+    (bench.folder / name).write_bytes(data)
+    done = bench.check(bench.folder / name)
+    assert done.exit_code == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_kernel_the_way_out_is_named(tmp_path):
+    path = tmp_path / "m.ko"
+    path.write_bytes(images.module())
+    done = CliRunner().invoke(main, ["check", str(path)])
+    assert (done.exit_code, "--vmlinux FILE" in done.stderr) == (2, True)

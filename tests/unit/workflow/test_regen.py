@@ -1,0 +1,91 @@
+"""What regen keeps of the scenarios when one of them ends in an error."""
+
+import pytest
+
+from kbtf_ci.errors import BuildError, ExitCode, GuestError, InterruptError
+from kbtf_ci.model.outcome import Outcome
+from kbtf_ci.model.regeneration import Boot, Finding, Ran, Rule, Scenario, Usage
+from kbtf_ci.report.regen import Setting
+from kbtf_ci.report.terminal import TerminalReporter
+from kbtf_ci.workflow.regen import Regenerated, play
+
+SETTING = Setting("6.12.3", 2, 2, 2, Rule.KEPT, cache=False)
+
+
+def finding(scenario, stale=(), boot=None):
+    ran = Ran(frozenset(), frozenset(), False, Usage(1.0, 1.0, 1.0, 1))
+    return Finding(scenario, ran, (), (), stale, (), (), (), (0, 0), {}, boot)
+
+
+class Bench:
+    """Plays scenarios, and fails at one of them, before or after its finding."""
+
+    def __init__(self, fails_at, error, *, restoring):
+        self.fails_at = fails_at
+        self.error = error
+        self.restoring = restoring
+
+    def finding(self, scenario):
+        if scenario is self.fails_at and not self.restoring:
+            raise self.error
+        return finding(scenario)
+
+    def restore(self, scenario):
+        if scenario is self.fails_at and self.restoring:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [BuildError("make failed"), InterruptError("interrupted")])
+@pytest.mark.parametrize("restoring", [False, True])
+def test_what_was_found_before_an_error_is_kept(error, restoring):
+    bench = Bench(Scenario.BTF_CHANGED, error, restoring=restoring)
+    with TerminalReporter(quiet=True) as reporter:
+        findings, ended = play(bench, tuple(Scenario), reporter)
+    kept = [one.scenario for one in findings]
+    assert kept == list(Scenario)[: 3 if restoring else 2]
+    assert ended is error
+    lines = list(Regenerated(SETTING, findings, ended).text())
+    assert any(line.startswith("vmlinux-touched ") for line in lines)
+
+
+def test_an_interrupt_during_a_boot_ends_it_all_and_keeps_what_was_found():
+    end = InterruptError("interrupted")
+
+    class Interrupted(Bench):
+        def finding(self, scenario):
+            return finding(scenario, boot=Boot("", 0.0, {}, error=end))
+
+    with TerminalReporter(quiet=True) as reporter:
+        findings, ended = play(Interrupted(None, None, restoring=False), tuple(Scenario), reporter)
+    assert [one.scenario for one in findings] == [Scenario.NOTHING]
+    assert ended is end
+
+
+def test_the_asked_for_scenarios_come_in_their_own_order_behind_nothing():
+    bench = Bench(None, None, restoring=False)
+    with TerminalReporter(quiet=True) as reporter:
+        findings, ended = play(bench, (Scenario.DELETED, Scenario.TOUCHED), reporter)
+    assert [one.scenario for one in findings] == [Scenario.NOTHING, Scenario.TOUCHED, Scenario.DELETED]
+    assert ended is None
+
+
+@pytest.mark.parametrize(
+    ("findings", "code"),
+    [
+        ([finding(Scenario.NOTHING)], ExitCode.VERIFIED),
+        ([finding(Scenario.NOTHING), finding(Scenario.TOUCHED, stale=("a.ko",))], ExitCode.NOT_VERIFIED),
+        (
+            [
+                finding(Scenario.NOTHING, boot=Boot("", 0.0, {}, error=GuestError("it hung"))),
+                finding(Scenario.TOUCHED, boot=Boot("tcg", 4.0, {"a.ko": Outcome.REJECTED})),
+            ],
+            ExitCode.NOT_VERIFIED,
+        ),
+        (
+            [finding(Scenario.NOTHING, boot=Boot("", 0.0, {}, error=GuestError("it hung")))],
+            ExitCode.GUEST_DIED,
+        ),
+    ],
+)
+def test_btf_left_behind_decides_the_exit_code_before_a_guest_that_died(findings, code):
+    assert Regenerated(SETTING, tuple(findings)).exit_code is code
