@@ -36,10 +36,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--identity", action="store_true")
     options = parser.parse_args()
-    wishes = workspace.BuildWishes(options.config, len(os.sched_getaffinity(0)), options.suite)
+    options = workspace.BuildOptions(options.config, len(os.sched_getaffinity(0)), options.suite)
     with (
         TerminalReporter(quiet=True) as reporter,
-        workspace.finished(wishes, reporter) as kbuild,
+        workspace.open_build(options, reporter) as kbuild,
         tempfile.TemporaryDirectory(dir=kbuild.build_dir.parent) as scratch,
     ):
         if options.identity:

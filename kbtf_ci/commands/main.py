@@ -33,8 +33,8 @@ from kbtf_ci.workflow import doctor, prebuilt
 from kbtf_ci.workflow import regen as regenerating
 from kbtf_ci.workflow import run as pipeline
 from kbtf_ci.workflow import sizes as sizing
-from kbtf_ci.workflow.verify import GuestWishes, Verdict
-from kbtf_ci.workflow.workspace import BuildWishes, toolchain
+from kbtf_ci.workflow.verify import GuestOptions, Verdict
+from kbtf_ci.workflow.workspace import BuildOptions, toolchain
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 # Variables of make that say where things lie, which is kbtf-ci's own business.
@@ -208,7 +208,7 @@ def verify(*, run_directory: Path | None, quiet: bool, debug: bool, bisect: bool
         if run_directory is not None:
             verdict = pipeline.verify(run_directory, guest, reporter)
         else:
-            wishes = prebuilt.PrebuiltWishes(options["kernel"], options["modules"], options["suite"])
+            wishes = prebuilt.PrebuiltOptions(options["kernel"], options["modules"], options["suite"])
             verdict = prebuilt.verify(wishes, guest, options["output"], _command_line(), reporter)
         _finish(verdict, reporter, junit=options["junit"], as_json=options["as_json"])
 
@@ -230,7 +230,7 @@ def shell(run_directory: Path, quiet: bool, debug: bool, **options: Any) -> None
 def check(*, as_json: bool, quiet: bool, debug: bool, **options: Any) -> None:
     """Say, without booting, what the kernel will say of each module's BTF, and what it will not notice."""
     with _reporting(quiet=quiet, debug=debug) as reporter:
-        found = checking.check(checking.CheckWishes(**options), reporter)
+        found = checking.check(checking.CheckOptions(**options), reporter)
         reporter.close()
         click.echo(json.dumps(found.document(), indent=1) if as_json else "\n".join(found.text()))
         sys.exit(found.exit_code)
@@ -243,7 +243,7 @@ def check(*, as_json: bool, quiet: bool, debug: bool, **options: Any) -> None:
 def sizes(*, run_directory: Path, jobs: int, top: int, as_json: bool, quiet: bool, debug: bool) -> None:
     """Show what split BTF saves: RUNDIR's modules with full BTF against their split BTF."""
     with _reporting(quiet=quiet, debug=debug) as reporter:
-        sized = sizing.size_up(run_directory, jobs, reporter)
+        sized = sizing.measure_sizes(run_directory, jobs, reporter)
         reporter.close()
         click.echo(json.dumps(sized.values, indent=1) if as_json else "\n".join(sized.text(top)))
 
@@ -259,13 +259,13 @@ def regen(*, run_directory: Path | None, as_json: bool, quiet: bool, debug: bool
         if (run_directory is None) == (not options["config"]):
             raise UsageError("regen wants either a run directory or --config")
         if run_directory is not None:
-            build = replace(regenerating.wishes_of_run(run_directory), jobs=options["jobs"])
+            build = replace(regenerating.options_of_run(run_directory), jobs=options["jobs"])
         else:
             named = {name: options[name] for name in ("config", "jobs", "suite", "directory", "sha256")}
-            build = BuildWishes(**named)
+            build = BuildOptions(**named)
         scenarios = tuple(Scenario(name) for name in options["scenarios"])
         found = regenerating.regenerate(
-            regenerating.RegenWishes(build, scenarios, options["cache"], options["boot"]), reporter
+            regenerating.RegenOptions(build, scenarios, options["cache"], options["boot"]), reporter
         )
         reporter.close()
         click.echo(json.dumps(found.document(), indent=1) if as_json else "\n".join(found.text()))
@@ -312,7 +312,7 @@ def doctor_command(as_json: bool, quiet: bool, debug: bool) -> None:
     sys.exit(ExitCode.INFRASTRUCTURE if any(finding.state == "bad" for finding in findings) else 0)
 
 
-def _build_wishes(options: dict[str, Any]) -> BuildWishes:
+def _build_wishes(options: dict[str, Any]) -> BuildOptions:
     for variable in options["variables"]:
         name, separator, _ = variable.partition("=")
         if not separator or re.fullmatch(r"[A-Za-z_]\w*", name) is None:
@@ -321,7 +321,7 @@ def _build_wishes(options: dict[str, Any]) -> BuildWishes:
             raise UsageError(
                 f"{variable}: kbtf-ci sets {name} itself", hint="-C names the source, -o the run directory"
             )
-    return BuildWishes(
+    return BuildOptions(
         config=options["config"],
         directory=options["directory"],
         sha256=options["sha256"],
@@ -334,8 +334,8 @@ def _build_wishes(options: dict[str, Any]) -> BuildWishes:
     )
 
 
-def _guest_wishes(options: dict[str, Any]) -> GuestWishes:
-    return GuestWishes(
+def _guest_wishes(options: dict[str, Any]) -> GuestOptions:
+    return GuestOptions(
         accel=Accel(options["accel"]),
         memory_mib=options["memory_mib"],
         cpus=options["cpus"],

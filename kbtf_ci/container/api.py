@@ -1,4 +1,4 @@
-"""The engine's API as this room uses it: one address, and one way its failures come out."""
+"""The engine's API as this package uses it: one address, and one way its failures come out."""
 
 from __future__ import annotations
 

@@ -45,10 +45,10 @@ def kvm_works(runner: Runner, device: Path = KVM_DEVICE) -> str:
         return error.message
     if status == KVM_CHECK_PASSED:
         return ""
-    said = output.decode(errors="replace").split("\n")[0].strip()
+    message = output.decode(errors="replace").split("\n")[0].strip()
     if status is None:
-        return said or f"a guest of a few instructions did not end within {_CHECK_S:g} s"
-    return said or f"QEMU ended with status {status}"
+        return message or f"a guest of a few instructions did not end within {_CHECK_S:g} s"
+    return message or f"QEMU ended with status {status}"
 
 
 def _follow(process: Process) -> tuple[bytes, bool]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from kbtf_ci.errors import GuestError, UsageError
 from kbtf_ci.guest import qemu, ssh
 from kbtf_ci.guest.accel import KVM_DEVICE
-from kbtf_ci.guest.image import GuestImage, fits
+from kbtf_ci.guest.image import GuestImage, check_memory
 from kbtf_ci.guest.qemu import Accel, Machine
 from kbtf_ci.guest.ssh import GuestShell
 from kbtf_ci.guest.timeouts import EMULATION_FACTOR, Deadline, Timeouts
@@ -35,7 +35,7 @@ class GuestSpec:
         """Raise UsageError for a kernel that is not there, or a guest too small for its initramfs."""
         if not self.kernel.is_file():
             raise UsageError(f"there is no kernel image {self.kernel}")
-        fits(self.image.initramfs, self.memory_mib)
+        check_memory(self.image.initramfs, self.memory_mib)
 
     def patience(self, accel: Accel) -> Timeouts:
         """Return the timeouts for a guest in ``accel``."""

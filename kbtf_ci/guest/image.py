@@ -19,7 +19,7 @@ NEEDED = PurePosixPath("lib/needed")
 
 
 @dataclass(frozen=True)
-class Needed:
+class EarlyModule:
     """A module that the guest loads for real before it has a network; ``content`` is plain ELF."""
 
     name: str
@@ -43,12 +43,12 @@ def make_image(
     folder: Path,
     modules_dir: Path,
     modules: Iterable[Module],
-    needed: Sequence[Needed] = (),
+    early_modules: Sequence[EarlyModule] = (),
 ) -> GuestImage:
     """Write ``initramfs.cpio`` and the client key ``ssh-key`` into ``folder``.
 
-    ``modules_dir`` holds each module at its ``file``, stripped of what the kernel does not read. ``needed``
-    come in the order they are loaded in. Raises UsageError for a module that is not there,
+    ``modules_dir`` holds each module at its ``file``, stripped of what the kernel does not read.
+    ``early_modules`` come in the order they are loaded in. Raises UsageError for a module that is not there,
     InfrastructureError for an image without the guest's root archive or a full disk.
     """
     keys = GuestKeys.generate()
@@ -60,7 +60,7 @@ def make_image(
             with part.open("wb") as stream:
                 _copy_root(runner, stream)
                 _write_modules(stream, modules_dir, modules)
-                _write_needed(stream, needed)
+                _write_early_modules(stream, early_modules)
                 _write_keys(stream, keys)
             part.replace(target)
         finally:
@@ -68,7 +68,7 @@ def make_image(
         keys.write_client(folder / "ssh-key")
     except OSError as error:
         raise InfrastructureError(f"cannot write the guest's initramfs {target}: {error.strerror}") from error
-    return GuestImage(target, keys, frozenset(one.name for one in needed))
+    return GuestImage(target, keys, frozenset(one.name for one in early_modules))
 
 
 def guest_path(module: Module) -> PurePosixPath:
@@ -102,10 +102,10 @@ def _write_modules(stream: BinaryIO, modules_dir: Path, modules: Iterable[Module
     archive.close()
 
 
-def _write_needed(stream: BinaryIO, needed: Iterable[Needed]) -> None:
+def _write_early_modules(stream: BinaryIO, early_modules: Iterable[EarlyModule]) -> None:
     archive = CpioWriter(stream)
     archive.folder(NEEDED)
-    for number, one in enumerate(needed):
+    for number, one in enumerate(early_modules):
         # The order in the name: init loads them as its shell sorts them.
         archive.data(NEEDED / f"{number:03}-{one.name}.ko", one.content, 0o644)
     archive.close()
@@ -121,7 +121,7 @@ def _write_keys(stream: BinaryIO, keys: GuestKeys) -> None:
     archive.close()
 
 
-def fits(initramfs: Path, memory_mib: int) -> None:
+def check_memory(initramfs: Path, memory_mib: int) -> None:
     """Raise UsageError when the guest's memory cannot hold the initramfs twice, packed and unpacked."""
     size_mib = initramfs.stat().st_size >> 20
     needed = 2 * size_mib + _KERNEL_MIB
@@ -132,7 +132,7 @@ def fits(initramfs: Path, memory_mib: int) -> None:
         )
 
 
-def roomy(initramfs: Path) -> int:
+def default_memory_mib(initramfs: Path) -> int:
     """Return a guest's memory in MiB that holds the initramfs twice, and as much again of loaded modules."""
     return max(_LEAST_MIB, 3 * (initramfs.stat().st_size >> 20) + _LEAST_MIB)
 

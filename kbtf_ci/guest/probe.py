@@ -41,29 +41,29 @@ def parse(line: str) -> Answer:
     guest cannot read.
     """
     try:
-        said = json.loads(line)
-        if "boot_kmsg" in said:
-            return Answer(None, _records(said["boot_kmsg"]))
-        if "error" in said:
-            raise InfrastructureError(_complaint(said))
-        return _answer(said)
+        answer = json.loads(line)
+        if "boot_kmsg" in answer:
+            return Answer(None, _records(answer["boot_kmsg"]))
+        if "error" in answer:
+            raise InfrastructureError(_complaint(answer))
+        return _answer(answer)
     except (ValueError, TypeError, KeyError) as error:
         raise InfrastructureError(
             f"the probe in the guest said what is not an answer: {line[:200]!r}"
         ) from error
 
 
-def _answer(said: dict[str, Any]) -> Answer:
-    before, after = _records(said["kmsg_before"]), _records(said["kmsg"])
-    btf = said["btf"] or {}
+def _answer(answer: dict[str, Any]) -> Answer:
+    before, after = _records(answer["kmsg_before"]), _records(answer["kmsg"])
+    btf = answer["btf"] or {}
     observation = Observation(
-        name=said["name"],
-        mode=LoadMode.REAL if said["mode"] == _LOOK else LoadMode(said["mode"]),
-        errno=int(said["errno"]),
+        name=answer["name"],
+        mode=LoadMode.REAL if answer["mode"] == _LOOK else LoadMode(answer["mode"]),
+        errno=int(answer["errno"]),
         sysfs_bytes=btf["bytes"] if btf else None,
         sysfs_sha256=btf["sha256"] if btf else None,
         log=tuple(line for record in after for line in record.lines),
-        load_us=int(said["load_us"]),
+        load_us=int(answer["load_us"]),
     )
     return Answer(observation, before + after)
 
@@ -72,6 +72,6 @@ def _records(raw: list[str]) -> tuple[Record, ...]:
     return tuple(Record.parse(text) for text in raw)
 
 
-def _complaint(said: dict[str, Any]) -> str:
-    about = said.get("name") or said.get("line")
-    return f"the probe in the guest could not try {about}: {said['error']} (errno {said.get('errno', 0)})"
+def _complaint(answer: dict[str, Any]) -> str:
+    about = answer.get("name") or answer.get("line")
+    return f"the probe in the guest could not try {about}: {answer['error']} (errno {answer.get('errno', 0)})"

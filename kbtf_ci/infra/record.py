@@ -67,7 +67,7 @@ class Record:
         self.add(status=f"{type(error).__name__}: {error}")
 
     @contextmanager
-    def whole(self) -> Iterator[None]:
+    def track(self) -> Iterator[None]:
         """Keep whether the run is under way, how it ended, and its seconds."""
         self.add(status=_RUNNING)
         began = time.monotonic()

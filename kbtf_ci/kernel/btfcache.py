@@ -54,24 +54,24 @@ class Wrapper:
 
 
 @dataclass(frozen=True)
-class Held:
+class CacheStats:
     """What a cache folder holds: modules' entries, their bytes on disk, and how many of them are sound."""
 
     folder: Path
     entries: int
     disk_bytes: int
-    spoilt: int
+    corrupt: int
 
 
-def survey(folder: Path) -> Held:
+def survey(folder: Path) -> CacheStats:
     """Look through a cache folder, reading every entry's checksum; an absent folder holds nothing."""
     entries = sorted(folder.glob(f"{_SHARD}/*"))
     try:
         disk = sum(entry.stat().st_blocks * 512 for entry in entries)
-        spoilt = sum(not _is_sound(entry) for entry in entries)
+        corrupt = sum(not _is_sound(entry) for entry in entries)
     except OSError as error:
         raise InfrastructureError(f"{error.filename}: cannot be read: {error.strerror}") from error
-    return Held(folder, len(entries), disk, spoilt)
+    return CacheStats(folder, len(entries), disk, corrupt)
 
 
 def clear(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""Profile and wishes -> the build directory's .config, with every requested symbol held to it."""
+"""Profile and requested -> the build directory's .config, with every requested symbol held to it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SPLIT_BTF_SINCE = 119
 
 @dataclass(frozen=True)
 class Request:
-    """One wish: ``symbol`` (no ``CONFIG_``) shall have ``value`` ("n": not set), and who wished it.
+    """One request: ``symbol`` (no ``CONFIG_``) shall have ``value`` ("n": not set), and who asked for it.
 
     ``shipped`` says that it comes with kbtf-ci, written for many kernel versions and not just one.
     """
@@ -38,7 +38,7 @@ class Request:
 
     @property
     def line(self) -> str:
-        """The wish as a line of a fragment."""
+        """The request as a line of a fragment."""
         return (
             f"# CONFIG_{self.symbol} is not set"
             if self.value == "n"
@@ -48,7 +48,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Configured:
-    """The final configuration: its path, sha256, values, and the wishes in the order they were applied."""
+    """The final configuration: its path, sha256, values, and the requested in the order they were applied."""
 
     path: Path
     sha256: str
@@ -57,7 +57,7 @@ class Configured:
 
     @property
     def requested_text(self) -> str:
-        """All wishes as one fragment."""
+        """All requested as one fragment."""
         return "".join(f"{request.line}\n" for request in self.requested)
 
 
@@ -71,19 +71,19 @@ def parse_config(lines: Iterable[str]) -> Iterator[tuple[int, str, str]]:
 
 
 def requests(profile: Profile, added: Sequence[str]) -> tuple[Request, ...]:
-    """Return the wishes of the profile's fragments and of ``-K``, later ones in place of earlier ones.
+    """Return the requested of the profile's fragments and of ``-K``, later ones in place of earlier ones.
 
     Raises UsageError for a ``-K`` that is none, or that speaks against what kbtf-ci itself needs.
     """
     *own, btf, guest = profile.fragments
-    wishes = {request.symbol: request for path in own for request in _of_file(path)}
-    wishes.update((request.symbol, request) for request in map(_of_option, added))
+    requested = {request.symbol: request for path in own for request in _of_file(path)}
+    requested.update((request.symbol, request) for request in map(_of_option, added))
     for request in (*_of_file(btf), *_of_file(guest)):
-        before = wishes.pop(request.symbol, request)
+        before = requested.pop(request.symbol, request)
         if before.place == "-K" and before.value != request.value:
             raise UsageError(f"-K {before.line}: kbtf-ci needs {request.line} ({request.place})")
-        wishes[request.symbol] = request
-    return tuple(wishes.values())
+        requested[request.symbol] = request
+    return tuple(requested.values())
 
 
 def _of_file(path: Path) -> Iterator[Request]:
@@ -108,33 +108,33 @@ def configure(kbuild: Kbuild, profile: Profile, added: Sequence[str]) -> Configu
     """Write the build directory's ``.config``, only when it changes.
 
     Where nothing that decides it has changed since the last time, Kconfig is not asked again. Raises
-    UsageError for a wish that no Kconfig knows or that the final configuration lost, with the reason
+    UsageError for a request that no Kconfig knows or that the final configuration lost, with the reason
     where Kconfig gives one.
     """
-    wishes = requests(profile, added)
+    requested = requests(profile, added)
     config = kbuild.build_dir / ".config"
     scratch = kbuild.build_dir / _SCRATCH
     scratch.mkdir(exist_ok=True)
     stamp = scratch / "configured"
-    before = _inputs(kbuild, profile, wishes)
+    before = _inputs(kbuild, profile, requested)
     if not (kbuild.source.fixed and config.exists() and stamp.exists()) or stamp.read_text() != _stamp(
         before, config.read_text()
     ):
         stamp.unlink(missing_ok=True)
-        text = _decide(kbuild, profile, wishes, scratch)
+        text = _decide(kbuild, profile, requested, scratch)
         if not config.exists() or config.read_text() != text:
             config.write_text(text)
         stamp.write_text(_stamp(before, text))
     text = config.read_text()
-    return Configured(config, hashlib.sha256(text.encode()).hexdigest(), _values(text), wishes)
+    return Configured(config, hashlib.sha256(text.encode()).hexdigest(), _values(text), requested)
 
 
-def _inputs(kbuild: Kbuild, profile: Profile, wishes: Sequence[Request]) -> str:
+def _inputs(kbuild: Kbuild, profile: Profile, requested: Sequence[Request]) -> str:
     """Return all that decides the configuration of an unchanging source."""
     start = profile.config_file.read_text() if profile.config_file else profile.target
     pahole = f"{kbuild.pahole} {kbuild.pahole.stat().st_mtime_ns}" if kbuild.pahole else ""
     lines = (kbuild.source.key, kbuild.toolchain, pahole, *kbuild.variables, start)
-    return "\n".join([*lines, *(wish.line for wish in wishes)])
+    return "\n".join([*lines, *(request.line for request in requested)])
 
 
 def _stamp(inputs: str, config: str) -> str:
@@ -145,25 +145,25 @@ def _values(text: str) -> dict[str, str]:
     return {symbol: value for _, symbol, value in parse_config(text.splitlines()) if value != "n"}
 
 
-def _decide(kbuild: Kbuild, profile: Profile, wishes: Sequence[Request], scratch: Path) -> str:
+def _decide(kbuild: Kbuild, profile: Profile, requested: Sequence[Request], scratch: Path) -> str:
     known = definitions(kbuild.source.path)
-    _refuse_unknown(wishes, known)
-    text = _run_kconfig(kbuild, profile, wishes, scratch)
-    _refuse_lost(wishes, _values(text), known)
+    _refuse_unknown(requested, known)
+    text = _run_kconfig(kbuild, profile, requested, scratch)
+    _refuse_lost(requested, _values(text), known)
     return text
 
 
-def _refuse_unknown(wishes: Iterable[Request], known: Mapping[str, object]) -> None:
-    for wish in wishes:
+def _refuse_unknown(requested: Iterable[Request], known: Mapping[str, object]) -> None:
+    for request in requested:
         # What a kernel older than our own fragments does not know is certainly not set there.
-        if wish.symbol not in known and not (wish.shipped and wish.value == "n"):
+        if request.symbol not in known and not (request.shipped and request.value == "n"):
             raise UsageError(
-                f"{wish.place}: no Kconfig file of this tree knows CONFIG_{wish.symbol}",
+                f"{request.place}: no Kconfig file of this tree knows CONFIG_{request.symbol}",
                 hint="mend the name, or leave the symbol out for this kernel version",
             )
 
 
-def _run_kconfig(kbuild: Kbuild, profile: Profile, wishes: Sequence[Request], scratch: Path) -> str:
+def _run_kconfig(kbuild: Kbuild, profile: Profile, requested: Sequence[Request], scratch: Path) -> str:
     config = scratch / "config"
     variable = f"KCONFIG_CONFIG={BUILD}/{_SCRATCH}/config"
     if profile.config_file is not None:
@@ -172,7 +172,7 @@ def _run_kconfig(kbuild: Kbuild, profile: Profile, wishes: Sequence[Request], sc
         config.unlink(missing_ok=True)
         _make(kbuild, profile.target, variable)
     with config.open("a") as file:
-        file.writelines(f"{wish.line}\n" for wish in wishes)
+        file.writelines(f"{request.line}\n" for request in requested)
     _make(kbuild, "olddefconfig", variable)
     return config.read_text()
 
@@ -189,26 +189,26 @@ def _make(kbuild: Kbuild, target: str, variable: str) -> None:
 
 
 def _refuse_lost(
-    wishes: Iterable[Request], values: Mapping[str, str], known: Mapping[str, Sequence[Definition]]
+    requested: Iterable[Request], values: Mapping[str, str], known: Mapping[str, Sequence[Definition]]
 ) -> None:
-    lost = [wish for wish in wishes if values.get(wish.symbol, "n") != wish.value]
+    lost = [request for request in requested if values.get(request.symbol, "n") != request.value]
     if not lost:
         return
-    told = [f"{wish.place}: {_lost_line(wish, values, known)}" for wish in lost]
-    # The wish that the tool exists for goes first: the others are often lost for the same reason.
-    told.sort(key=lambda line: "CONFIG_DEBUG_INFO_BTF" not in line)
-    raise UsageError(told[0], detail="\n".join(told[1:]), hint="change the fragment or what it depends on")
+    lines = [f"{request.place}: {_lost_line(request, values, known)}" for request in lost]
+    # The request that the tool exists for goes first: the others are often lost for the same reason.
+    lines.sort(key=lambda line: "CONFIG_DEBUG_INFO_BTF" not in line)
+    raise UsageError(lines[0], detail="\n".join(lines[1:]), hint="change the fragment or what it depends on")
 
 
-def _lost_line(wish: Request, values: Mapping[str, str], known: Mapping[str, Sequence[Definition]]) -> str:
-    got = values.get(wish.symbol, "unset")
-    said = f"CONFIG_{wish.symbol}={wish.value} was asked for, the final .config has it {got}"
-    if wish.symbol.startswith("DEBUG_INFO_BTF") and (fault := _pahole_fault(values)):
-        return f"{said}: {fault}"
+def _lost_line(request: Request, values: Mapping[str, str], known: Mapping[str, Sequence[Definition]]) -> str:
+    got = values.get(request.symbol, "unset")
+    message = f"CONFIG_{request.symbol}={request.value} was asked for, the final .config has it {got}"
+    if request.symbol.startswith("DEBUG_INFO_BTF") and (fault := _pahole_fault(values)):
+        return f"{message}: {fault}"
     if got != "unset":
-        return f"{said}: another symbol selects it ({known[wish.symbol][0].place})"
-    reasons = dict.fromkeys(reason for entry in known[wish.symbol] for reason in unmet(entry, values))
-    return f"{said}: {'; '.join(reasons)}" if reasons else said
+        return f"{message}: another symbol selects it ({known[request.symbol][0].place})"
+    reasons = dict.fromkeys(reason for entry in known[request.symbol] for reason in unmet(entry, values))
+    return f"{message}: {'; '.join(reasons)}" if reasons else message
 
 
 def _pahole_fault(values: Mapping[str, str]) -> str:

@@ -92,15 +92,15 @@ def unmet(definition: Definition, values: Mapping[str, str]) -> list[str]:
 
     ``values`` maps symbol (no ``CONFIG_``) to its text in ``.config``; absent means n.
     """
-    said = []
+    reasons = []
     for condition in definition.depends:
         if _Expression(condition, values).value() < _TRISTATE["y"]:
             names = dict.fromkeys(re.findall(r"\b[A-Z][A-Z0-9_]*\b", condition))
             state = ", ".join(
                 f"{name}={values[name]}" if name in values else f"{name} is not set" for name in names
             )
-            said.append(f"depends on {condition} ({state})")
-    return said
+            reasons.append(f"depends on {condition} ({state})")
+    return reasons
 
 
 class _Expression:

@@ -24,21 +24,21 @@ _BTF = frozenset({"base", "off", "hit", "miss", "ids"})
 
 
 @dataclass(frozen=True)
-class Wish:
+class MakeOverrides:
     """How make is called besides: ``mounts`` that change what it sees, and the pahole behind the wrapper."""
 
     mounts: tuple[Mount, ...] = ()
     pahole: str = ""
 
 
-def measure(kbuild: Kbuild, wish: Wish, on_line: Callable[[str], None]) -> Ran:
+def measure(kbuild: Kbuild, overrides: MakeOverrides, on_line: Callable[[str], None]) -> Ran:
     """Run ``make all`` and return what it did; ``on_line`` gets the newest line of its output.
 
     The wrapper stands before pahole in any case, with the cache that ``kbuild`` has, if any. Raises
     BuildError when make fails.
     """
     with tempfile.TemporaryDirectory(dir=kbuild.build_dir, prefix=".kbtf-ci-accounts-") as folder:
-        command = _command(kbuild, Accounts(Path(folder), BUILD), wish)
+        command = _command(kbuild, Accounts(Path(folder), BUILD), overrides)
         done = run(kbuild.runner, command, lambda piece: on_line(_last_line(piece)))
         if done.status != 0:
             raise BuildError(
@@ -76,13 +76,13 @@ def parse(text: str, calls: Sequence[Call]) -> Ran:
     )
 
 
-def _command(kbuild: Kbuild, accounts: Accounts, wish: Wish) -> Command:
+def _command(kbuild: Kbuild, accounts: Accounts, overrides: MakeOverrides) -> Command:
     wrapped = replace(kbuild, wrapper=kbuild.wrapper or Wrapper())
     command = wrapped.command(accounts.launch(wrapped.argv("all", *accounts.variables)), "measure")
     env = {**command.env, **accounts.environment}
-    if wish.pahole:
-        env["KBTF_CI_PAHOLE"] = wish.pahole
-    return replace(command, mounts=(*command.mounts, *accounts.mounts, *wish.mounts), env=env)
+    if overrides.pahole:
+        env["KBTF_CI_PAHOLE"] = overrides.pahole
+    return replace(command, mounts=(*command.mounts, *accounts.mounts, *overrides.mounts), env=env)
 
 
 def _cpu(calls: Sequence[Call], *, of_module: bool) -> float:

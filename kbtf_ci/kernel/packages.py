@@ -95,10 +95,10 @@ def _unpack(archives: Sequence[Path], target: Path, runner: Runner) -> None:
 def _failed(archives: Sequence[Path], done: Completed) -> KbtfError:
     number = done.status - _FIRST_FAILED
     archive = archives[number] if 0 <= number < len(archives) else archives[0]
-    said = done.text.strip().splitlines()
+    lines = done.text.strip().splitlines()
     if "No space left" in done.text or number < 0:
-        return InfrastructureError(f"{archive}: cannot be unpacked: {said[-1] if said else done.status}")
+        return InfrastructureError(f"{archive}: cannot be unpacked: {lines[-1] if lines else done.status}")
     return UsageError(
-        f"{archive}: cannot be unpacked: {said[0] if said else 'not an archive'}",
+        f"{archive}: cannot be unpacked: {lines[0] if lines else 'not an archive'}",
         hint="it is cut short or damaged: get it again",
     )

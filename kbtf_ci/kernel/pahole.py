@@ -34,7 +34,7 @@ class Pahole:
     host: Path | None = None
 
     def facts(self) -> dict[str, Any]:
-        """Return it as run.json keeps it; ``host`` stands among the wishes there."""
+        """Return it as run.json keeps it; ``host`` stands among the options there."""
         return {"program": self.program, "flags": list(self.flags)}
 
     @classmethod

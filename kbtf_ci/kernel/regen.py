@@ -15,7 +15,7 @@ from pathlib import Path
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.infra.runner import Mount, run
 from kbtf_ci.kernel.kbuild import BUILD, SOURCE, Kbuild
-from kbtf_ci.kernel.measure import Wish
+from kbtf_ci.kernel.measure import MakeOverrides
 from kbtf_ci.model.regeneration import Scenario
 
 # Built in on every kernel and architecture, and no header of another object.
@@ -43,7 +43,7 @@ exec {real} "$@"
 
 
 @contextmanager
-def provoked(scenario: Scenario, kbuild: Kbuild, modules: Sequence[str]) -> Iterator[Wish]:
+def apply_scenario(scenario: Scenario, kbuild: Kbuild, modules: Sequence[str]) -> Iterator[MakeOverrides]:
     """Bring a finished build into the scenario's state and yield how make is to be called on it.
 
     ``modules`` are the paths of its ``.ko`` files. Afterwards all that the scenario made is gone, and the
@@ -61,25 +61,25 @@ def provoked(scenario: Scenario, kbuild: Kbuild, modules: Sequence[str]) -> Iter
             path.unlink(missing_ok=True)
 
 
-def _provoke(scenario: Scenario, target: _Target, modules: Sequence[str], undo: list[Path]) -> Wish:
+def _provoke(scenario: Scenario, target: _Target, modules: Sequence[str], undo: list[Path]) -> MakeOverrides:
     # What undo names is deleted afterwards: make takes nothing else for out of date when a source file
     # goes back to its old time.
-    wish = Wish()
+    overrides = MakeOverrides()
     match scenario:
         case Scenario.TOUCHED:
             os.utime(target.built("vmlinux"))
         case Scenario.BTF_CHANGED | Scenario.CODE_CHANGED | Scenario.SOURCE_CHANGED:
             chosen = target.of_one_source(modules) if scenario is Scenario.SOURCE_CHANGED else _BUILT_IN
             undo.append(target.built(chosen))
-            wish = target.changed_source(chosen, _ADDITIONS[scenario])
+            overrides = target.changed_source(chosen, _ADDITIONS[scenario])
         case Scenario.DELETED:
             target.built(modules[0]).unlink()
         case Scenario.STRIPPED:
             undo.append(target.built(modules[0]))
             target.strip_btf(modules[0])
         case Scenario.PAHOLE_CHANGED:
-            wish = target.other_pahole()
-    return wish
+            overrides = target.other_pahole()
+    return overrides
 
 
 class _Target:
@@ -100,14 +100,14 @@ class _Target:
                 return name
         raise UsageError(f"{self._kbuild.build_dir}: none of its modules is made from a single C file")
 
-    def changed_source(self, name: str, addition: str) -> Wish:
-        """Return a wish that puts a longer copy of an object's C file in its place."""
+    def changed_source(self, name: str, addition: str) -> MakeOverrides:
+        """Return a overrides that puts a longer copy of an object's C file in its place."""
         source = self._source_of(name)
         if not source:
             raise UsageError(f"{self.built(name)}: it was not compiled from a C file of the source tree")
         copy = self._scratch / Path(source).name
         copy.write_bytes((self._kbuild.source.path / source).read_bytes() + addition.encode())
-        return Wish((Mount(copy, f"{SOURCE}/{source}"),))
+        return MakeOverrides((Mount(copy, f"{SOURCE}/{source}"),))
 
     def _source_of(self, name: str) -> str:
         """Return the C file, below the source tree, of which fixdep says that the object is made."""
@@ -125,8 +125,8 @@ class _Target:
         if done.status != 0:
             raise InfrastructureError(f"{self.built(module)}: objcopy failed: {done.text.strip()[-300:]}")
 
-    def other_pahole(self) -> Wish:
+    def other_pahole(self) -> MakeOverrides:
         program = self._scratch / "pahole"
         program.write_text(_OTHER_PAHOLE_SCRIPT.format(real=self._kbuild.real_pahole))
         program.chmod(0o755)
-        return Wish((Mount(program, _OTHER_PAHOLE),), _OTHER_PAHOLE)
+        return MakeOverrides((Mount(program, _OTHER_PAHOLE),), _OTHER_PAHOLE)

@@ -1,4 +1,4 @@
-"""What the offline check foretells of one module, before any kernel has seen it."""
+"""What the offline check predicts of one module, before any kernel has seen it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from kbtf_ci.model.outcome import ModuleResult, Observation, Outcome, btf_refuse
 
 @dataclass(frozen=True)
 class Prediction:
-    """One module's foretold outcome, and why.
+    """One module's predicted outcome, and why.
 
     ``file`` is the path as it was given. ``errno`` is what init_module(2) will return for reasons of BTF or
     of the checks before it, 0 for success; ``rule`` names the check that decides, ``log`` are the kernel's
     lines. ``sysfs_bytes`` and ``sysfs_sha256`` describe ``/sys/kernel/btf/<name>``, None and "" where there
-    will be none. ``misfit`` says what the kernel will not notice: the first type that does not belong to this
-    vmlinux. ``cause`` and ``advice`` are for a person, "" where all is fine.
+    will be none. ``base_mismatch`` says what the kernel will not notice: the first type that does not belong
+    to this vmlinux. ``cause`` and ``advice`` are for a person, "" where all is fine.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Prediction:
     btf_bytes: int = 0
     sysfs_bytes: int | None = None
     sysfs_sha256: str = ""
-    misfit: str = ""
+    base_mismatch: str = ""
     cause: str = ""
     advice: str = ""
 
@@ -53,8 +53,8 @@ def disagreements(
 
     A module whose BTF was never put before the kernel, or not to the end, tells nothing.
     """
-    foretold = {one.name: one for one in predictions}
-    pairs = ((foretold[result.module.name], result) for result in results if result.module.name in foretold)
+    predicted = {one.name: one for one in predictions}
+    pairs = ((predicted[result.module.name], result) for result in results if result.module.name in predicted)
     return tuple(Disagreement(one, result) for one, result in pairs if _differ(one, result))
 
 
@@ -69,6 +69,6 @@ def _differ(one: Prediction, result: ModuleResult) -> bool:
 
 
 def _same_words(one: Prediction, seen: Observation) -> bool:
-    """Whether the kernel said all that was foretold; where it refused, with the same errno."""
+    """Whether the kernel said all that was predicted; where it refused, with the same errno."""
     same_errno = not btf_refused(seen) or one.errno == seen.errno
     return same_errno and all(line in seen.log for line in one.log)

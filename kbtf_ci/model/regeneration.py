@@ -104,7 +104,7 @@ class Ran:
 class Boot:
     """What a kernel said that was booted as make left it: the outcome of each module, by path.
 
-    ``disagreements`` are the modules of which the offline check had foretold otherwise; ``error`` ended the
+    ``disagreements`` are the modules of which the offline check had predicted otherwise; ``error`` ended the
     guest early.
     """
 
@@ -128,11 +128,11 @@ class Finding:
     """One scenario's end; all modules by path, sorted.
 
     ``due`` had to get new BTF; ``missed`` are those of them that did not; ``stale`` hold BTF that is not of
-    this vmlinux and this module; ``bare`` have no BTF where they had some; ``needless`` got BTF though
-    nothing had changed that BTF is made from; ``shuffled`` have the BTF they had but another ``.BTF_ids``:
-    resolve_btfids sorts the pairs of id and flags of a BTF_SET8, and run again on what it sorted it gives
-    kfuncs each other's flags. ``expected`` is what the rule foretells, in numbers: linked and written.
-    ``check`` maps modules to what the offline check says of them; ``boot`` is what a boot said.
+    this vmlinux and this module; ``lost_btf`` have no BTF where they had some; ``unnecessary`` got BTF though
+    nothing had changed that BTF is made from; ``btf_ids_reordered`` have the BTF they had but another
+    ``.BTF_ids``: resolve_btfids sorts the pairs of id and flags of a BTF_SET8, and run again on what it
+    sorted it gives kfuncs each other's flags. ``expected`` is what the rule predicts, in numbers: linked and
+    written. ``check`` maps modules to what the offline check says of them; ``boot`` is what a boot said.
     """
 
     scenario: Scenario
@@ -140,9 +140,9 @@ class Finding:
     due: tuple[str, ...]
     missed: tuple[str, ...]
     stale: tuple[str, ...]
-    bare: tuple[str, ...]
-    needless: tuple[str, ...]
-    shuffled: tuple[str, ...]
+    lost_btf: tuple[str, ...]
+    unnecessary: tuple[str, ...]
+    btf_ids_reordered: tuple[str, ...]
     expected: tuple[int, int]
     check: Mapping[str, str]
     boot: Boot | None = None
@@ -181,22 +181,22 @@ def judge(
     missed = due - ran.written
     other_pahole = scenario is Scenario.PAHOLE_CHANGED
     stale = {file for file in missed if _btf(file, after) and not other_pahole} | set(check)
-    bare = {file for file in had if not _btf(file, after)}
+    lost_btf = {file for file in had if not _btf(file, after)}
     return Finding(
         scenario=scenario,
         ran=ran,
         due=_sorted(due),
         missed=_sorted(missed),
-        stale=_sorted(stale - bare),
-        bare=_sorted(bare),
-        needless=_sorted(ran.written - due),
-        shuffled=_sorted(shuffled(first, after)),
+        stale=_sorted(stale - lost_btf),
+        lost_btf=_sorted(lost_btf),
+        unnecessary=_sorted(ran.written - due),
+        btf_ids_reordered=_sorted(btf_ids_reordered(first, after)),
         expected=_expected(scenario, rule, len(first.modules)),
         check=check,
     )
 
 
-def shuffled(first: TreeState, now: TreeState) -> frozenset[str]:
+def btf_ids_reordered(first: TreeState, now: TreeState) -> frozenset[str]:
     """Return the modules whose BTF is as it was, but not the ids and flags of their kfuncs."""
     both = first.modules.keys() & now.modules.keys()
     pairs = ((file, first.modules[file], now.modules[file]) for file in both)

@@ -70,7 +70,7 @@ class Sizes:
         return _largest(self.counted, lambda module: module.split_bytes, number)
 
 
-def weigh(modules: Iterable[Module], full: Mapping[str, int], faults: Mapping[str, str]) -> Sizes:
+def compare(modules: Iterable[Module], full: Mapping[str, int], faults: Mapping[str, str]) -> Sizes:
     """Return the sizes of ``modules``.
 
     ``full`` maps files to bytes of full BTF, ``faults`` to the reason why they have none. A module with

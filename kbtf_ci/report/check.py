@@ -35,7 +35,8 @@ def entry(one: Prediction) -> dict[str, Any]:
         "kernel_log": list(one.log),
         "btf_bytes": one.btf_bytes,
         "sysfs_sha256": one.sysfs_sha256,
-        "misfit": one.misfit,
+        "base_mismatch": one.base_mismatch,
+        "misfit": one.base_mismatch,  # its name in kbtf-ci 0.1
         "cause": one.cause,
         "advice": one.advice,
     }
@@ -88,9 +89,9 @@ def _shown(name: str, number: int) -> bool:
 
 def _module(one: Prediction) -> Iterator[str]:
     if one.outcome is Outcome.VERIFIED:
-        yield f"{one.name} ({one.file}) {STALE}" if one.misfit else f"{one.name} ({one.file})"
-        if one.misfit:
-            yield f"    {one.misfit}"
+        yield f"{one.name} ({one.file}) {STALE}" if one.base_mismatch else f"{one.name} ({one.file})"
+        if one.base_mismatch:
+            yield f"    {one.base_mismatch}"
         return
     errno = f" {errno_text(one.errno)}" if one.errno else ""
     yield f"{one.outcome.value} {one.name} ({one.file}){errno}"
@@ -98,11 +99,11 @@ def _module(one: Prediction) -> Iterator[str]:
 
 
 def differences(found: Sequence[Disagreement]) -> Iterator[str]:
-    """Yield, side by side, what was foretold and what the kernel did."""
+    """Yield, side by side, what was predicted and what the kernel did."""
     for one in found:
-        foretold, result, seen = one.prediction, one.result, one.result.observation
+        predicted, result, seen = one.prediction, one.result, one.result.observation
         yield f"PREDICTION AND KERNEL DISAGREE on {result.module.name} ({result.module.file})"
-        yield from _side("foretold", foretold.outcome, foretold.errno, foretold.log)
+        yield from _side("predicted", predicted.outcome, predicted.errno, predicted.log)
         yield from _side("observed", result.outcome, seen.errno if seen else 0, seen.log if seen else ())
 
 

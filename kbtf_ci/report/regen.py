@@ -23,7 +23,7 @@ from kbtf_ci.model.sizes import COMMIT
 
 REGEN_SCHEMA = "kbtf-ci/regen/1"
 
-_HEADS = ("LD [M]", "BTF [M]", "due", "missed", "needless", "wall s", "user s", "sys s",
+_HEADS = ("LD [M]", "BTF [M]", "due", "missed", "unnecessary", "wall s", "user s", "sys s",
           "BTF: modules", "vmlinux", "link: modules", "vmlinux", "rest", "peak MiB")  # fmt: skip
 _WIDTHS = tuple(max(len(head), 5) for head in _HEADS)
 _NAMED = 5  # modules told by name in a remark
@@ -54,7 +54,7 @@ def text(setting: Setting, findings: Sequence[Finding]) -> Iterator[str]:
     yield f"{'':<{width}}" + _cells(_HEADS)
     for finding in findings:
         yield f"{finding.scenario.value:<{width}}" + _cells(_row(finding))
-    yield "due, missed, needless: modules; CPU seconds: BTF (pahole, resolve_btfids), link (ld), rest (other)"
+    yield "due, missed, unnecessary: modules; CPU s: BTF (pahole, resolve_btfids), link (ld), rest (other)"
     for finding in findings:
         yield from _remarks(finding, setting.rule)
     yield from _commit_table(setting, findings)
@@ -83,7 +83,7 @@ def document(setting: Setting, findings: Sequence[Finding]) -> dict[str, Any]:
 
 def _row(finding: Finding) -> Iterator[str]:
     ran, usage = finding.ran, finding.ran.usage
-    counts = (ran.linked, ran.written, finding.due, finding.missed, finding.needless)
+    counts = (ran.linked, ran.written, finding.due, finding.missed, finding.unnecessary)
     yield from (str(len(files)) for files in counts)
     yield from (f"{value:.1f}" for value in (usage.wall_s, usage.user_s, usage.system_s))
     yield from (f"{value:.1f}" for value in (usage.modules_cpu_s, usage.base_cpu_s))
@@ -101,21 +101,22 @@ def _remarks(finding: Finding, rule: Rule) -> Iterator[str]:
             f": {checked[0]}: {finding.check[checked[0]]}" if checked else ""
         )
     yield from _boot_remarks(finding)
-    if finding.bare:
-        yield f"{name}: {_some(finding.bare)} left without BTF: make has no reason to look at a newer .ko"
+    if finding.lost_btf:
+        yield f"{name}: {_some(finding.lost_btf)} left without BTF: make has no reason to look at a newer .ko"
     if finding.scenario is Scenario.PAHOLE_CHANGED and finding.missed:
         yield (
             f"{name}: {len(finding.missed)} modules keep the BTF of the pahole before; kbuild asks for its "
             "version only when it is configured, and makes nothing depend on it"
         )
-    if finding.shuffled:
+    if finding.btf_ids_reordered:
+        files = _some(finding.btf_ids_reordered)
         yield (
-            f"{name}: kfunc flags are no longer where they were in .BTF_ids of {_some(finding.shuffled)}: "
+            f"{name}: kfunc flags are no longer where they were in .BTF_ids of {files}: "
             "resolve_btfids ran twice on one link"
         )
     if not finding.as_expected:
         linked, written = finding.expected
-        yield f"{name}: not what the rule foretells, {linked} LD [M] and {written} BTF [M] ({rule.value})"
+        yield f"{name}: not what the rule predicts, {linked} LD [M] and {written} BTF [M] ({rule.value})"
     if finding.ran.usage.hits or finding.ran.usage.misses:
         yield f"{name}: {finding.ran.usage.hits} modules from the cache, {finding.ran.usage.misses} by pahole"
 
@@ -134,7 +135,7 @@ def _boot_remarks(finding: Finding) -> Iterator[str]:
         yield f"{where}a boot ended early ({told} of {len(files)}): {boot.error.message}"
         return
     check = f"otherwise of {_some(boot.disagreements)}" if boot.disagreements else "each"
-    yield f"{where}a boot ({boot.accel}) says of {len(files)}: {told}; the check foretold {check}"
+    yield f"{where}a boot ({boot.accel}) says of {len(files)}: {told}; the check predicted {check}"
 
 
 def _boot_entry(boot: Boot) -> dict[str, Any]:
@@ -178,9 +179,12 @@ def _entry(finding: Finding) -> dict[str, Any]:
         "due": list(finding.due),
         "missed": list(finding.missed),
         "stale": list(finding.stale),
-        "bare": list(finding.bare),
-        "needless": list(finding.needless),
-        "shuffled": list(finding.shuffled),
+        "lost_btf": list(finding.lost_btf),
+        "bare": list(finding.lost_btf),
+        "unnecessary": list(finding.unnecessary),
+        "needless": list(finding.unnecessary),
+        "btf_ids_reordered": list(finding.btf_ids_reordered),
+        "shuffled": list(finding.btf_ids_reordered),
         "expected": {"linked": linked, "written": written},
         "check": dict(finding.check),
         "boot": _boot_entry(finding.boot) if finding.boot else None,

@@ -54,7 +54,7 @@ def document(
     ended: str = "",
 ) -> dict[str, Any]:
     """Return results.json as a value. ``ended`` says why a run ended before its last module."""
-    foretold = {one.name: one for one in predictions}
+    predicted = {one.name: one for one in predictions}
     return {
         "schema": RESULTS_SCHEMA,
         "kernel": vars(kernel).copy(),
@@ -63,11 +63,11 @@ def document(
         "totals": totals(results),
         "modes": modes(results),
         "disagreements": [one.result.module.name for one in disagreements(predictions, results)],
-        "modules": [_entry(result, foretold.get(result.module.name)) for result in results],
+        "modules": [_entry(result, predicted.get(result.module.name)) for result in results],
     }
 
 
-def _entry(result: ModuleResult, foretold: Prediction | None) -> dict[str, Any]:
+def _entry(result: ModuleResult, predicted: Prediction | None) -> dict[str, Any]:
     seen = result.observation
     return {
         "name": result.module.name,
@@ -82,7 +82,7 @@ def _entry(result: ModuleResult, foretold: Prediction | None) -> dict[str, Any]:
         "load_us": seen.load_us if seen else None,
         "kernel_log": list(seen.log) if seen else [],
         "earlier": [_attempt(attempt) for attempt in result.earlier],
-        "predicted": _predicted(foretold) if foretold else None,
+        "predicted": _predicted(predicted) if predicted else None,
     }
 
 
@@ -90,7 +90,8 @@ def _predicted(one: Prediction) -> dict[str, Any]:
     return {
         "outcome": one.outcome.value,
         "rule": one.rule,
-        "misfit": one.misfit,
+        "base_mismatch": one.base_mismatch,
+        "misfit": one.base_mismatch,  # its name in kbtf-ci 0.1
         "cause": one.cause,
         "advice": one.advice,
     }

@@ -69,7 +69,7 @@ def document(encoding: Encoding, sizes: Sizes, stamps: Mapping[str, str], ended:
     }
 
 
-def recall(
+def load_previous(
     values: Any, program: str, flags: Sequence[str], stamps: Mapping[str, str]
 ) -> tuple[str, dict[str, int]]:
     """Return pahole's version and, by file, the bytes of full BTF that an earlier sizes.json holds.

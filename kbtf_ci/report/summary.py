@@ -43,8 +43,9 @@ def summary(
     advice = {one.name: f"{one.cause}: {one.advice}" for one in predictions if one.cause}
     yield from _faults([result for result in results if result.outcome is not Outcome.VERIFIED], advice)
     for one in predictions:
-        if one.misfit:
-            yield from (f"{one.name} loads, but its BTF does not belong to this vmlinux", f"    {one.misfit}")
+        if one.base_mismatch:
+            yield f"{one.name} loads, but its BTF does not belong to this vmlinux"
+            yield f"    {one.base_mismatch}"
             yield f"    -> {advice[one.name]}"
     yield from differences(disagreements(predictions, results))
     shown = (f"{counts[outcome.value.lower()]} {outcome.value}" for outcome in Outcome)

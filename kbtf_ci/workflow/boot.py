@@ -18,7 +18,7 @@ from kbtf_ci.model.prediction import disagreements
 from kbtf_ci.model.regeneration import Boot
 from kbtf_ci.report.results import KernelFacts
 from kbtf_ci.workflow import verify as verification
-from kbtf_ci.workflow.verify import GuestWishes, Run
+from kbtf_ci.workflow.verify import GuestOptions, Run
 
 _SUBTREE = "kernel"  # below /lib/modules/<release>, as modules_install has it
 
@@ -36,7 +36,7 @@ def boot(kbuild: Kbuild, accel: Accel, reporter: Reporter) -> Boot:
             "skipped_btf": {},
         }
         this = Run(directory, Record(directory, reporter, facts), reporter)
-        verdict = verification.verify(GuestWishes(accel, load=LoadPolicy.CARRIER), kbuild.runner, this)
+        verdict = verification.verify(GuestOptions(accel, load=LoadPolicy.CARRIER), kbuild.runner, this)
     return Boot(
         accel=verdict.guest.accel if verdict.guest else "",
         boot_s=verdict.guest.boot_s if verdict.guest else 0.0,

@@ -1,4 +1,4 @@
-"""The story of ``kbtf-ci btf-cache``: what the cache of modules' BTF holds, and emptying it."""
+"""``kbtf-ci btf-cache``: what the cache of modules' BTF holds, and emptying it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from kbtf_ci.kernel import btfcache
-from kbtf_ci.kernel.btfcache import DEFAULT_MIB, Held
+from kbtf_ci.kernel.btfcache import DEFAULT_MIB, CacheStats
 from kbtf_ci.workflow import workspace
 
 
@@ -14,31 +14,32 @@ from kbtf_ci.workflow import workspace
 class Surveyed:
     """What the cache holds now; ``removed`` counts the entries that were taken out."""
 
-    held: Held
+    stats: CacheStats
     removed: int = 0
 
     def text(self) -> Iterator[str]:
         """Yield the lines that a person reads."""
         if self.removed:
             yield f"removed {self.removed} entries"
-        held = self.held
+        stats = self.stats
         yield (
-            f"{held.folder}: BTF of {held.entries} modules, {held.disk_bytes / (1 << 20):.1f} MiB on disk "
+            f"{stats.folder}: BTF of {stats.entries} modules, {stats.disk_bytes / (1 << 20):.1f} MiB on disk "
             f"of at most {DEFAULT_MIB}"
         )
-        if held.spoilt:
-            yield f"{held.spoilt} entries fail their checksum; they count as not there and are written again"
+        if stats.corrupt:
+            yield f"{stats.corrupt} entries fail their checksum: they count as missing and are written again"
 
     def document(self) -> Mapping[str, object]:
         """Return the JSON document."""
-        held = self.held
+        stats = self.stats
         return {
             "schema": "kbtf-ci/btf-cache/1",
-            "folder": str(held.folder),
-            "entries": held.entries,
-            "disk_bytes": held.disk_bytes,
+            "folder": str(stats.folder),
+            "entries": stats.entries,
+            "disk_bytes": stats.disk_bytes,
             "max_bytes": DEFAULT_MIB << 20,
-            "spoilt": held.spoilt,
+            "corrupt": stats.corrupt,
+            "spoilt": stats.corrupt,
             "removed": self.removed,
         }
 

@@ -1,4 +1,4 @@
-"""The story of ``kbtf-ci check``: which kernel, which modules, by which rules."""
+"""``kbtf-ci check``: which kernel, which modules, by which rules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MISMATCH = "CONFIG_MODULE_ALLOW_BTF_MISMATCH"
 
 
 @dataclass(frozen=True)
-class CheckWishes:
+class CheckOptions:
     """What the user asked for; ``allow_mismatch`` None leaves it to the kernel's configuration."""
 
     modules: tuple[Path, ...]
@@ -34,7 +34,7 @@ class CheckWishes:
 
 @dataclass(frozen=True)
 class Checked:
-    """What was foretold, of which kernel."""
+    """What was predicted, of which kernel."""
 
     release: str
     version: Version
@@ -55,45 +55,45 @@ class Checked:
         return report.document(self.release, self.version, self.predictions)
 
 
-def check(wishes: CheckWishes, reporter: Reporter) -> Checked:
+def check(options: CheckOptions, reporter: Reporter) -> Checked:
     """Return what the kernel will say of every module. Raises UsageError for what cannot be read."""
-    wishes = _with_run_directory(wishes)
-    if wishes.vmlinux is None:
+    options = _with_run_directory(options)
+    if options.vmlinux is None:
         raise UsageError(
             "check wants a kernel", hint="--vmlinux FILE, or a run directory in the place of modules"
         )
     reporter.stage("check")
-    kernel = read_kernel_file(wishes.vmlinux)
-    paths = tuple(path for given in wishes.modules for path in module_files(given))
-    version = _version(wishes, kernel, paths[0])
-    facts = KernelSpec(kernel, version, _config(wishes, kernel, reporter))
-    found = sweep(facts, paths, wishes.jobs, lambda done: reporter.progress(f"{done} of {len(paths)}"))
+    kernel = read_kernel_file(options.vmlinux)
+    paths = tuple(path for given in options.modules for path in module_files(given))
+    version = _version(options, kernel, paths[0])
+    facts = KernelSpec(kernel, version, _config(options, kernel, reporter))
+    found = sweep(facts, paths, options.jobs, lambda done: reporter.progress(f"{done} of {len(paths)}"))
     return Checked(kernel.release, version, found)
 
 
-def _with_run_directory(wishes: CheckWishes) -> CheckWishes:
+def _with_run_directory(options: CheckOptions) -> CheckOptions:
     """Take kernel, configuration and modules from a run directory that is named instead of them."""
-    if wishes.vmlinux is not None or len(wishes.modules) != 1:
-        return wishes
-    run = RunDirectory(wishes.modules[0])
+    if options.vmlinux is not None or len(options.modules) != 1:
+        return options
+    run = RunDirectory(options.modules[0])
     if not run.run_json.is_file():
-        return wishes
+        return options
     run.read_built()
-    config = wishes.config or run.file("kernel.config")
-    return replace(wishes, vmlinux=run.kernel / "bzImage", modules=(run.modules,), config=config)
+    config = options.config or run.file("kernel.config")
+    return replace(options, vmlinux=run.kernel / "bzImage", modules=(run.modules,), config=config)
 
 
-def _version(wishes: CheckWishes, kernel: KernelFile, first: Path) -> Version:
-    modules = () if wishes.version or kernel.release else (read_module_file(first),)
-    return kernel_version(wishes.version, kernel, modules)
+def _version(options: CheckOptions, kernel: KernelFile, first: Path) -> Version:
+    modules = () if options.version or kernel.release else (read_module_file(first),)
+    return kernel_version(options.version, kernel, modules)
 
 
-def _config(wishes: CheckWishes, kernel: KernelFile, reporter: Reporter) -> Mapping[str, str]:
+def _config(options: CheckOptions, kernel: KernelFile, reporter: Reporter) -> Mapping[str, str]:
     """Return the configuration: the file named, the kernel's own, or ``config-<release>`` beside it."""
-    path = wishes.config or kernel.path.parent / f"config-{kernel.release}"
-    values = _read_config(path) if wishes.config or path.is_file() else dict(kernel.config or {})
-    if wishes.allow_mismatch is not None:
-        values[_MISMATCH] = "y" if wishes.allow_mismatch else "n"
+    path = options.config or kernel.path.parent / f"config-{kernel.release}"
+    values = _read_config(path) if options.config or path.is_file() else dict(kernel.config or {})
+    if options.allow_mismatch is not None:
+        values[_MISMATCH] = "y" if options.allow_mismatch else "n"
     elif not values:
         reporter.warn(f"no configuration of {kernel.path} at hand: {_MISMATCH} is taken to be off")
     return values

@@ -1,4 +1,4 @@
-"""The story of ``kbtf-ci verify --kernel``: a kernel that others built, and all its modules."""
+"""``kbtf-ci verify --kernel``: a kernel that others built, and all its modules."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from kbtf_ci.objfile.files import parse_config
 from kbtf_ci.objfile.inventory import module_files
 from kbtf_ci.report.results import KernelFacts
 from kbtf_ci.workflow import verify as verification
-from kbtf_ci.workflow.verify import GuestWishes, Run, Verdict
+from kbtf_ci.workflow.verify import GuestOptions, Run, Verdict
 from kbtf_ci.workflow.workspace import toolchain
 
 
 @dataclass(frozen=True)
-class PrebuiltWishes:
+class PrebuiltOptions:
     """What the user named: images, packages or folders, and where the modules lie if not there."""
 
     kernel: tuple[str, ...]
@@ -38,7 +38,7 @@ class PrebuiltWishes:
 
 
 def verify(
-    wishes: PrebuiltWishes, guest: GuestWishes, output: Path | None, command: str, reporter: Reporter
+    options: PrebuiltOptions, guest: GuestOptions, output: Path | None, command: str, reporter: Reporter
 ) -> Verdict:
     """Boot a kernel that others built and judge all its modules. Raises KbtfError as ``run.run``."""
     directory = rundir.create(output or rundir.default_path("prebuilt"))
@@ -47,19 +47,19 @@ def verify(
     facts = {
         "kbtf_ci": __version__,
         "command": command,
-        "wishes": {**asdict(wishes), "modules": str(wishes.modules or "")},
+        "wishes": {**asdict(options), "modules": str(options.modules or "")},
         # One CPU a guest: the probe loads one module after the other, and more guests share better.
         "profile": {"name": "prebuilt", "memory_mib": None, "cpus": 1},
     }
     this = Run(directory, Record(directory, reporter, facts), reporter)
-    with this.record.whole():
+    with this.record.track():
         with this.record.stage("toolchain"):
-            tools = toolchain(wishes.suite, reporter)
+            tools = toolchain(options.suite, reporter)
         this.record.add(toolchain=asdict(tools.image))
         if guest.accel is Accel.KVM:
             choose(tools.runner, guest.accel, reporter.warn)
         with this.record.stage("unpack"):
-            found = find(wishes.kernel, wishes.modules, cache_root() / "packages", tools.runner)
+            found = find(options.kernel, options.modules, cache_root() / "packages", tools.runner)
             _take(found, this)
         return verification.verify(guest, tools.runner, this)
 

@@ -1,4 +1,4 @@
-"""The story of ``kbtf-ci regen``: a finished build is changed in one way after another, and made again."""
+"""``kbtf-ci regen``: a finished build is changed in one way after another, and made again."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.kernel.kbuild import Kbuild
-from kbtf_ci.kernel.measure import Wish, measure
+from kbtf_ci.kernel.measure import MakeOverrides, measure
 from kbtf_ci.kernel.modfinal import read_rule
-from kbtf_ci.kernel.regen import provoked
+from kbtf_ci.kernel.regen import apply_scenario
 from kbtf_ci.model.outcome import Outcome
-from kbtf_ci.model.regeneration import Boot, Finding, Ran, Rule, Scenario, TreeState, judge, shuffled
+from kbtf_ci.model.regeneration import Boot, Finding, Ran, Rule, Scenario, TreeState, btf_ids_reordered, judge
 from kbtf_ci.objfile.files import parse_config, read_kernel_file
 from kbtf_ci.objfile.inputs import Scanner
 from kbtf_ci.report import regen as report
 from kbtf_ci.workflow import workspace
 from kbtf_ci.workflow.boot import boot
-from kbtf_ci.workflow.workspace import BuildWishes
+from kbtf_ci.workflow.workspace import BuildOptions
 
 # A make that follows another pahole, a new toolchain image or an interrupted scenario has work left over.
 _SETTLING = 3
@@ -35,13 +35,13 @@ _LEAVES_WORK = frozenset(
 
 
 @dataclass(frozen=True)
-class RegenWishes:
+class RegenOptions:
     """What the user asked for; no scenarios means all of them.
 
     ``boot`` is whether what each make left is booted; None boots it where stale BTF is among it.
     """
 
-    build: BuildWishes
+    build: BuildOptions
     scenarios: tuple[Scenario, ...] = ()
     cache: bool = False
     boot: bool | None = None
@@ -72,23 +72,23 @@ class Regenerated:
         return report.document(self.setting, self.findings)
 
 
-def wishes_of_run(path: Path) -> BuildWishes:
+def options_of_run(path: Path) -> BuildOptions:
     """Return how the run in a run directory was built. Raises UsageError when it holds none."""
-    return BuildWishes.of_facts(RunDirectory(path.resolve()).read_built()["wishes"])
+    return BuildOptions.of_facts(RunDirectory(path.resolve()).read_built()["wishes"])
 
 
-def regenerate(wishes: RegenWishes, reporter: Reporter) -> Regenerated:
-    """Run the scenarios on the warm build directory that the wishes name, and leave it as it was.
+def regenerate(options: RegenOptions, reporter: Reporter) -> Regenerated:
+    """Run the scenarios on the warm build directory that the options name, and leave it as it was.
 
     ``nothing`` always comes first: what the others cost is more or less than that. Raises UsageError when
     nothing was built there, BuildError when make fails before the first.
     """
     reporter.stage("toolchain")
-    with workspace.finished(replace(wishes.build, btf_cache=wishes.cache), reporter) as kbuild:
+    with workspace.open_build(replace(options.build, btf_cache=options.cache), reporter) as kbuild:
         tree, rule = _Tree(kbuild, reporter), read_rule(kbuild.source.path)
         reporter.stage("settle")
-        bench = _Bench(tree, rule, _settled(tree), wishes.boot)
-        findings, error = play(bench, wishes.scenarios or tuple(Scenario), reporter)
+        bench = _Bench(tree, rule, _settled(tree), options.boot)
+        findings, error = play(bench, options.scenarios or tuple(Scenario), reporter)
         if error is not None and not findings:
             raise error
         return Regenerated(tree.setting(rule), findings, error)
@@ -131,8 +131,8 @@ class _Tree:
         self.reporter = reporter
         self._scanner = Scanner()
 
-    def make(self, wish: Wish | None = None) -> Ran:
-        return measure(self.kbuild, wish or Wish(), self.reporter.progress)
+    def make(self, overrides: MakeOverrides | None = None) -> Ran:
+        return measure(self.kbuild, overrides or MakeOverrides(), self.reporter.progress)
 
     def scan(self) -> TreeState:
         return self._scanner.scan(self.path, self.kbuild.modules)
@@ -152,9 +152,9 @@ class _Tree:
         ]
         found = sweep(spec, paths, self.kbuild.jobs)
         return {
-            str(Path(one.file).relative_to(self.path)): one.misfit or one.cause or one.rule
+            str(Path(one.file).relative_to(self.path)): one.base_mismatch or one.cause or one.rule
             for one in found
-            if one.misfit or one.outcome is Outcome.REJECTED
+            if one.base_mismatch or one.outcome is Outcome.REJECTED
         }
 
     def setting(self, rule: Rule) -> report.Setting:
@@ -179,7 +179,7 @@ def _settled(tree: _Tree) -> TreeState:
         tree.reporter.warn(f"{tree.path}: make finds something to do however often it runs")
     if not tree.kbuild.modules:
         raise UsageError(f"{tree.path}: this kernel has no modules")
-    # Whatever came before may have run resolve_btfids twice on them (Finding.shuffled).
+    # Whatever came before may have run resolve_btfids twice on them (Finding.btf_ids_reordered).
     tree.link_again(file for file, module in tree.scan().modules.items() if module.ids)
     return tree.scan()
 
@@ -197,9 +197,9 @@ class _Bench:
     def finding(self, scenario: Scenario) -> Finding:
         """Play one scenario and judge it."""
         tree = self._tree
-        with provoked(scenario, tree.kbuild, tree.kbuild.modules) as wish:
+        with apply_scenario(scenario, tree.kbuild, tree.kbuild.modules) as overrides:
             before = tree.scan()
-            ran = tree.make(wish)
+            ran = tree.make(overrides)
             after = tree.scan()
             finding = judge(scenario, self._rule, (self._first, before, after), ran, tree.check())
             tree.reporter.note(
@@ -224,7 +224,7 @@ class _Bench:
             tree.reporter.progress("putting the build right again")
             tree.make()
         now = tree.scan()
-        if moved := shuffled(self._first, now):
+        if moved := btf_ids_reordered(self._first, now):
             # Only a new link brings back the unsorted pairs that resolve_btfids starts from.
             tree.link_again(moved)
             now = tree.scan()

@@ -27,52 +27,54 @@ from kbtf_ci.objfile.inventory import inventory, require
 from kbtf_ci.report.results import KernelFacts
 from kbtf_ci.workflow import verify as verification
 from kbtf_ci.workflow import workspace
-from kbtf_ci.workflow.verify import GuestWishes, Run, Verdict, whole_guest
-from kbtf_ci.workflow.workspace import BuildWishes, Tools, toolchain
+from kbtf_ci.workflow.verify import GuestOptions, Run, Verdict, whole_guest
+from kbtf_ci.workflow.workspace import BuildOptions, Tools, toolchain
 
 
 def run(
-    wishes: BuildWishes, guest: GuestWishes, output: Path | None, command: str, reporter: Reporter
+    options: BuildOptions, guest: GuestOptions, output: Path | None, command: str, reporter: Reporter
 ) -> Verdict:
     """Build a kernel, boot it and judge every module. What a failed guest left out is NOT_REACHED.
 
     Raises KbtfError for whatever fails before the guest.
     """
-    profile = find_profile(wishes.config)
-    this = _new_run(wishes, profile, output, command, reporter)
-    with this.record.whole():
-        tools = _tools(wishes.suite, this)
-        _insist(guest.accel, tools, this)
-        _build(wishes, profile, tools, this)
+    profile = find_profile(options.config)
+    this = _new_run(options, profile, output, command, reporter)
+    with this.record.track():
+        tools = _tools(options.suite, this)
+        _require_kvm(guest.accel, tools, this)
+        _build(options, profile, tools, this)
         return verification.verify(guest, tools.runner, this)
 
 
-def build(wishes: BuildWishes, output: Path | None, command: str, reporter: Reporter) -> rundir.RunDirectory:
+def build(
+    options: BuildOptions, output: Path | None, command: str, reporter: Reporter
+) -> rundir.RunDirectory:
     """Build a kernel into a new run directory, without booting it."""
-    profile = find_profile(wishes.config)
-    this = _new_run(wishes, profile, output, command, reporter)
-    with this.record.whole():
-        _build(wishes, profile, _tools(wishes.suite, this), this)
+    profile = find_profile(options.config)
+    this = _new_run(options, profile, output, command, reporter)
+    with this.record.track():
+        _build(options, profile, _tools(options.suite, this), this)
     return this.directory
 
 
-def verify(path: Path, guest: GuestWishes, reporter: Reporter) -> Verdict:
+def verify(path: Path, guest: GuestOptions, reporter: Reporter) -> Verdict:
     """Boot the kernel of a run directory and judge its modules as they are in it now."""
     this = _old_run(path, reporter)
-    with this.record.whole():
+    with this.record.track():
         tools = _tools(_suite(this), this)
-        _insist(guest.accel, tools, this)
+        _require_kvm(guest.accel, tools, this)
         return verification.verify(guest, tools.runner, this)
 
 
-def shell(path: Path, wishes: GuestWishes, reporter: Reporter) -> int:
+def shell(path: Path, options: GuestOptions, reporter: Reporter) -> int:
     """Boot the kernel of a run directory and connect this process's input and output to a shell in it.
 
     Returns the shell's exit status.
     """
     this = _old_run(path, reporter)
     runner = toolchain(_suite(this), reporter).runner
-    spec = whole_guest(wishes, runner, this)
+    spec = whole_guest(options, runner, this)
     accel = choose(runner, spec.accel, reporter.warn)
     console = this.directory.file("shell-console.log")
     with booted(runner, spec, accel, console, reporter.warn) as guest:
@@ -80,7 +82,7 @@ def shell(path: Path, wishes: GuestWishes, reporter: Reporter) -> int:
 
 
 def _new_run(
-    wishes: BuildWishes, profile: Profile, output: Path | None, command: str, reporter: Reporter
+    options: BuildOptions, profile: Profile, output: Path | None, command: str, reporter: Reporter
 ) -> Run:
     directory = rundir.create(output or rundir.default_path(profile.name))
     if output is None:
@@ -88,7 +90,7 @@ def _new_run(
     facts = {
         "kbtf_ci": __version__,
         "command": command,
-        "wishes": wishes.facts(),
+        "wishes": options.facts(),
         "profile": {"name": profile.name, "memory_mib": profile.memory_mib, "cpus": profile.cpus},
     }
     return Run(directory, Record(directory, reporter, facts), reporter)
@@ -111,22 +113,22 @@ def _tools(suite: str, this: Run) -> Tools:
     return tools
 
 
-def _insist(accel: Accel, tools: Tools, this: Run) -> None:
+def _require_kvm(accel: Accel, tools: Tools, this: Run) -> None:
     """Refuse ``--accel kvm`` where it does not run before an hour's build, or over earlier results."""
     if accel is Accel.KVM:
         choose(tools.runner, accel, this.reporter.warn)
 
 
-def _build(wishes: BuildWishes, profile: Profile, tools: Tools, this: Run) -> None:
+def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> None:
     record, reporter, directory = this.record, this.reporter, this.directory
     with record.stage("source"):
-        source = workspace.source(wishes, tools, reporter)
+        source = workspace.source(options, tools, reporter)
         record.add(source={"version": source.version, "origin": source.origin})
-    folder = workspace.build_folder(source, profile, wishes.suite)
-    with workspace.owned(folder, reporter):
-        kbuild = workspace.kbuild(wishes, tools, source, folder)
+    folder = workspace.build_folder(source, profile, options.suite)
+    with workspace.locked_build_dir(folder, reporter):
+        kbuild = workspace.kbuild(options, tools, source, folder)
         with record.stage("configure"):
-            configured = configure(kbuild, profile, wishes.added)
+            configured = configure(kbuild, profile, options.added)
             _keep_configuration(configured, directory)
         with record.stage("build"):
             kernel_build.check_disk(folder, profile.disk_mib)
@@ -143,7 +145,7 @@ def _build(wishes: BuildWishes, profile: Profile, tools: Tools, this: Run) -> No
         with record.stage("strip"):
             files = [module.file for module in modules]
             stripped = folder / ".kbtf-ci" / "stripped"
-            strip_modules(tools.runner, directory.modules, stripped, files, wishes.jobs)
+            strip_modules(tools.runner, directory.modules, stripped, files, options.jobs)
             _copy_files(stripped, directory.guest_modules, files)
     record.add(
         kernel=asdict(_kernel_facts(built, configured)),

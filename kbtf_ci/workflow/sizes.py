@@ -1,4 +1,4 @@
-"""The story of ``kbtf-ci sizes``: a run directory's modules are encoded again with no base, and weighed."""
+"""``kbtf-ci sizes``: a run directory's modules are encoded again with no base, and weighed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from kbtf_ci.infra.record import Reporter
 from kbtf_ci.kernel.encode import Encoded, encode
 from kbtf_ci.kernel.pahole import Pahole, ask_kbuild, version
 from kbtf_ci.model.module import Module
-from kbtf_ci.model.sizes import Sizes, weigh
+from kbtf_ci.model.sizes import Sizes, compare
 from kbtf_ci.objfile.inventory import inventory
-from kbtf_ci.report.sizes import Encoding, document, recall, tables
+from kbtf_ci.report.sizes import Encoding, document, load_previous, tables
 from kbtf_ci.workflow import workspace
 
 
@@ -63,7 +63,7 @@ class _Ledger:
             self.full[encoded.file] = encoded.full_bytes
 
 
-def size_up(path: Path, jobs: int, reporter: Reporter) -> Sized:
+def measure_sizes(path: Path, jobs: int, reporter: Reporter) -> Sized:
     """Return the full and the split size of every module of a run directory, and keep them in sizes.json.
 
     Only modules that changed since an earlier call are encoded, ``jobs`` at a time; what is known when the
@@ -121,24 +121,24 @@ def _encode(run: _Run, ledger: _Ledger, jobs: int, reporter: Reporter) -> _Ledge
 
 def _pahole(directory: rundir.RunDirectory, facts: Mapping[str, Any], reporter: Reporter) -> Pahole:
     """Return the pahole that the build recorded; where it did not yet, kbuild is asked now and recorded."""
-    wishes = workspace.BuildWishes.of_facts(facts["wishes"])
+    options = workspace.BuildOptions.of_facts(facts["wishes"])
     if "pahole" not in facts:
         reporter.stage("pahole's flags")
-        asked = _ask(wishes, directory, facts, reporter)
+        asked = _ask(options, directory, facts, reporter)
         facts = {**facts, "pahole": asked.facts()}
         directory.write_run(facts)
-    return Pahole.of_facts(facts["pahole"], wishes.pahole)
+    return Pahole.of_facts(facts["pahole"], options.pahole)
 
 
 def _ask(
-    wishes: workspace.BuildWishes,
+    options: workspace.BuildOptions,
     directory: rundir.RunDirectory,
     facts: Mapping[str, Any],
     reporter: Reporter,
 ) -> Pahole:
     """Ask kbuild on the run's own configuration and source, in a build directory made for the question."""
-    tools = workspace.toolchain(wishes.suite, reporter)
-    source = workspace.source(wishes, tools, reporter)
+    tools = workspace.toolchain(options.suite, reporter)
+    source = workspace.source(options, tools, reporter)
     if source.version != facts["source"]["version"]:
         raise UsageError(
             f"{source.origin}: now {source.version}, this run was built from {facts['source']['version']}",
@@ -148,7 +148,7 @@ def _ask(
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".pahole-") as folder:
         (Path(folder) / ".config").write_text(directory.file("kernel.config").read_text())
-        return ask_kbuild(workspace.kbuild(wishes, tools, source, Path(folder)))
+        return ask_kbuild(workspace.kbuild(options, tools, source, Path(folder)))
 
 
 def _stamp(path: Path) -> str:
@@ -159,14 +159,14 @@ def _stamp(path: Path) -> str:
 
 def _earlier(run: _Run) -> _Ledger:
     values = _read(run.directory.file("sizes.json"))
-    return _Ledger(*recall(values, run.pahole.program, run.pahole.flags, run.stamps))
+    return _Ledger(*load_previous(values, run.pahole.program, run.pahole.flags, run.stamps))
 
 
 def _keep(run: _Run, ledger: _Ledger, ended: str = "") -> Sized:
     """Write sizes.json unless it says all this already."""
     release = run.facts["kernel"]["release"]
     encoding = Encoding(release, ledger.version, run.pahole.program, run.pahole.flags)
-    sizes = weigh(run.modules, ledger.full, ledger.faults)
+    sizes = compare(run.modules, ledger.full, ledger.faults)
     values = document(encoding, sizes, run.stamps, ended)
     path = run.directory.file("sizes.json")
     if _read(path) != values:

@@ -15,7 +15,7 @@ from kbtf_ci.btf.predict.sweep import KernelSpec, sweep
 from kbtf_ci.errors import ExitCode, KbtfError
 from kbtf_ci.guest.fleet import Share, observe_shares, shares
 from kbtf_ci.guest.guest import GuestSpec
-from kbtf_ci.guest.image import Needed, make_image, roomy
+from kbtf_ci.guest.image import EarlyModule, default_memory_mib, make_image
 from kbtf_ci.guest.needs import loaded_first
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.session import Listener
@@ -44,7 +44,7 @@ _MODULES_A_GUEST = 1000
 
 
 @dataclass(frozen=True)
-class GuestWishes:
+class GuestOptions:
     """What the user asked for of the guests; None leaves it to the profile or to what there is to load."""
 
     accel: Accel = Accel.AUTO
@@ -71,7 +71,7 @@ class Verdict:
     @property
     def exit_code(self) -> ExitCode:
         """The exit code that the results ask for; BTF of another vmlinux that loads is no pass."""
-        stale = any(one.misfit for one in self.predictions)
+        stale = any(one.base_mismatch for one in self.predictions)
         return ExitCode.NOT_VERIFIED if stale else exit_code(self.results)
 
     @property
@@ -105,22 +105,22 @@ class Run:
     reporter: Reporter
 
 
-def verify(wishes: GuestWishes, runner: Runner, this: Run) -> Verdict:
+def verify(options: GuestOptions, runner: Runner, this: Run) -> Verdict:
     """Boot the kernel of a run directory and judge its modules as they are in it now.
 
     What failed guests left out is NOT_REACHED. Raises KbtfError for whatever fails before the guests.
     """
     record, directory = this.record, this.directory
     with record.stage("check"):
-        predictions = _foretell(this)
+        predictions = _predict(this)
     modules = inventory(directory.modules, record.facts["skipped_btf"])
-    policy = _policy(wishes, modules, this)
+    policy = _policy(options, modules, this)
     with record.stage("guest image"):
         parts = [
-            Share(guest_spec(wishes, runner, this, part), part.modules, part.logs)
-            for part in _parts(wishes, modules, policy, this)
+            Share(guest_spec(options, runner, this, part), part.modules, part.logs)
+            for part in _parts(options, modules, policy, this)
         ]
-    sight = _Sight(len(modules), this.reporter)
+    sight = _ObservationCollector(len(modules), this.reporter)
     guest, error = None, None
     with record.stage("guest"):
         try:
@@ -142,7 +142,7 @@ def verify(wishes: GuestWishes, runner: Runner, this: Run) -> Verdict:
     return verdict
 
 
-def _foretell(this: Run) -> tuple[Prediction, ...]:
+def _predict(this: Run) -> tuple[Prediction, ...]:
     """Ask the offline check about every module, and the kernel image whether it holds vmlinux's BTF."""
     directory = this.directory
     image = read_kernel_file(directory.kernel / "bzImage")
@@ -162,10 +162,10 @@ def read_config(directory: rundir.RunDirectory) -> dict[str, str]:
     return parse_config(path.read_text()) if path.is_file() else {}
 
 
-def _policy(wishes: GuestWishes, modules: Sequence[Module], this: Run) -> LoadPolicy:
-    """Return how to load: as wished, else as carriers where loading all for real would take too long."""
-    if wishes.load is not None:
-        return wishes.load
+def _policy(options: GuestOptions, modules: Sequence[Module], this: Run) -> LoadPolicy:
+    """Return how to load: as asked for, else as carriers where loading all for real would take too long."""
+    if options.load is not None:
+        return options.load
     if len(modules) <= _REAL_UP_TO:
         return LoadPolicy.AUTO
     this.reporter.note(f"{len(modules)} modules are loaded as carriers; --load auto loads them for real")
@@ -180,18 +180,18 @@ class Part:
     policy: LoadPolicy
     folder: Path
     logs: Path
-    needed: tuple[Needed, ...] = ()
+    early: tuple[EarlyModule, ...] = ()
 
 
-def _parts(wishes: GuestWishes, modules: Sequence[Module], policy: LoadPolicy, this: Run) -> Iterator[Part]:
+def _parts(options: GuestOptions, modules: Sequence[Module], policy: LoadPolicy, this: Run) -> Iterator[Part]:
     directory = this.directory
-    guests = wishes.guests or _guests(len(modules))
-    divided, needed = shares(modules, guests, policy), tuple(_needed(this, modules))
+    guests = options.guests or _guests(len(modules))
+    divided, early = shares(modules, guests, policy), tuple(_early_modules(this, modules))
     for number, share in enumerate(divided, 1):
         alone = len(divided) == 1
         folder = directory.guest if alone else directory.guest / str(number)
         folder.mkdir(parents=True, exist_ok=True)
-        yield Part(share, policy, folder, directory.path if alone else folder, needed)
+        yield Part(share, policy, folder, directory.path if alone else folder, early)
 
 
 def _guests(modules: int) -> int:
@@ -199,7 +199,7 @@ def _guests(modules: int) -> int:
     return max(1, min(len(os.sched_getaffinity(0)), modules // _MODULES_A_GUEST))
 
 
-def _needed(this: Run, modules: Sequence[Module]) -> Iterator[Needed]:
+def _early_modules(this: Run, modules: Sequence[Module]) -> Iterator[EarlyModule]:
     """Yield the modules without which the guest has no network; none where the kernel was built for it."""
     prebuilt = this.record.facts.get("prebuilt")
     if prebuilt is None:
@@ -207,19 +207,19 @@ def _needed(this: Run, modules: Sequence[Module]) -> Iterator[Needed]:
     directory = this.directory
     config = read_config(directory) or None
     for module in loaded_first(modules, frozenset(prebuilt["builtin"]), config):
-        yield Needed(module.name, (directory.modules / module.file).read_bytes())
+        yield EarlyModule(module.name, (directory.modules / module.file).read_bytes())
 
 
-def whole_guest(wishes: GuestWishes, runner: Runner, this: Run) -> GuestSpec:
+def whole_guest(options: GuestOptions, runner: Runner, this: Run) -> GuestSpec:
     """Return a guest that carries all modules as they were built."""
     directory = this.directory
     modules = inventory(directory.modules, this.record.facts["skipped_btf"])
-    needed = tuple(_needed(this, modules))
-    part = Part(modules, LoadPolicy.AUTO, directory.guest, directory.path, needed)
-    return guest_spec(wishes, runner, this, part)
+    early = tuple(_early_modules(this, modules))
+    part = Part(modules, LoadPolicy.AUTO, directory.guest, directory.path, early)
+    return guest_spec(options, runner, this, part)
 
 
-def guest_spec(wishes: GuestWishes, runner: Runner, this: Run, part: Part) -> GuestSpec:
+def guest_spec(options: GuestOptions, runner: Runner, this: Run, part: Part) -> GuestSpec:
     """Return a guest that carries the part's modules as its policy wants them, its image made."""
     directory, facts = this.directory, this.record.facts
     modules = part.modules
@@ -231,19 +231,21 @@ def guest_spec(wishes: GuestWishes, runner: Runner, this: Run, part: Part) -> Gu
         files = [module.file for module in modules]
         strip_modules(runner, directory.modules, carried, files, len(os.sched_getaffinity(0)))
         check_unaltered(modules, carried)
-    image = make_image(runner, part.folder, carried, modules, part.needed)
+    image = make_image(runner, part.folder, carried, modules, part.early)
     return GuestSpec(
         kernel=directory.kernel / "bzImage",
         image=image,
-        memory_mib=wishes.memory_mib or facts["profile"]["memory_mib"] or roomy(image.initramfs),
-        cpus=wishes.cpus or facts["profile"]["cpus"],
-        accel=wishes.accel,
-        append=wishes.append,
-        timeouts=wishes.timeouts,
+        memory_mib=options.memory_mib
+        or facts["profile"]["memory_mib"]
+        or default_memory_mib(image.initramfs),
+        cpus=options.cpus or facts["profile"]["cpus"],
+        accel=options.accel,
+        append=options.append,
+        timeouts=options.timeouts,
     )
 
 
-class _Sight:
+class _ObservationCollector:
     """Collects what the guest says, and tells how far it is."""
 
     def __init__(self, expected: int, reporter: Reporter) -> None:

@@ -23,7 +23,7 @@ from kbtf_ci.kernel.kbuild import Kbuild
 
 
 @dataclass(frozen=True)
-class BuildWishes:
+class BuildOptions:
     """What the user asked for of source, configuration and build; options of the same names say more."""
 
     config: str
@@ -41,8 +41,8 @@ class BuildWishes:
         return {**asdict(self), "pahole": str(self.pahole or "")}
 
     @classmethod
-    def of_facts(cls, facts: Mapping[str, Any]) -> BuildWishes:
-        """Return the wishes that run.json keeps."""
+    def of_facts(cls, facts: Mapping[str, Any]) -> BuildOptions:
+        """Return the options that run.json keeps."""
         known = {field.name: facts[field.name] for field in fields(cls) if field.name in facts}
         lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
         return cls(**{**known, **lists, "pahole": Path(known["pahole"]) if known.get("pahole") else None})
@@ -63,21 +63,21 @@ def toolchain(suite: str, reporter: Reporter) -> Tools:
     return Tools(image, engine.runner(image.image))
 
 
-def source(wishes: BuildWishes, tools: Tools, reporter: Reporter) -> kernel_source.Source:
+def source(options: BuildOptions, tools: Tools, reporter: Reporter) -> kernel_source.Source:
     """Return the kernel tree that the user named, or the suite's own, unpacked if it is not there."""
     cache = cache_root() / "source"
     cache.mkdir(parents=True, exist_ok=True)
-    if not wishes.directory:
+    if not options.directory:
         packages = tools.image.packages
         name = next(name for name in packages if re.fullmatch(r"linux-source-\d.*", name))
-        return kernel_source.from_suite(tools.runner, wishes.suite, f"{name} {packages[name]}", cache)
-    if wishes.directory.startswith(("https://", "http://")):
-        return kernel_source.from_url(wishes.directory, wishes.sha256, cache, reporter.progress)
-    path = Path(wishes.directory)
+        return kernel_source.from_suite(tools.runner, options.suite, f"{name} {packages[name]}", cache)
+    if options.directory.startswith(("https://", "http://")):
+        return kernel_source.from_url(options.directory, options.sha256, cache, reporter.progress)
+    path = Path(options.directory)
     return kernel_source.from_directory(path) if path.is_dir() else kernel_source.from_tarball(path, cache)
 
 
-def kbuild(wishes: BuildWishes, tools: Tools, tree: kernel_source.Source, folder: Path) -> Kbuild:
+def kbuild(options: BuildOptions, tools: Tools, tree: kernel_source.Source, folder: Path) -> Kbuild:
     """Return make as the user wants it called on ``tree``, with all output below ``folder``."""
     ccache = cache_root() / "ccache"
     ccache.mkdir(parents=True, exist_ok=True)
@@ -86,11 +86,11 @@ def kbuild(wishes: BuildWishes, tools: Tools, tree: kernel_source.Source, folder
         source=tree,
         build_dir=folder,
         ccache_dir=ccache,
-        jobs=wishes.jobs,
+        jobs=options.jobs,
         toolchain=tools.image.image,
-        variables=wishes.variables,
-        pahole=wishes.pahole,
-        wrapper=Wrapper(btf_cache()) if wishes.btf_cache else None,
+        variables=options.variables,
+        pahole=options.pahole,
+        wrapper=Wrapper(btf_cache()) if options.btf_cache else None,
     )
 
 
@@ -110,7 +110,7 @@ def build_folder(tree: kernel_source.Source, profile: Profile, suite: str) -> Pa
 
 
 @contextmanager
-def owned(folder: Path, reporter: Reporter) -> Iterator[None]:
+def locked_build_dir(folder: Path, reporter: Reporter) -> Iterator[None]:
     """Hold a build directory for this run alone; another run on the same one waits."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,16 +125,16 @@ def owned(folder: Path, reporter: Reporter) -> Iterator[None]:
 
 
 @contextmanager
-def finished(wishes: BuildWishes, reporter: Reporter) -> Iterator[Kbuild]:
+def open_build(options: BuildOptions, reporter: Reporter) -> Iterator[Kbuild]:
     """Hold the build directory of a build that was finished before. Raises UsageError when there is none."""
-    profile = find_profile(wishes.config)
-    tools = toolchain(wishes.suite, reporter)
-    tree = source(wishes, tools, reporter)
-    folder = build_folder(tree, profile, wishes.suite)
+    profile = find_profile(options.config)
+    tools = toolchain(options.suite, reporter)
+    tree = source(options, tools, reporter)
+    folder = build_folder(tree, profile, options.suite)
     if not (folder / "vmlinux").is_file() or not (folder / "modules.order").is_file():
         raise UsageError(
             f"{folder}: holds no finished build of {profile.name}",
-            hint=f"kbtf-ci build --config {wishes.config} makes it",
+            hint=f"kbtf-ci build --config {options.config} makes it",
         )
-    with owned(folder, reporter):
-        yield kbuild(wishes, tools, tree, folder)
+    with locked_build_dir(folder, reporter):
+        yield kbuild(options, tools, tree, folder)

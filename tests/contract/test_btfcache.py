@@ -172,11 +172,11 @@ def test_a_spoilt_entry_is_a_miss_and_is_made_whole(bench, spoil):
     (entry,) = bench.entries()
     whole = entry.read_bytes()
     entry.write_bytes(spoil(whole))
-    assert survey(bench.cache).spoilt == 1
+    assert survey(bench.cache).corrupt == 1
     bench.sh(f"{_CALL} m.ko")
     assert bench.asked() == 2
     assert entry.read_bytes() == whole
-    assert survey(bench.cache).spoilt == 0
+    assert survey(bench.cache).corrupt == 0
 
 
 def test_an_entry_in_anothers_place_is_no_answer(bench):
@@ -248,7 +248,7 @@ def test_many_at_once_on_an_empty_cache_leave_one_whole_entry(bench):
     sums = bench.sh(f"for c in {copies}; do objcopy --dump-section .BTF=o $c; md5sum < o; done").text
     assert len(set(sums.splitlines())) == 1
     assert len(bench.entries()) == 1
-    assert survey(bench.cache).spoilt == 0
+    assert survey(bench.cache).corrupt == 0
 
 
 def test_it_stays_below_its_bound_and_what_was_not_used_for_longest_goes(bench):
@@ -274,7 +274,7 @@ def test_a_hit_makes_an_entry_young(bench):
 def test_survey_and_clear_see_what_it_wrote(bench):
     bench.sh(f"{_CALL} m.ko")
     held = survey(bench.cache)
-    assert (held.entries, held.spoilt, held.disk_bytes) == (1, 0, 4096)
+    assert (held.entries, held.corrupt, held.disk_bytes) == (1, 0, 4096)
     assert clear(bench.cache) == 1
     bench.sh(f"{_CALL} m.ko")
     assert bench.asked() == 2

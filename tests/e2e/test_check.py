@@ -1,4 +1,4 @@
-"""The offline check on real modules: what it foretells is what the kernel does, and it names the cause."""
+"""The offline check on real modules: what it predicts is what the kernel does, and it names the cause."""
 
 import json
 
@@ -105,5 +105,5 @@ def test_a_prediction_that_the_kernel_does_not_keep_to_is_shown(cli, spare_run):
     done = cli("verify", spare_run, "--load", "carrier")
     assert results(spare_run)["disagreements"] == ["ext2"]
     assert "PREDICTION AND KERNEL DISAGREE on ext2" in done.stdout
-    assert "foretold: DROPPED" in done.stdout
+    assert "predicted: DROPPED" in done.stdout
     assert "observed: REJECTED EINVAL (-22)" in done.stdout

@@ -4,7 +4,7 @@ import pytest
 
 from kbtf_ci.errors import GuestError
 from kbtf_ci.guest.guest import GuestSpec, booted
-from kbtf_ci.guest.image import Needed, make_image
+from kbtf_ci.guest.image import EarlyModule, make_image
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.session import Listener, observe
 from kbtf_ci.model.module import dependency_order
@@ -21,13 +21,13 @@ def spec(engine, toolchain, smoke_run, tmp_path):
 
     def spec(change=lambda content: content):
         modules = dependency_order(one for one in inventory(tree) if one.name in NAMES)
-        needed = [
-            Needed(one.name, change((tree / one.file).read_bytes()))
+        early = [
+            EarlyModule(one.name, change((tree / one.file).read_bytes()))
             for one in modules
             if one.name != "nls_utf8"
         ]
-        assert [one.name for one in needed] == ["x_tables", "xt_comment"]
-        image = make_image(engine.runner(toolchain.image), tmp_path / "guest", tree, modules, needed)
+        assert [one.name for one in early] == ["x_tables", "xt_comment"]
+        image = make_image(engine.runner(toolchain.image), tmp_path / "guest", tree, modules, early)
         return modules, GuestSpec(smoke_run / "kernel/bzImage", image, memory_mib=512, accel=Accel.TCG)
 
     return spec

@@ -48,7 +48,7 @@ def test_a_touched_vmlinux_has_all_btf_written_for_nothing_and_no_module_linked(
                    for path in (smoke_run / "kernel/modules").rglob("*.ko"))  # fmt: skip
     assert entry["written"] == entry["needless"] == files
     assert (entry["linked"], entry["due"], entry["stale"]) == ([], [], [])
-    # Its kfuncs' flags: see Finding.shuffled.
+    # Its kfuncs' flags: see Finding.btf_ids_reordered.
     assert "net/netfilter/nf_conntrack.ko" in entry["shuffled"]
     assert entry["usage"]["modules_cpu_s"] > 10 * touched["nothing"]["usage"]["modules_cpu_s"]
     assert entry["usage"]["user_s"] + entry["usage"]["system_s"] > entry["usage"]["modules_cpu_s"] > 0.5
@@ -82,17 +82,17 @@ class Overlaid:
 def test_a_makefile_that_forgets_vmlinux_leaves_stale_btf_that_check_and_boot_confirm(
     smoke_run, tmp_path, monkeypatch
 ):
-    wishes = regenerating.wishes_of_run(smoke_run)
+    options = regenerating.options_of_run(smoke_run)
     with TerminalReporter(quiet=True) as reporter:
-        tools = workspace.toolchain(wishes.suite, reporter)
-        text = (workspace.source(wishes, tools, reporter).path / MODFINAL).read_text()
+        tools = workspace.toolchain(options.suite, reporter)
+        text = (workspace.source(options, tools, reporter).path / MODFINAL).read_text()
         prerequisite = " $(and $(CONFIG_DEBUG_INFO_BTF_MODULES),$(KBUILD_BUILTIN),vmlinux)"
         assert prerequisite in text
         broken = tmp_path / "Makefile.modfinal"
         broken.write_text(text.replace(prerequisite, ""))
         spoilt = replace(tools, runner=Overlaid(tools.runner, broken))
         monkeypatch.setattr(workspace, "toolchain", lambda suite, reporter: spoilt)
-        found = regenerating.regenerate(regenerating.RegenWishes(wishes, (Scenario.BTF_CHANGED,)), reporter)
+        found = regenerating.regenerate(regenerating.RegenOptions(options, (Scenario.BTF_CHANGED,)), reporter)
     finding = found.findings[-1]
     assert found.exit_code is ExitCode.NOT_VERIFIED
     assert len(finding.stale) == len(finding.due) == found.setting.modules
@@ -108,7 +108,7 @@ def test_a_makefile_that_forgets_vmlinux_leaves_stale_btf_that_check_and_boot_co
     assert set(counts) <= {Outcome.REJECTED, Outcome.VERIFIED}
     assert counts[Outcome.REJECTED] > len(finding.due) // 2
     assert finding.boot.disagreements == ()
-    assert any(f"{counts[Outcome.REJECTED]} REJECTED" in line and "foretold each" in line for line in lines)
+    assert any(f"{counts[Outcome.REJECTED]} REJECTED" in line and "predicted each" in line for line in lines)
     assert found.findings[0].boot is None
 
 
@@ -145,10 +145,10 @@ def test_every_module_is_byte_for_byte_the_same_with_no_cold_and_warm_cache(
 
 
 def test_kbuild_itself_makes_the_same_files_with_no_cold_and_warm_cache(smoke_run, tmp_path):
-    wishes = regenerating.wishes_of_run(smoke_run)
+    options = regenerating.options_of_run(smoke_run)
     with TerminalReporter(quiet=True) as reporter:
         made = []
-        with workspace.finished(wishes, reporter) as kbuild:
+        with workspace.open_build(options, reporter) as kbuild:
             files = [kbuild.build_dir / file for file in kbuild.modules]
             for cache in (None, tmp_path, tmp_path):
                 for file in files:

@@ -8,9 +8,9 @@ import pytest
 
 from kbtf_ci.errors import BuildError, UsageError
 from kbtf_ci.kernel.btfcache import PROGRAM, Wrapper
-from kbtf_ci.kernel.measure import Wish, measure
+from kbtf_ci.kernel.measure import MakeOverrides, measure
 from kbtf_ci.kernel.pahole import ask_kbuild
-from kbtf_ci.kernel.regen import provoked
+from kbtf_ci.kernel.regen import apply_scenario
 from kbtf_ci.model.regeneration import Scenario, Usage
 from tests.support import faketree
 from tests.support.local import LocalRunner
@@ -38,11 +38,11 @@ def kbuild(tmp_path):
 
 def test_the_first_make_writes_everything_and_the_second_nothing(kbuild):
     lines = []
-    first = measure(kbuild, Wish(), lines.append)
+    first = measure(kbuild, MakeOverrides(), lines.append)
     assert (first.linked, first.written) == (frozenset(MODULES), frozenset(MODULES))
     assert first.usage == Usage(wall_s=4, user_s=3, system_s=0.5, peak_kib=77, base_cpu_s=2)
     assert any(line.startswith("BTF [M] ") for line in lines)
-    second = measure(kbuild, Wish(), lines.append)
+    second = measure(kbuild, MakeOverrides(), lines.append)
     assert (second.linked, second.written) == (frozenset(), frozenset())
     assert list(kbuild.build_dir.glob(".kbtf-ci-accounts-*")) == []
 
@@ -50,16 +50,16 @@ def test_the_first_make_writes_everything_and_the_second_nothing(kbuild):
 def test_a_make_that_fails_is_told_with_its_last_words(kbuild):
     (kbuild.build_dir / ".config").write_text("CONFIG_BROKEN=y\n")
     with pytest.raises(BuildError, match="make ended with exit status 2") as caught:
-        measure(kbuild, Wish(), lambda line: None)
+        measure(kbuild, MakeOverrides(), lambda line: None)
     assert "'oops' undeclared" in caught.value.detail
 
 
 def test_a_touched_vmlinux_and_a_deleted_module_are_found_by_make(kbuild):
-    measure(kbuild, Wish(), lambda line: None)
-    with provoked(Scenario.TOUCHED, kbuild, MODULES) as wish:
-        assert measure(kbuild, wish, lambda line: None).written == frozenset(MODULES)
-    with provoked(Scenario.DELETED, kbuild, MODULES) as wish:
-        assert measure(kbuild, wish, lambda line: None).written == {MODULES[0]}
+    measure(kbuild, MakeOverrides(), lambda line: None)
+    with apply_scenario(Scenario.TOUCHED, kbuild, MODULES) as overrides:
+        assert measure(kbuild, overrides, lambda line: None).written == frozenset(MODULES)
+    with apply_scenario(Scenario.DELETED, kbuild, MODULES) as overrides:
+        assert measure(kbuild, overrides, lambda line: None).written == {MODULES[0]}
 
 
 def test_kbuild_is_told_of_the_wrapper_and_the_wrapper_of_the_real_pahole(kbuild, tmp_path):
@@ -86,8 +86,8 @@ def test_a_changed_source_lies_over_the_file_in_the_container_alone(kbuild, scen
     original.parent.mkdir()
     original.write_text("int original;\n")
     record(kbuild, "kernel/softirq.o", "/src/kernel/softirq.c")
-    with provoked(scenario, kbuild, MODULES) as wish:
-        (mount,) = wish.mounts
+    with apply_scenario(scenario, kbuild, MODULES) as overrides:
+        (mount,) = overrides.mounts
         assert mount.target == "/src/kernel/softirq.c"
         assert mount.source.read_text().startswith("int original;\n")
         assert len(mount.source.read_text()) > len("int original;\n")
@@ -102,16 +102,16 @@ def test_the_module_that_is_changed_is_one_of_a_single_file(kbuild):
     (kbuild.build_dir / "fs").mkdir()
     (kbuild.build_dir / "fs/.alpha.o.cmd").write_text("savedcmd_fs/alpha.o := ld -r\n")
     record(kbuild, "lib/beta.o", "/src/lib/beta.c")
-    with provoked(Scenario.SOURCE_CHANGED, kbuild, MODULES) as wish:
-        assert [mount.target for mount in wish.mounts] == ["/src/lib/beta.c"]
+    with apply_scenario(Scenario.SOURCE_CHANGED, kbuild, MODULES) as overrides:
+        assert [mount.target for mount in overrides.mounts] == ["/src/lib/beta.c"]
 
 
 def test_a_build_without_what_a_scenario_needs_is_told(kbuild):
     single = pytest.raises(UsageError, match="none of its modules is made from a single C file")
-    with single, provoked(Scenario.SOURCE_CHANGED, kbuild, MODULES):
+    with single, apply_scenario(Scenario.SOURCE_CHANGED, kbuild, MODULES):
         pass
     built_in = pytest.raises(UsageError, match=r"kernel/softirq\.o: it was not compiled from a C file")
-    with built_in, provoked(Scenario.BTF_CHANGED, kbuild, MODULES):
+    with built_in, apply_scenario(Scenario.BTF_CHANGED, kbuild, MODULES):
         pass
 
 
@@ -120,9 +120,9 @@ def test_the_other_pahole_is_the_same_one_under_another_version(kbuild, tmp_path
     real.parent.mkdir()
     real.write_text('#!/bin/sh\necho "real $*"\n')
     real.chmod(0o755)
-    with provoked(Scenario.PAHOLE_CHANGED, kbuild, MODULES) as wish:
-        script = wish.mounts[0].source
+    with apply_scenario(Scenario.PAHOLE_CHANGED, kbuild, MODULES) as overrides:
+        script = overrides.mounts[0].source
         env = {"PATH": f"{real.parent}:{os.environ['PATH']}"}
         for words, answer in ((["--version"], "v1.99\n"), (["-J", "x"], "real -J x\n")):
             assert subprocess.check_output([script, *words], env=env, text=True) == answer
-        assert wish.pahole == wish.mounts[0].target
+        assert overrides.pahole == overrides.mounts[0].target

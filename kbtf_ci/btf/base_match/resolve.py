@@ -22,7 +22,7 @@ from kbtf_ci.btf.format.wire import COMPOSITES, ENTRY_BYTES, KIND_NAMES, MODIFIE
 
 
 @dataclass(frozen=True)
-class Misfit:
+class BaseMismatch:
     """The first type that cannot have been written against this base: its id, and what is wrong with it.
 
     ``rule`` names the rule it breaks, ``count`` how many types break one.
@@ -57,7 +57,7 @@ class _References:
 _Found = tuple[str, Ints, Callable[[int], str]]
 
 
-def misfit(split: Btf, base: Targets) -> Misfit | None:
+def find_base_mismatch(split: Btf, base: Targets) -> BaseMismatch | None:
     """Return the first type of ``split`` that does not belong on this base, None if all may."""
     first: tuple[int, str, str] | None = None
     broken: set[int] = set()
@@ -73,7 +73,7 @@ def misfit(split: Btf, base: Targets) -> Misfit | None:
         return None
     record, rule, text = first
     type_id = split.start_id + record
-    return Misfit(type_id, rule, f"{describe(split, type_id)} {text}", len(broken))
+    return BaseMismatch(type_id, rule, f"{describe(split, type_id)} {text}", len(broken))
 
 
 def describe(btf: Btf, type_id: int) -> str:

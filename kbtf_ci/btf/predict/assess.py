@@ -1,4 +1,4 @@
-"""One module against one kernel, offline: gates, the kernel's verdict, and what the kernel cannot see."""
+"""One module against one kernel, offline: the loader's checks, the BTF's, and what the kernel cannot see."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from kbtf_ci.btf.base_match.resolve import Misfit, misfit
+from kbtf_ci.btf.base_match.resolve import BaseMismatch, find_base_mismatch
 from kbtf_ci.btf.base_match.targets import Targets
 from kbtf_ci.btf.predict.merged import are_fine, whole_btf
 from kbtf_ci.btf.rules.check import Kernel, Verdict, check
-from kbtf_ci.btf.rules.loader import Gate, StructModule, gate
+from kbtf_ci.btf.rules.loader import LoaderCheck, StructModule, check_loader
 from kbtf_ci.btf.rules.versions import Rules, Version, parse_version
 from kbtf_ci.errors import UsageError
 from kbtf_ci.model.outcome import Outcome
@@ -20,28 +20,29 @@ from kbtf_ci.objfile.files import KernelFile, ModuleFile
 
 @dataclass(frozen=True)
 class Assessment:
-    """What is foretold of one module.
+    """What is predicted of one module.
 
-    ``outcome`` is the one that a run would end with; ``gate``, ``verdict`` and ``misfit`` are the reasons, as
-    far as there are some. ``sysfs_bytes`` and ``sysfs_sha256`` describe ``/sys/kernel/btf/<name>``, None and
-    "" where there will be no such file.
+    ``outcome`` is the one that a run would end with; ``loader_check``, ``verdict`` and ``base_mismatch`` are
+    the reasons, as far as there are some. ``sysfs_bytes`` and ``sysfs_sha256`` describe
+    ``/sys/kernel/btf/<name>``, None and "" where there will be no such file.
     """
 
     module: ModuleFile
     outcome: Outcome
-    gate: Gate | None
+    loader_check: LoaderCheck | None
     verdict: Verdict
-    misfit: Misfit | None
+    base_mismatch: BaseMismatch | None
 
     @property
     def is_fine(self) -> bool:
         """Whether the kernel will take the BTF, and it belongs to this vmlinux."""
-        return self.outcome is Outcome.VERIFIED and self.misfit is None and self.gate is None
+        return self.outcome is Outcome.VERIFIED and self.base_mismatch is None and self.loader_check is None
 
     @property
     def errno(self) -> int:
-        """What init_module(2) will return for reasons of BTF or of the gates before it; 0 for success."""
-        return self.gate.errno if self.gate and self.gate.errno else self.verdict.errno
+        """What init_module(2) will return for reasons of BTF or of the checks before it; 0 for success."""
+        first = self.loader_check
+        return first.errno if first and first.errno else self.verdict.errno
 
     @property
     def sysfs_bytes(self) -> int | None:
@@ -81,10 +82,10 @@ class Assessor:
     def assess(self, module: ModuleFile) -> Assessment:
         """Return what the kernel will say of ``module``, and what it will not see."""
         verdict = check(self.kernel, module.name, module.btf, module.base)
-        fit = None
+        mismatch = None
         if verdict.btf is not None and self.targets is not None:
-            fit = misfit(verdict.btf, self.targets)
-        return self._assessed(module, verdict, fit)
+            mismatch = find_base_mismatch(verdict.btf, self.targets)
+        return self._assessed(module, verdict, mismatch)
 
     def assess_all(self, modules: Sequence[ModuleFile]) -> Iterator[Assessment]:
         """Yield for each of ``modules`` what assess() returns, much sooner where most are fine."""
@@ -97,11 +98,11 @@ class Assessor:
             else:
                 yield self.assess(module)
 
-    def _assessed(self, module: ModuleFile, verdict: Verdict, fit: Misfit | None) -> Assessment:
-        first = gate(module, self.struct, self.release)
-        return Assessment(module, self._outcome(module, verdict, first), first, verdict, fit)
+    def _assessed(self, module: ModuleFile, verdict: Verdict, mismatch: BaseMismatch | None) -> Assessment:
+        first = check_loader(module, self.struct, self.release)
+        return Assessment(module, self._outcome(module, verdict, first), first, verdict, mismatch)
 
-    def _outcome(self, module: ModuleFile, verdict: Verdict, first: Gate | None) -> Outcome:
+    def _outcome(self, module: ModuleFile, verdict: Verdict, first: LoaderCheck | None) -> Outcome:
         if not module.btf:
             return Outcome.NO_BTF
         if first is not None and first.errno:

@@ -12,7 +12,7 @@ from kbtf_ci.btf.format.records import walk
 from kbtf_ci.btf.format.wire import HEADER_BYTES, LAYOUT_HEADER_BYTES
 from kbtf_ci.btf.predict.assess import Assessment, Assessor
 from kbtf_ci.btf.predict.nearest import nearest
-from kbtf_ci.btf.rules.loader import Gate
+from kbtf_ci.btf.rules.loader import LoaderCheck
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ def diagnose(one: Assessment, assessor: Assessor, *, siblings_have_btf: bool = F
     """
     if one.is_fine:
         return None
-    if one.gate is not None:
-        return _gate(one, one.gate)
+    if one.loader_check is not None:
+        return _loader_check(one, one.loader_check)
     if not one.module.btf:
         return _without(one, siblings_have_btf=siblings_have_btf)
     if one.verdict.unchecked:
@@ -52,20 +52,20 @@ def diagnose(one: Assessment, assessor: Assessor, *, siblings_have_btf: bool = F
     return _refused(one, assessor)
 
 
-def _gate(one: Assessment, gate: Gate) -> Diagnosis:
-    if gate.rule == "gate.symbols":
+def _loader_check(one: Assessment, check: LoaderCheck) -> Diagnosis:
+    if check.rule == "gate.symbols":
         return Diagnosis("stripped", "It has no symbol table. Strip modules with --strip-debug, not more.")
-    if gate.rule == "gate.vermagic":
-        return Diagnosis("other kernel", f"{_sentence(gate.text)} Name the modules of that kernel.")
-    if gate.rule == "gate.this_module":
-        return Diagnosis("no module", f"{_sentence(gate.text)} It is not a module that kbuild linked.")
+    if check.rule == "gate.vermagic":
+        return Diagnosis("other kernel", f"{_sentence(check.text)} Name the modules of that kernel.")
+    if check.rule == "gate.this_module":
+        return Diagnosis("no module", f"{_sentence(check.text)} It is not a module that kbuild linked.")
     without = (
         " Without BTF of its own it was likely built without CONFIG_DEBUG_INFO_BTF_MODULES, as happens "
         f"where no pahole is found: struct module then lacks {_MODULES_OFF} bytes."
     )
     return Diagnosis(
         "other configuration",
-        f"{_sentence(gate.text)} The module was built with another "
+        f"{_sentence(check.text)} The module was built with another "
         f"configuration.{'' if one.module.btf else without} Build it with the kernel's own configuration "
         "and the same pahole.",
     )
@@ -96,8 +96,8 @@ def _without(one: Assessment, *, siblings_have_btf: bool) -> Diagnosis:
 def _refused(one: Assessment, assessor: Assessor) -> Diagnosis:
     rule = one.verdict.rule
     if rule == "vmlinux.missing":
-        refusal = assessor.kernel.refusal
-        why = f" ({refusal.rule})" if refusal else ""
+        rejection = assessor.kernel.rejection
+        why = f" ({rejection.rule})" if rejection else ""
         return Diagnosis(
             "vmlinux refused",
             f"The kernel refuses vmlinux's own BTF{why}, and so that of every module. Take the pahole that "
@@ -105,9 +105,9 @@ def _refused(one: Assessment, assessor: Assessor) -> Diagnosis:
         )
     if rule.startswith("relocate."):
         return _relocation(one, assessor)
-    for rules, told in ((_NEWER_RULES, _newer), (_SHAPE_RULES, _cut)):
+    for rules, explain in ((_NEWER_RULES, _newer), (_SHAPE_RULES, _cut)):
         if rule in rules:
-            found = told(one)
+            found = explain(one)
             if found is not None:
                 return found
     if rule.startswith(("header.", "sections.", "strings.")):
@@ -191,8 +191,8 @@ def _stale(one: Assessment, assessor: Assessor) -> Diagnosis:
 
 def _damaged(one: Assessment) -> Diagnosis:
     words = next((line for line in one.verdict.log if line.startswith("BPF: ")), "")
-    told = words.removeprefix("BPF: ") or one.verdict.rule
-    return Diagnosis("damaged", f"Its BTF is not what pahole writes: {told}. {_REINSTALL}")
+    message = words.removeprefix("BPF: ") or one.verdict.rule
+    return Diagnosis("damaged", f"Its BTF is not what pahole writes: {message}. {_REINSTALL}")
 
 
 def _same_size(one: Assessment, found: Origin) -> Diagnosis:
@@ -202,7 +202,7 @@ def _same_size(one: Assessment, found: Origin) -> Diagnosis:
         if known
         else "a base that cannot be told from so few types"
     )
-    if one.misfit is not None:
+    if one.base_mismatch is not None:
         return Diagnosis(
             "other vmlinux",
             f"It was written against {what}, or it was damaged; the kernel does not notice. {_way_out(one)}",

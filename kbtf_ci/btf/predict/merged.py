@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from kbtf_ci.btf.base_match.resolve import misfit
+from kbtf_ci.btf.base_match.resolve import find_base_mismatch
 from kbtf_ci.btf.base_match.targets import Targets
 from kbtf_ci.btf.format.fields import name_offsets, type_ids
 from kbtf_ci.btf.format.names import Ints, Strings
@@ -25,8 +25,8 @@ from kbtf_ci.btf.rules.chains import check_chains
 from kbtf_ci.btf.rules.check import Kernel
 from kbtf_ci.btf.rules.header import check_header
 from kbtf_ci.btf.rules.metas import check_metas
-from kbtf_ci.btf.rules.refusal import Refusal
-from kbtf_ci.btf.rules.rows import Sight
+from kbtf_ci.btf.rules.rejection import Rejection
+from kbtf_ci.btf.rules.rows import CheckContext
 from kbtf_ci.objfile.files import ModuleFile
 
 # What a reference becomes that leads out of its own part: no type and no string is there.
@@ -43,7 +43,7 @@ def whole_btf(module: ModuleFile, kernel: Kernel) -> Btf | None:
         return None
     try:
         header = check_header(module.btf, kernel.rules.header_bytes, has_base=True)
-    except Refusal:
+    except Rejection:
         return None
     records = walk(header.types(module.btf), kernel.rules.layout, kernel.rules.last_kind)
     return Btf.of(header, module.btf, records, kernel.vmlinux) if records.end is End.WHOLE else None
@@ -58,11 +58,11 @@ def are_fine(parts: Sequence[Btf], kernel: Kernel, targets: Targets) -> bool:
     if whole.nr_types > MAX_TYPE or whole.names.end > MAX_NAME_OFFSET:
         return False
     try:
-        check_metas(Sight(whole.records, whole.names, whole.start_id, kernel.rules))
+        check_metas(CheckContext(whole.records, whole.names, whole.start_id, kernel.rules))
         check_chains(whole, kernel.rules)
-    except Refusal:
+    except Rejection:
         return False
-    return misfit(whole, targets) is None
+    return find_base_mismatch(whole, targets) is None
 
 
 def merge(parts: Sequence[Btf]) -> Btf:

@@ -17,13 +17,13 @@ def nearest(distilled: bytes, vmlinux: Btf | None) -> str:
         base = Btf.parse(distilled)
     except BtfError:
         return ""
-    told = []
+    differences = []
     for index in range(len(base.records)):
-        said = _difference(base, index, vmlinux)
-        if said:
-            told.append(said)
-    more = f" ({len(told) - _SHOWN} more)" if len(told) > _SHOWN else ""
-    return f"{'; '.join(told[:_SHOWN])}{more}." if told else ""
+        difference = _difference(base, index, vmlinux)
+        if difference:
+            differences.append(difference)
+    more = f" ({len(differences) - _SHOWN} more)" if len(differences) > _SHOWN else ""
+    return f"{'; '.join(differences[:_SHOWN])}{more}." if differences else ""
 
 
 def _difference(base: Btf, index: int, vmlinux: Btf) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from kbtf_ci.btf.format.reader import Btf
 from kbtf_ci.btf.format.wire import MODIFIERS, Kind
-from kbtf_ci.btf.rules.refusal import Refusal, said
+from kbtf_ci.btf.rules.rejection import Rejection, reject
 from kbtf_ci.btf.rules.versions import Rules
 
 RULES: Final = ("chain.length", "chain.tag_order", "chain.missing")
@@ -16,7 +16,7 @@ _IS_MODIFIER: Final = bytes(kind in MODIFIERS for kind in range(256))
 
 
 def check_chains(btf: Btf, rules: Rules) -> None:
-    """Raise Refusal for a chain of more than 32 modifiers, one that leads nowhere, or tags out of order.
+    """Raise Rejection for a chain of more than 32 modifiers, one that leads nowhere, or tags out of order.
 
     Only ``btf``'s own types are starting points; what was passed before is not followed again.
     """
@@ -35,14 +35,14 @@ def _follow(btf: Btf, value: list[int], start: int, passed: int, rules: Rules) -
     current, left, in_tags = start, _LIMIT, kinds[start] == Kind.TYPE_TAG
     while _IS_MODIFIER[kinds[current]]:
         if left == 0:
-            raise said("chain.length", "Max chain length or cycle detected", errno.ELOOP)
+            raise reject("chain.length", "Max chain length or cycle detected", errno.ELOOP)
         left -= 1
         if kinds[current] != Kind.TYPE_TAG:
             in_tags = False
         elif not in_tags and rules.tag_order:
-            raise said("chain.tag_order", "Type tags don't precede modifiers")
+            raise reject("chain.tag_order", "Type tags don't precede modifiers")
         if current <= passed:
             return
         current = value[current - btf.start_id]
         if current >= len(kinds):
-            raise Refusal("chain.missing", ())
+            raise Rejection("chain.missing", ())

@@ -12,8 +12,8 @@ from kbtf_ci.btf.format.reader import Btf
 from kbtf_ci.btf.format.records import walk
 from kbtf_ci.btf.rules import chains, header, metas, relocate
 from kbtf_ci.btf.rules.header import check_header
-from kbtf_ci.btf.rules.refusal import Refusal
-from kbtf_ci.btf.rules.rows import Sight
+from kbtf_ci.btf.rules.rejection import Rejection
+from kbtf_ci.btf.rules.rows import CheckContext
 from kbtf_ci.btf.rules.versions import Rules
 
 RULES: Final = (*header.RULES, *metas.RULES, *chains.RULES, *relocate.RULES, "vmlinux.missing")
@@ -28,7 +28,7 @@ class Verdict:
     check that decided, "" when all passed. ``log`` are the kernel's lines in order, without time stamps.
     ``sysfs`` are the bytes that ``/sys/kernel/btf/<name>`` will have, None where there will be no such file.
     ``unchecked`` says which id, never checked, the kernel would follow while it relocates: it may well oops,
-    and nothing else is foretold then. "" as a rule. ``btf`` is the BTF as the kernel will use it, moved to
+    and nothing else is predicted then. "" as a rule. ``btf`` is the BTF as the kernel will use it, moved to
     vmlinux's where it had a base of its own; None where it is refused.
     """
 
@@ -48,7 +48,7 @@ class Kernel:
     rules: Rules
     allow_mismatch: bool
     vmlinux: Btf | None
-    refusal: Refusal | None
+    rejection: Rejection | None
     distillable: relocate.Base | None
 
     @classmethod
@@ -59,8 +59,8 @@ class Kernel:
         """
         try:
             btf = parse(vmlinux, rules, None)
-        except Refusal as refusal:
-            return cls(rules, allow_mismatch, None, refusal, None)
+        except Rejection as rejection:
+            return cls(rules, allow_mismatch, None, rejection, None)
         return cls(rules, allow_mismatch, btf, None, relocate.Base(btf))
 
 
@@ -71,23 +71,23 @@ def check(kernel: Kernel, name: str, btf: bytes | None, base: bytes | None = Non
     try:
         data, parsed = _parse_module(kernel, btf, base)
         return Verdict(0, 0, "", (), data, btf=parsed)
-    except Refusal as refusal:
-        number = 0 if kernel.allow_mismatch else refusal.errno
-        return Verdict(number, refusal.errno, refusal.rule, tuple(_log(kernel, name, refusal)), None)
+    except Rejection as rejection:
+        number = 0 if kernel.allow_mismatch else rejection.errno
+        return Verdict(number, rejection.errno, rejection.rule, tuple(_log(kernel, name, rejection)), None)
     except relocate.UncheckedError as error:
         return Verdict(0, 0, "relocate.unchecked", (), None, str(error))
 
 
 def parse(data: bytes, rules: Rules, base: Btf | None) -> Btf:
-    """Return BTF that passes all checks but relocation, or raise Refusal."""
+    """Return BTF that passes all checks but relocation, or raise Rejection."""
     head = check_header(data, rules.header_bytes, has_base=base is not None)
     records = walk(head.types(data), rules.layout, rules.last_kind)
     btf = Btf.of(head, data, records, base, _start_id(base))
     try:
-        metas.check_metas(Sight(records, btf.names, btf.start_id if base else 1, rules))
+        metas.check_metas(CheckContext(records, btf.names, btf.start_id if base else 1, rules))
         chains.check_chains(btf, rules)
-    except Refusal as refusal:
-        refusal.of_type &= base is not None
+    except Rejection as rejection:
+        rejection.of_type &= base is not None
         raise
     return btf
 
@@ -102,7 +102,7 @@ def _start_id(base: Btf | None) -> int:
 def _parse_module(kernel: Kernel, data: bytes, distilled: bytes | None) -> tuple[bytes, Btf]:
     """Return what sysfs will show, and the same parsed."""
     if kernel.vmlinux is None or kernel.distillable is None:
-        raise Refusal("vmlinux.missing", (), kernel.refusal.errno if kernel.refusal else errno.EINVAL)
+        raise Rejection("vmlinux.missing", (), kernel.rejection.errno if kernel.rejection else errno.EINVAL)
     if distilled is None or not kernel.rules.relocates:
         return data, parse(data, kernel.rules, kernel.vmlinux)
     base = parse(distilled, kernel.rules, None)
@@ -113,12 +113,12 @@ def _parse_module(kernel: Kernel, data: bytes, distilled: bytes | None) -> tuple
     return moved, Btf.of(header, moved, records, kernel.vmlinux)
 
 
-def _log(kernel: Kernel, name: str, refusal: Refusal) -> Iterator[str]:
+def _log(kernel: Kernel, name: str, rejection: Rejection) -> Iterator[str]:
     rules = kernel.rules
     quiet = kernel.allow_mismatch and rules.quiet_mismatch
-    records = [] if quiet and refusal.of_type else list(refusal.records)
+    records = [] if quiet and rejection.of_type else list(rejection.records)
     if not quiet:
-        records.append(b"failed to validate module [%s] BTF: %d" % (name.encode(), -refusal.errno))
+        records.append(b"failed to validate module [%s] BTF: %d" % (name.encode(), -rejection.errno))
     for text in records:
         kept = text[: rules.record_bytes].removesuffix(b"\n")
         yield from kept.decode(errors="replace").split("\n")

@@ -11,7 +11,7 @@ from kbtf_ci.btf.format.header import Header
 from kbtf_ci.btf.format.records import NATIVE
 from kbtf_ci.btf.format.wire import LAYOUT_HEADER_BYTES, MAGIC, MAX_NAME_OFFSET, VERSION
 from kbtf_ci.btf.rules.kernel_sort import kernel_sort
-from kbtf_ci.btf.rules.refusal import ENOTSUPP, said
+from kbtf_ci.btf.rules.rejection import ENOTSUPP, reject
 
 RULES: Final = (
     "header.length",
@@ -33,23 +33,23 @@ RULES: Final = (
 
 
 def check_header(data: bytes, known: int, *, has_base: bool) -> Header:
-    """Return the header that a kernel with one of ``known`` bytes accepts, or raise Refusal."""
+    """Return the header that a kernel with one of ``known`` bytes accepts, or raise Rejection."""
     if len(data) < 8:
-        raise said("header.length", "hdr_len not found")
+        raise reject("header.length", "hdr_len not found")
     (length,) = struct.unpack_from(f"{NATIVE}I", data, 4)
     if len(data) < length:
-        raise said("header.whole", "btf_header not found")
+        raise reject("header.whole", "btf_header not found")
     if any(data[known:length]):
-        raise said("header.unknown", "Unsupported btf_header", errno.E2BIG)
+        raise reject("header.unknown", "Unsupported btf_header", errno.E2BIG)
     header = Header.unpack(data, known)
     if header.magic != MAGIC:
-        raise said("header.magic", "Invalid magic")
+        raise reject("header.magic", "Invalid magic")
     if header.version != VERSION:
-        raise said("header.version", "Unsupported version", ENOTSUPP)
+        raise reject("header.version", "Unsupported version", ENOTSUPP)
     if header.flags:
-        raise said("header.flags", "Unsupported flags", ENOTSUPP)
+        raise reject("header.flags", "Unsupported flags", ENOTSUPP)
     if not has_base and len(data) == header.hdr_len:
-        raise said("header.no_data", "No data")
+        raise reject("header.no_data", "No data")
     _check_sections(header, len(data) - header.hdr_len)
     at_end = min(known, header.hdr_len) < LAYOUT_HEADER_BYTES
     _check_strings(header, data, at_end=at_end, has_base=has_base)
@@ -61,16 +61,16 @@ def _check_sections(header: Header, expected: int) -> None:
     total = 0
     for offset, length in _sorted(_sections(header)):
         if expected < offset:
-            raise said("sections.offset", "Invalid section offset")
+            raise reject("sections.offset", "Invalid section offset")
         if total < offset:
-            raise said("sections.gap", "Unsupported section found")
+            raise reject("sections.gap", "Unsupported section found")
         if total > offset:
-            raise said("sections.overlap", "Section overlap found")
+            raise reject("sections.overlap", "Section overlap found")
         if expected - total < length:
-            raise said("sections.length", "Total section length too long")
+            raise reject("sections.length", "Total section length too long")
         total += length
     if expected != total:
-        raise said("sections.trailing", "Unsupported section found")
+        raise reject("sections.trailing", "Unsupported section found")
 
 
 def _sections(header: Header) -> Iterable[tuple[int, int]]:
@@ -97,10 +97,10 @@ def _check_strings(header: Header, data: bytes, *, at_end: bool, has_base: bool)
     """btf_parse_str_sec(); since 7.1 a header with a layout section lets the strings lie anywhere."""
     end = header.hdr_len + header.str_off + header.str_len
     if at_end and end != len(data):
-        raise said("strings.end", "String section is not at the end")
+        raise reject("strings.end", "String section is not at the end")
     if has_base and header.str_len == 0:
         return
     if header.str_len == 0 or header.str_len - 1 > MAX_NAME_OFFSET or data[end - 1]:
-        raise said("strings.section", "Invalid string section")
+        raise reject("strings.section", "Invalid string section")
     if not has_base and data[end - header.str_len]:
-        raise said("strings.first", "Invalid string section")
+        raise reject("strings.first", "Invalid string section")

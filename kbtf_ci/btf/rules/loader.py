@@ -33,8 +33,8 @@ class StructModule:
 
 
 @dataclass(frozen=True)
-class Gate:
-    """A gate that a module does not pass.
+class LoaderCheck:
+    """A check of the module loader that a module does not pass.
 
     ``errno`` is what init_module(2) returns, 0 where the kernel does not notice and runs into trouble later.
     """
@@ -44,14 +44,14 @@ class Gate:
     text: str
 
 
-def gate(module: ModuleFile, struct: StructModule | None, release: str) -> Gate | None:
-    """Return the first gate in the kernel's order that ``module`` does not pass; ``release`` may be ""."""
+def check_loader(module: ModuleFile, struct: StructModule | None, release: str) -> LoaderCheck | None:
+    """Return the first check in the kernel's order that ``module`` does not pass; ``release`` may be ""."""
     if not module.has_symbols:
-        return Gate("gate.symbols", errno.ENOEXEC, "it has no symbol table: stripped with plain strip")
+        return LoaderCheck("gate.symbols", errno.ENOEXEC, "it has no symbol table: stripped with plain strip")
     if module.this_module_bytes is None:
-        return Gate("gate.this_module", errno.ENOEXEC, "it has no .gnu.linkonce.this_module section")
+        return LoaderCheck("gate.this_module", errno.ENOEXEC, "it has no .gnu.linkonce.this_module section")
     if struct is not None and module.this_module_bytes != struct.size:
-        return Gate(
+        return LoaderCheck(
             "gate.struct_size",
             errno.ENOEXEC,
             f"its struct module has {module.this_module_bytes} bytes, this kernel's {struct.size}",
@@ -59,15 +59,17 @@ def gate(module: ModuleFile, struct: StructModule | None, release: str) -> Gate 
     return _vermagic(module, release) or _offsets(module, struct)
 
 
-def _vermagic(module: ModuleFile, release: str) -> Gate | None:
+def _vermagic(module: ModuleFile, release: str) -> LoaderCheck | None:
     """same_magic(): with symbol versions the first word, the release, is passed over."""
     words = module.vermagic.split()
     if not words or not release or "modversions" in words or words[0] == release:
         return None
-    return Gate("gate.vermagic", errno.ENOEXEC, f"it was built for {words[0]}, this kernel is {release}")
+    return LoaderCheck(
+        "gate.vermagic", errno.ENOEXEC, f"it was built for {words[0]}, this kernel is {release}"
+    )
 
 
-def _offsets(module: ModuleFile, struct: StructModule | None) -> Gate | None:
+def _offsets(module: ModuleFile, struct: StructModule | None) -> LoaderCheck | None:
     if struct is None:
         return None
     for name, built, wanted in (
@@ -76,7 +78,7 @@ def _offsets(module: ModuleFile, struct: StructModule | None) -> Gate | None:
     ):
         if built is not None and wanted is not None and built != wanted:
             text = f"its struct module has '{name}' at byte {built}, this kernel's at {wanted}"
-            return Gate(f"gate.{name}_offset", 0, text)
+            return LoaderCheck(f"gate.{name}_offset", 0, text)
     return None
 
 

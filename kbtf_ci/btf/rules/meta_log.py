@@ -8,8 +8,8 @@ from enum import Enum
 from typing import Final
 
 from kbtf_ci.btf.format.wire import KIND_NAMES, Kind
-from kbtf_ci.btf.rules.refusal import Refusal, bpf_record
-from kbtf_ci.btf.rules.rows import Sight
+from kbtf_ci.btf.rules.rejection import Rejection, bpf_record
+from kbtf_ci.btf.rules.rows import CheckContext
 
 
 class Form(Enum):
@@ -29,23 +29,30 @@ SINGLE_TYPES = frozenset({Form.TYPE, Form.BASIC, Form.MEMBER})
 _SIZED: Final = (Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.DATASEC)
 
 
-def refusal(
-    rule: str, sight: Sight, index: int, text: str, form: Form, *, place: int = 0, number: int = errno.EINVAL
-) -> Refusal:
-    """Return the refusal of record ``index``, or of its entry at word ``place``."""
+def rejection(
+    rule: str,
+    sight: CheckContext,
+    index: int,
+    text: str,
+    form: Form,
+    *,
+    place: int = 0,
+    number: int = errno.EINVAL,
+) -> Rejection:
+    """Return the rejection of record ``index``, or of its entry at word ``place``."""
     told = text.encode()
     parts = [told] if form is Form.LINE else [*_subject(sight, index, form, place), b" ", told, b"\n"]
-    return Refusal(rule, tuple(bpf_record(part) for part in parts), number, of_type=form in SINGLE_TYPES)
+    return Rejection(rule, tuple(bpf_record(part) for part in parts), number, of_type=form in SINGLE_TYPES)
 
 
-def name(sight: Sight, offset: int) -> bytes:
+def name(sight: CheckContext, offset: int) -> bytes:
     """__btf_name_by_offset()."""
     if offset == 0:
         return b"(anon)"
     return sight.names.at(offset) if offset < sight.names.end else b"(invalid-name-offset)"
 
 
-def _subject(sight: Sight, index: int, form: Form, place: int) -> Iterator[bytes]:
+def _subject(sight: CheckContext, index: int, form: Form, place: int) -> Iterator[bytes]:
     records = sight.records
     if form is Form.VARIABLE:
         yield b"\t type_id=%d offset=%d size=%d" % tuple(records.words[place : place + 3].tolist())
@@ -64,7 +71,7 @@ def _subject(sight: Sight, index: int, form: Form, place: int) -> Iterator[bytes
             yield from _details(sight, index)
 
 
-def _member(sight: Sight, index: int, place: int) -> bytes:
+def _member(sight: CheckContext, index: int, place: int) -> bytes:
     name_off, type_id, offset = sight.records.words[place : place + 3].tolist()
     called = name(sight, name_off)
     if sight.records.kflag[index]:
@@ -74,7 +81,7 @@ def _member(sight: Sight, index: int, place: int) -> bytes:
     return b"\t%s type_id=%d bits_offset=%d" % (called, type_id, offset)
 
 
-def _details(sight: Sight, index: int) -> Iterator[bytes]:
+def _details(sight: CheckContext, index: int) -> Iterator[bytes]:
     """The log_details of each kind."""
     records = sight.records
     kind, value = int(records.kind[index]), int(records.value[index])
@@ -108,7 +115,7 @@ def _int_details(size: int, data: int) -> bytes:
     return b"size=%d bits_offset=%d nr_bits=%d encoding=%s" % (size, data >> 16 & 0xFF, data & 0xFF, encoding)
 
 
-def _prototype(sight: Sight, index: int, returns: int) -> Iterator[bytes]:
+def _prototype(sight: CheckContext, index: int, returns: int) -> Iterator[bytes]:
     """btf_func_proto_log(): a last parameter of no type is an ellipsis, a single one without comma."""
     records = sight.records
     at, count = int(records.at[index]) + 3, int(records.vlen[index])

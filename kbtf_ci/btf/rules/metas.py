@@ -18,8 +18,8 @@ from kbtf_ci.btf.format.records import End, needed
 from kbtf_ci.btf.format.wire import MAX_NAME_OFFSET, MAX_TYPE, MODIFIERS, Kind
 from kbtf_ci.btf.rules import meta_log
 from kbtf_ci.btf.rules.meta_log import Form
-from kbtf_ci.btf.rules.refusal import ENOTSUPP, Refusal, said
-from kbtf_ci.btf.rules.rows import Entries, Rows, Sight
+from kbtf_ci.btf.rules.rejection import ENOTSUPP, Rejection, reject
+from kbtf_ci.btf.rules.rows import CheckContext, Entries, Rows
 
 _Table = TypeVar("_Table", Rows, Entries)
 
@@ -278,7 +278,7 @@ def _rule_names() -> Iterator[str]:
 RULES: Final = tuple(_rule_names())
 
 
-def invalid_name_offset(sight: Sight, offsets: Ints) -> Bools:
+def invalid_name_offset(sight: CheckContext, offsets: Ints) -> Bools:
     """Return where btf_name_offset_valid() says no: only the strings' end and the format's limit count."""
     return (offsets > MAX_NAME_OFFSET) | (offsets >= sight.names.end)
 
@@ -293,17 +293,17 @@ class _Place:
     order: int = 0
 
 
-def check_metas(sight: Sight) -> None:
-    """Raise Refusal for the first type that the kernel refuses on its own account."""
+def check_metas(sight: CheckContext) -> None:
+    """Raise Rejection for the first type that the kernel refuses on its own account."""
     found = min(_failures(sight), key=lambda failure: failure[0], default=None)
     if found is not None:
         raise found[1]()
 
 
-_Failure = tuple[_Place, Callable[[], Refusal]]
+_Failure = tuple[_Place, Callable[[], Rejection]]
 
 
-def _failures(sight: Sight) -> Iterator[_Failure]:
+def _failures(sight: CheckContext) -> Iterator[_Failure]:
     yield from _common(sight)
     yield from _incomplete(sight)
     for kinds in _TABLE:
@@ -312,7 +312,7 @@ def _failures(sight: Sight) -> Iterator[_Failure]:
             yield from _of_kinds(kinds, rows)
 
 
-def _common(sight: Sight) -> Iterator[_Failure]:
+def _common(sight: CheckContext) -> Iterator[_Failure]:
     """btf_check_meta(), which sees an incomplete last record as well."""
     records = sight.records
     limit = sight.rules.last_kind
@@ -325,22 +325,22 @@ def _common(sight: Sight) -> Iterator[_Failure]:
     for order, (name, fails, text, values) in enumerate(checks):
         for i in _first(fails):
             told = f"[{sight.start_id + i}] {text % values[i]}"
-            yield _Place(i, 0, order=order), lambda name=name, told=told: said(name, told)  # type: ignore[misc]
+            yield _Place(i, 0, order=order), lambda name=name, told=told: reject(name, told)  # type: ignore[misc]
 
 
-def _incomplete(sight: Sight) -> Iterator[_Failure]:
+def _incomplete(sight: CheckContext) -> Iterator[_Failure]:
     records = sight.records
     last = len(records) - 1
     if records.end is End.HEAD:
         start = 4 * int(records.at[last]) + 12 + needed_of(sight, last) if len(records) else 0
         told = f"[{sight.start_id + last + 1}] meta_left:{records.size - start} meta_needed:12"
-        yield _Place(last + 1, 0), lambda: said("type.head", told)
+        yield _Place(last + 1, 0), lambda: reject("type.head", told)
     elif records.end is End.TAIL:
         text = f"meta_left:{records.left(last)} meta_needed:{needed_of(sight, last)}"
-        yield _Place(last, 1), lambda: meta_log.refusal("type.tail", sight, last, text, Form.BASIC)
+        yield _Place(last, 1), lambda: meta_log.rejection("type.tail", sight, last, text, Form.BASIC)
 
 
-def needed_of(sight: Sight, index: int) -> int:
+def needed_of(sight: CheckContext, index: int) -> int:
     """Return how many bytes a record wants behind its three words."""
     return needed(int(sight.records.kind[index]), int(sight.records.vlen[index]))
 
@@ -365,7 +365,7 @@ def _of_records(rules: tuple[Rule[Rows], ...], rows: Rows, stage: int) -> Iterat
             text = rule.text % int(rows.word(0)[i]) if "%" in rule.text else rule.text
             yield (
                 _Place(index, stage, order=order),
-                lambda rule=rule, index=index, text=text: meta_log.refusal(  # type: ignore[misc]
+                lambda rule=rule, index=index, text=text: meta_log.rejection(  # type: ignore[misc]
                     rule.name, rows.sight, index, text, rule.form, number=rule.errno
                 ),
             )
@@ -379,7 +379,7 @@ def _of_entries(rules: tuple[Rule[Entries], ...], entries: Entries) -> Iterator[
             text = rule.text % int(entries.name_off[i]) if "%" in rule.text else rule.text
             yield (
                 _Place(index, 3, entry=i, order=order),
-                lambda rule=rule, index=index, text=text, place=place: meta_log.refusal(  # type: ignore[misc]
+                lambda rule=rule, index=index, text=text, place=place: meta_log.rejection(  # type: ignore[misc]
                     rule.name, entries.owners.sight, index, text, rule.form, place=place, number=rule.errno
                 ),
             )

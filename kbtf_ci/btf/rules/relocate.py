@@ -17,7 +17,7 @@ from kbtf_ci.btf.format.reader import Btf
 from kbtf_ci.btf.format.records import NATIVE
 from kbtf_ci.btf.format.wire import COMPOSITES, MODIFIERS, Kind
 from kbtf_ci.btf.rules.kernel_sort import kernel_sort
-from kbtf_ci.btf.rules.refusal import Refusal
+from kbtf_ci.btf.rules.rejection import Rejection
 
 RULES: Final = (
     "relocate.anonymous",
@@ -89,7 +89,7 @@ class _Type:
 def relocate(split: Btf, data: bytes, base: Base) -> bytes:
     """Return ``data``, the bytes of ``split``, with ids and names rewritten for ``base``.
 
-    ``split.base`` is the distilled base. Raises Refusal as the kernel would refuse, UncheckedError where it
+    ``split.base`` is the distilled base. Raises Rejection as the kernel would refuse, UncheckedError where it
     would follow an id that does not exist.
     """
     distilled = split.base
@@ -267,5 +267,5 @@ def _rewrite_strings(split: Btf, words: Ints, strings: dict[int, int], base: Bas
     words[places] = offsets
 
 
-def _warned(rule: str, text: bytes, *values: bytes | int, number: int = errno.EINVAL) -> Refusal:
-    return Refusal(rule, (text % values,), number)
+def _warned(rule: str, text: bytes, *values: bytes | int, number: int = errno.EINVAL) -> Rejection:
+    return Rejection(rule, (text % values,), number)

@@ -12,7 +12,7 @@ from kbtf_ci.btf.rules.versions import Rules
 
 
 @dataclass(frozen=True)
-class Sight:
+class CheckContext:
     """One type section, as a check sees it: its records, their names, and the kernel's rules."""
 
     records: Records
@@ -25,7 +25,7 @@ class Sight:
 class Rows:
     """Some complete records, one array element each."""
 
-    sight: Sight
+    sight: CheckContext
     index: Ints
 
     @cached_property

@@ -72,7 +72,13 @@ def assessor():
 def told(one):
     """Everything that an assessment says."""
     verdict = replace(one.verdict, btf=None)
-    return one.outcome, one.gate, verdict, one.misfit, one.verdict.btf and one.verdict.btf.kinds
+    return (
+        one.outcome,
+        one.loader_check,
+        verdict,
+        one.base_mismatch,
+        one.verdict.btf and one.verdict.btf.kinds,
+    )
 
 
 def fine_together(assessor, *several):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kbtf_ci.btf.base_match.resolve import misfit
+from kbtf_ci.btf.base_match.resolve import find_base_mismatch
 from kbtf_ci.btf.base_match.targets import NO_SIZE, Targets
 from kbtf_ci.btf.rules.check import Kernel, check
 from kbtf_ci.btf.rules.versions import Rules
@@ -38,7 +38,7 @@ def look(sketch, base=BASE):
     kernel = Kernel.open(base.bytes(), RULES)
     verdict = check(kernel, "m", sketch.bytes())
     assert verdict.rule == "", "the kernel itself refuses it"
-    return misfit(verdict.btf, Targets.of(kernel.vmlinux))
+    return find_base_mismatch(verdict.btf, Targets.of(kernel.vmlinux))
 
 
 def healthy():

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.guest.cpio import CpioWriter
-from kbtf_ci.guest.image import ROOT_ARCHIVE, Needed, fits, make_image
+from kbtf_ci.guest.image import ROOT_ARCHIVE, EarlyModule, check_memory, make_image
 from kbtf_ci.guest.keys import GuestKeys
 from kbtf_ci.model.module import Module
 from tests.support.local import LocalRunner
@@ -73,7 +73,7 @@ def test_the_initramfs_holds_root_modules_and_keys(tree):
 
 
 def test_what_the_guest_needs_is_numbered_in_the_order_to_load_it_in(tree):
-    needed = [Needed(f"m{number}", bytes([number])) for number in range(11, 0, -1)]
+    needed = [EarlyModule(f"m{number}", bytes([number])) for number in range(11, 0, -1)]
     image = make_image(runner(tree), tree / "guest", tree / "modules", MODULES, needed)
     files = read_archives(image.initramfs.read_bytes())
     found = sorted(name for name in files if name.startswith("lib/needed/"))
@@ -127,7 +127,7 @@ def test_a_guest_too_small_for_its_initramfs_is_refused_with_what_it_needs(tmp_p
     path = tmp_path / "initramfs.cpio"
     with path.open("wb") as file:
         file.truncate(500 << 20)
-    fits(path, 1160)
+    check_memory(path, 1160)
     with pytest.raises(UsageError, match=r"of 1159 MiB .* of 500 MiB") as caught:
-        fits(path, 1159)
+        check_memory(path, 1159)
     assert "-m 1160" in caught.value.hint

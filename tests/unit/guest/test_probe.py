@@ -104,9 +104,9 @@ def test_the_log_before_the_first_load_comes_first_record_by_record(ask, root, f
     ["", " ", "real", "real mod", "real mod ", "real  /x", "carry mod /x", "real a/b /x", "real .. ", '"'],
 )
 def test_a_line_it_does_not_understand_is_answered_and_the_next_one_too(ask, file, line):
-    _, refusal, answer = ask(line, f"real mod {file}")
-    assert refusal["line"] == line
-    assert refusal["error"]
+    _, rejection, answer = ask(line, f"real mod {file}")
+    assert rejection["line"] == line
+    assert rejection["error"]
     assert answer["name"] == "mod"
 
 

@@ -30,7 +30,7 @@ def read(directory):
 def test_the_record_is_there_from_the_start_and_after_each_stage(tmp_path):
     directory, told = rundir.create(tmp_path / "run"), Told()
     record = Record(directory, told, {"command": "kbtf-ci run"})
-    with record.whole():
+    with record.track():
         assert read(directory)["status"] == "running"
         with record.stage("source"):
             time.sleep(0.02)
@@ -44,7 +44,7 @@ def test_the_record_is_there_from_the_start_and_after_each_stage(tmp_path):
 def test_a_failed_stage_keeps_its_time_and_the_reason(tmp_path):
     directory = rundir.create(tmp_path / "run")
     record = Record(directory, Told(), {})
-    with pytest.raises(BuildError), record.whole(), record.stage("build"):
+    with pytest.raises(BuildError), record.track(), record.stage("build"):
         raise BuildError("init/main.c: no")
     values = read(directory)
     assert "build" in values["stages"]

@@ -30,13 +30,13 @@ def found(scenario, did, before=FIRST, after=FIRST, rule=Rule.KEPT, check=None):
 
 def test_nothing_changed_and_nothing_done_is_as_expected():
     finding = found(Scenario.NOTHING, ran())
-    assert (finding.due, finding.missed, finding.stale, finding.needless) == ((), (), (), ())
+    assert (finding.due, finding.missed, finding.stale, finding.unnecessary) == ((), (), (), ())
     assert finding.as_expected
 
 
 def test_a_touched_vmlinux_makes_all_work_needless():
     finding = found(Scenario.TOUCHED, ran(written=ALL))
-    assert (finding.due, finding.needless) == ((), ("a.ko", "b.ko"))
+    assert (finding.due, finding.unnecessary) == ((), ("a.ko", "b.ko"))
     assert finding.as_expected
 
 
@@ -51,24 +51,24 @@ def test_another_base_is_due_everywhere_and_what_kept_its_btf_is_stale():
 def test_a_second_resolve_btfids_on_the_same_btf_is_told():
     after = with_module(FIRST, "b.ko", ids="others")
     finding = found(Scenario.TOUCHED, ran(written=ALL), after=after)
-    assert (finding.shuffled, finding.stale) == (("b.ko",), ())
+    assert (finding.btf_ids_reordered, finding.stale) == (("b.ko",), ())
     told = "\n".join(text(SETTING, [finding]))
     assert "kfunc flags are no longer where they were in .BTF_ids of b.ko" in told
     new = with_module(after, "b.ko", btf="new")
-    assert found(Scenario.TOUCHED, ran(written=ALL), after=new).shuffled == ()
+    assert found(Scenario.TOUCHED, ran(written=ALL), after=new).btf_ids_reordered == ()
 
 
 def test_a_module_of_other_debug_information_is_the_only_one_due():
     after = with_module(FIRST, "b.ko", inputs="new", btf="new")
     finding = found(Scenario.SOURCE_CHANGED, ran(["b.ko"], ["b.ko"]), after=after)
-    assert (finding.due, finding.missed, finding.needless) == (("b.ko",), (), ())
+    assert (finding.due, finding.missed, finding.unnecessary) == (("b.ko",), (), ())
     assert finding.as_expected
 
 
 def test_a_linked_module_that_kept_nothing_is_bare_and_not_stale():
     after = with_module(FIRST, "b.ko", inputs="new", btf="")
     finding = found(Scenario.SOURCE_CHANGED, ran(["b.ko"], []), after=after)
-    assert (finding.missed, finding.stale, finding.bare) == (("b.ko",), (), ("b.ko",))
+    assert (finding.missed, finding.stale, finding.lost_btf) == (("b.ko",), (), ("b.ko",))
 
 
 def test_a_module_that_was_deleted_or_stripped_before_is_due():
@@ -76,7 +76,12 @@ def test_a_module_that_was_deleted_or_stripped_before_is_due():
     assert found(Scenario.DELETED, ran(["b.ko"], ["b.ko"]), before=gone).due == ("b.ko",)
     bare = with_module(FIRST, "b.ko", btf="")
     finding = found(Scenario.STRIPPED, ran(), before=bare, after=bare)
-    assert (finding.due, finding.missed, finding.stale, finding.bare) == (("b.ko",), ("b.ko",), (), ("b.ko",))
+    assert (finding.due, finding.missed, finding.stale, finding.lost_btf) == (
+        ("b.ko",),
+        ("b.ko",),
+        (),
+        ("b.ko",),
+    )
 
 
 def test_another_pahole_is_missed_but_its_btf_still_belongs_to_this_vmlinux():
@@ -204,7 +209,7 @@ def test_stale_btf_is_told_by_name_and_with_the_checks_word():
     told = "\n".join(text(SETTING, [finding]))
     assert "STALE vmlinux-btf-changed: a.ko, b.ko" in told
     assert "the offline check says so of 1 of 2: a.ko: of another vmlinux" in told
-    assert "not what the rule foretells, 0 LD [M] and 2 BTF [M]" in told
+    assert "not what the rule predicts, 0 LD [M] and 2 BTF [M]" in told
     (entry,) = document(SETTING, [finding])["scenarios"]
     assert (entry["stale"], entry["expected"]) == (["a.ko", "b.ko"], {"linked": 0, "written": 2})
 
@@ -215,10 +220,10 @@ def test_a_boot_tells_of_the_stale_modules_what_became_of_them():
     outcomes = {"a.ko": Outcome.REJECTED, "b.ko": Outcome.VERIFIED}
     booted = replace(finding, boot=Boot("tcg", 4.0, outcomes, disagreements=("b.ko",)))
     told = "\n".join(text(SETTING, [booted]))
-    assert "    a boot (tcg) says of 1: 1 REJECTED; the check foretold otherwise of b.ko" in told
+    assert "    a boot (tcg) says of 1: 1 REJECTED; the check predicted otherwise of b.ko" in told
     loaded = replace(booted, boot=Boot("tcg", 4.0, {"a.ko": Outcome.VERIFIED}))
     told = "\n".join(text(SETTING, [loaded]))
-    assert "    a boot (tcg) says of 1: 1 taken unnoticed; the check foretold each" in told
+    assert "    a boot (tcg) says of 1: 1 taken unnoticed; the check predicted each" in told
     (entry,) = document(SETTING, [booted])["scenarios"]
     assert entry["boot"]["outcomes"] == {"a.ko": "REJECTED", "b.ko": "VERIFIED"}
     assert booted.exit_code is ExitCode.NOT_VERIFIED

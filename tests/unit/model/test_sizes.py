@@ -4,7 +4,7 @@ import pytest
 
 from kbtf_ci.model import sizes
 from kbtf_ci.model.module import Module
-from kbtf_ci.report.sizes import Encoding, document, recall, tables
+from kbtf_ci.report.sizes import Encoding, document, load_previous, tables
 
 XFS = Module("xfs", "kernel/fs/xfs/xfs.ko", 300, "aa")
 CIFS = Module("cifs", "kernel/fs/smb/client/cifs.ko", 40, "bb")
@@ -13,7 +13,7 @@ BARE = Module("bare", "kernel/lib/bare.ko", 0, "", no_btf_reason="Skipping BTF g
 BAD = Module("bad", "kernel/lib/bad.ko", 1000, "dd")
 LATE = Module("late", "kernel/lib/late.ko", 2000, "ee")
 FULL = {XFS.file: 900, CIFS.file: 500, OUT.file: 600}
-WEIGHED = sizes.weigh((CIFS, XFS, BAD, BARE, LATE, OUT), FULL, {BAD.file: "pahole: Invalid argument"})
+WEIGHED = sizes.compare((CIFS, XFS, BAD, BARE, LATE, OUT), FULL, {BAD.file: "pahole: Invalid argument"})
 ENCODING = Encoding("6.12.3", "130", "pahole", ("-j", "--btf_features=var"))
 STAMPS = {XFS.file: "1:1", CIFS.file: "2:2", OUT.file: "3:3", BAD.file: "4:4", LATE.file: "5:5"}
 TABLES = """\
@@ -66,13 +66,13 @@ def test_what_is_not_counted_says_why():
 
 def test_the_largest_come_first_and_equals_by_file():
     same = [Module(name, f"kernel/{name}.ko", 5, name) for name in "cab"]
-    weighed = sizes.weigh([*same, XFS], {**{module.file: 9 for module in same}, XFS.file: 8}, {})
+    weighed = sizes.compare([*same, XFS], {**{module.file: 9 for module in same}, XFS.file: 8}, {})
     assert [module.name for module in weighed.top_full(3)] == ["a", "b", "c"]
     assert [module.name for module in weighed.top_split(2)] == ["xfs", "a"]
 
 
 def test_no_module_at_all_has_no_ratio():
-    assert sizes.weigh([LATE], {}, {}).ratio is None
+    assert sizes.compare([LATE], {}, {}).ratio is None
 
 
 def test_the_commits_figures_are_its_own():
@@ -94,7 +94,7 @@ def test_a_module_that_moved_is_found_where_it_is_now():
 
 
 def test_a_module_whose_full_btf_is_unknown_is_not_put_beside_the_commits():
-    weighed = sizes.weigh([XFS], {}, {})
+    weighed = sizes.compare([XFS], {}, {})
     assert sizes.beside_commit(weighed) == ()
 
 
@@ -127,7 +127,7 @@ def test_json_holds_every_module_and_the_commits_figures():
 def test_only_unchanged_modules_are_recalled():
     values = json.loads(json.dumps(document(ENCODING, WEIGHED, STAMPS)))
     now = {**STAMPS, XFS.file: "1:2"}
-    assert recall(values, "pahole", ENCODING.flags, now) == ("130", {CIFS.file: 500, OUT.file: 600})
+    assert load_previous(values, "pahole", ENCODING.flags, now) == ("130", {CIFS.file: 500, OUT.file: 600})
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_only_unchanged_modules_are_recalled():
 )
 def test_another_pahole_or_other_flags_recall_nothing(program, flags):
     values = json.loads(json.dumps(document(ENCODING, WEIGHED, STAMPS)))
-    assert recall(values, program, flags, STAMPS) == ("", {})
+    assert load_previous(values, program, flags, STAMPS) == ("", {})
 
 
 HOW = {"version": "1", "program": "pahole", "flags": []}
@@ -156,4 +156,4 @@ HOW = {"version": "1", "program": "pahole", "flags": []}
     ],
 )
 def test_what_is_no_sizes_json_recalls_nothing(values):
-    assert recall(values, "pahole", (), STAMPS) == ("", {})
+    assert load_previous(values, "pahole", (), STAMPS) == ("", {})

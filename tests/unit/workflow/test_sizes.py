@@ -8,7 +8,7 @@ import pytest
 from kbtf_ci.errors import InterruptError, UsageError
 from kbtf_ci.infra import rundir
 from kbtf_ci.workflow import workspace
-from kbtf_ci.workflow.sizes import size_up
+from kbtf_ci.workflow.sizes import measure_sizes
 from tests.support import paholes
 from tests.support.elf import make_module
 from tests.support.local import LocalRunner
@@ -62,8 +62,8 @@ class Run:
     def full(self, name):
         return 2 * (self.modules / f"{name}.ko").stat().st_size
 
-    def size_up(self, told=None):
-        return size_up(self.directory.path, 1, told or Told())
+    def measure_sizes(self, told=None):
+        return measure_sizes(self.directory.path, 1, told or Told())
 
     @property
     def json(self):
@@ -82,7 +82,7 @@ def run(tmp_path, monkeypatch):
 
 
 def test_full_and_split_sizes_stand_in_sizes_json(run):
-    sized = run.size_up()
+    sized = run.measure_sizes()
     assert sized.values == run.json
     assert {entry["name"]: (entry["full_bytes"], entry["split_bytes"]) for entry in run.json["modules"]} == {
         "a": (run.full("a"), 10), "b": (run.full("b"), 20), "c": (run.full("c"), 30),
@@ -92,46 +92,46 @@ def test_full_and_split_sizes_stand_in_sizes_json(run):
 
 
 def test_a_second_call_starts_nothing_and_writes_nothing(run, monkeypatch):
-    first = run.size_up()
+    first = run.measure_sizes()
     before = (run.directory.path / "sizes.json").stat()
     monkeypatch.setattr(
         workspace, "toolchain", lambda suite, reporter: pytest.fail("the engine was asked for")
     )
     told = Told()
-    assert run.size_up(told).values == first.values
+    assert run.measure_sizes(told).values == first.values
     assert told.notes == ["encoded 0 modules, kept 3"]
     assert (run.directory.path / "sizes.json").stat() == before
 
 
 def test_only_a_module_that_changed_is_encoded_again(run):
-    run.size_up()
+    run.measure_sizes()
     run.put("b", b"x" * 20, extra=b"more")
-    run.size_up()
+    run.measure_sizes()
     assert run.encoded == ["c.ko", "b.ko", "a.ko", "b.ko"]
     assert run.json["modules"][1]["full_bytes"] == run.full("b")
 
 
 def test_a_module_with_another_time_stamp_is_encoded_again(run):
-    run.size_up()
+    run.measure_sizes()
     os.utime(run.modules / "a.ko", ns=(1, 1))
-    run.size_up()
+    run.measure_sizes()
     assert run.encoded[3:] == ["a.ko"]
 
 
 def test_other_flags_make_everything_anew(run):
-    run.size_up()
+    run.measure_sizes()
     run.write(pahole={**run.facts["pahole"], "flags": []})
-    run.size_up()
+    run.measure_sizes()
     assert len(run.encoded) == 6
 
 
 def test_what_was_encoded_before_an_interrupt_is_kept(run):
     with pytest.raises(InterruptError):
-        run.size_up(Told(end="2 of 3"))
+        run.measure_sizes(Told(end="2 of 3"))
     assert run.json["ended"] == "interrupted by SIGINT"
     assert [entry["full_bytes"] for entry in run.json["modules"]] == [None, run.full("b"), run.full("c")]
     told = Told()
-    run.size_up(told)
+    run.measure_sizes(told)
     assert told.notes == ["encoded 1 modules, kept 2"]
     assert run.json["ended"] is None
     assert run.json["totals"]["counted"] == 3
@@ -139,10 +139,10 @@ def test_what_was_encoded_before_an_interrupt_is_kept(run):
 
 def test_one_table_is_never_of_two_paholes(run):
     with pytest.raises(InterruptError):
-        run.size_up(Told(end="2 of 3"))
+        run.measure_sizes(Told(end="2 of 3"))
     paholes.plant(run.folder, "1.31")
     told = Told()
-    run.size_up(told)
+    run.measure_sizes(told)
     assert told.notes == ["encoded 3 modules, kept 0"]
     assert told.warnings == ["pahole is 131 now, it was 130 when the modules got their split BTF"]
     assert run.json["pahole"]["version"] == "131"
@@ -151,16 +151,16 @@ def test_one_table_is_never_of_two_paholes(run):
 def test_a_module_that_pahole_refuses_is_named_and_tried_again_the_next_time(run):
     run.put("b", b"x" * 20, extra=b"\ndo: echo bad luck; exit 1\n")
     told = Told()
-    run.size_up(told)
+    run.measure_sizes(told)
     assert told.warnings == ["kernel/b.ko was not encoded: bad luck"]
     assert run.json["totals"]["counted"] == 2
-    run.size_up()
+    run.measure_sizes()
     assert run.encoded[3:] == ["b.ko"]
 
 
 def test_a_module_without_btf_is_not_encoded(run):
     run.put("b", None)
-    run.size_up()
+    run.measure_sizes()
     assert run.encoded == ["c.ko", "a.ko"]
     assert run.json["modules"][1]["fault"] == "it has no .BTF section"
 
@@ -169,7 +169,7 @@ def test_modules_without_debug_information_are_one_clear_error(run):
     for name in "abc":
         run.put(name, b"x", extra=b"\ndo: exit 1\n")
     with pytest.raises(UsageError, match="pahole could encode none of its modules") as caught:
-        run.size_up()
+        run.measure_sizes()
     assert "debug information" in caught.value.hint
     assert not (run.directory.path / "sizes.json").exists()
 
@@ -178,18 +178,18 @@ def test_a_tree_without_any_btf_is_one_clear_error(run):
     for name in "abc":
         run.put(name, None)
     with pytest.raises(UsageError, match=r"none of its 3 modules has a \.BTF section"):
-        run.size_up()
+        run.measure_sizes()
 
 
 def test_a_run_that_was_never_built_to_the_end(run):
     del run.facts["kernel"]
     run.write()
     with pytest.raises(UsageError, match="its kernel was never built to the end"):
-        run.size_up()
+        run.measure_sizes()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1]", b'{"schema": "kbtf-ci/sizes/1"}'])
 def test_a_broken_sizes_json_is_made_anew(run, content):
     (run.directory.path / "sizes.json").write_bytes(content)
-    run.size_up()
+    run.measure_sizes()
     assert run.json["totals"]["counted"] == 3

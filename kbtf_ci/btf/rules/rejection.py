@@ -1,4 +1,4 @@
-"""A refusal by the kernel: which check, which errno, and the records it leaves in the kernel's log."""
+"""A rejection by the kernel: which check, which errno, and the records it leaves in the kernel's log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ENOTSUPP: Final = 524  # include/linux/errno.h: internal to the kernel, C librar
 _CALL_BYTES: Final = 1024
 
 
-class Refusal(Exception):  # noqa: N818 - the kernel's verdict, no error of ours
+class Rejection(Exception):  # noqa: N818 - the kernel's verdict, no error of ours
     """Raised by the first check that fails; never leaves this package.
 
     ``rule`` names the check, ``errno`` is positive, ``records`` are the texts that are handed to printk,
@@ -28,9 +28,9 @@ class Refusal(Exception):  # noqa: N818 - the kernel's verdict, no error of ours
         self.of_type = of_type
 
 
-def said(rule: str, text: str, number: int = errno.EINVAL) -> Refusal:
-    """Return the refusal of a check that prints one line with btf_verifier_log() (kernel/bpf/btf.c)."""
-    return Refusal(rule, (bpf_record(text.encode()),), number)
+def reject(rule: str, text: str, number: int = errno.EINVAL) -> Rejection:
+    """Return the rejection of a check that prints one line with btf_verifier_log() (kernel/bpf/btf.c)."""
+    return Rejection(rule, (bpf_record(text.encode()),), number)
 
 
 def bpf_record(text: bytes) -> bytes:
