@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
 # make run [CONFIG=smoke] [ARGS="..."]   build a kernel, boot it, verify every module's split BTF
 # make test | lint | setup | clean
 # make fuzz [MUTANTS=10000] [SEED=1]     hold the offline check against the kernel, mutant by mutant;

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Against what people do today: virtme-ng boots the same kernel and runs modprobe and cmp for every module.
 
 Needs ``vng`` (virtme-ng from PyPI), qemu-system-x86_64, depmod and objcopy on this machine. Both sides run in

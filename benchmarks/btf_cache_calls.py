@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What one call of the BTF cache costs: pahole without it, with nothing in it, and with the answer in it.
 
 Each module of a finished build is given its BTF in these three ways one right after the other, the first two

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The offline check of a run's modules: ``kbtf-ci check`` against a loop of ``bpftool btf dump`` over them.
 
 bpftool only reads and prints what check judges. It is the toolchain image's own, copied out with its

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Full BTF of many modules: kbtf-ci's encoding against ``xargs -P$(nproc)`` over the same pahole calls.
 
 Both run in one container of the run's toolchain image, over the same modules in the same order with the flags

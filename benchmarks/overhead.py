@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The driver's overhead: kbtf-ci's build stage against a bare make in the same image, on the same tree.
 
 Both build the profile from an empty build directory with a warm ccache, by turns, and the median of the

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What the BTF cache saves of ``touch vmlinux && make``: CPU time over the make that has nothing to do.
 
 In each round make runs with nothing to do, then after a touched vmlinux with no cache, with an empty one and

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The sizes of every module's BTF sections: kbtf-ci's reader against a loop of size, grep and awk.
 
 The loop is the one that Linux measured its module BTF with (commit 5f9ae91f7c0d). Both run as processes of

@@ -1,3 +1,5 @@
+/* SPDX-FileCopyrightText: The kbtf-ci authors */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Runs a command and keeps accounts of it (accounts.h).
  *

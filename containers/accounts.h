@@ -1,3 +1,5 @@
+/* SPDX-FileCopyrightText: The kbtf-ci authors */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Accounts of what a program and its children cost, for kbtf_ci/kernel/accounts.py: each ends in one line of
  * the file that KBTF_CI_ACCOUNTS names,

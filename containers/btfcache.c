@@ -1,3 +1,5 @@
+/* SPDX-FileCopyrightText: The kbtf-ci authors */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Stands in the place of pahole for kbuild (make PAHOLE=...) and remembers the BTF of modules by content.
  *

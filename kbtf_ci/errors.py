@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """One tree of errors: what the user got wrong, what the kernel got wrong, what the machine got wrong.
 
 Every error carries one line that names the file and the value, the way out of it, and the exit code

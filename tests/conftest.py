@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What tests may ask for: an engine and its toolchain image, or a skip that CI can forbid."""
 
 from __future__ import annotations

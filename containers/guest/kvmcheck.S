@@ -1,3 +1,5 @@
+/* SPDX-FileCopyrightText: The kbtf-ci authors */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The smallest guest that shows whether KVM runs a 64-bit kernel: a flat multiboot image that goes from
  * protected mode through paging into long mode, as a kernel does, and says so by ending QEMU through its

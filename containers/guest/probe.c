@@ -1,3 +1,5 @@
+/* SPDX-FileCopyrightText: The kbtf-ci authors */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The guest's half of kbtf-ci: puts modules before the kernel one by one and says what came of each.
  *

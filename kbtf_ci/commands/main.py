@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Commands and options; the only place that reads the command line or exits."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The engine's API as this package uses it: one address, and one way its failures come out."""
 
 from __future__ import annotations

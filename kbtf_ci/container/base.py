@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The image below the toolchain: a registry's slim Debian, or one bootstrapped on this machine."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A dockerd of our own, on a private socket, for machines where no service manager keeps one.
 
 Everything it has lies in ``<cache>/engine``: socket, images, state, pidfile and log. It outlives the command

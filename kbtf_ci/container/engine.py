@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The container engine: found, asked who it is, and turned into a runner."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The machine's own package manager and root's powers over it, where this user has them."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The toolchain image: one Debian suite with compiler, pahole and QEMU, made once for its content."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Who a container belongs to: labels that tell whether the process that started it still lives."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """One command in one container: made, started, listened to, and always taken away again."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """``kbtf-ci setup``: install and start what a run needs and this machine lacks."""
 
 from __future__ import annotations

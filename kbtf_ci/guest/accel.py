@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Whether KVM really runs a guest here; /dev/kvm being there does not say so."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What the serial console says: where the guest is, and how it ended.
 
 QEMU's own standard error comes down the same stream, so its last words are read here as well.

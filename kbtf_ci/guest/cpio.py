@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Archives of the ``newc`` format, written as a stream.
 
 Documentation/driver-api/early-userspace/buffer-format.rst: the kernel unpacks several archives one behind

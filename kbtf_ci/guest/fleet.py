@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Several guests at once, each with its share of the modules, and their results as of one."""
 
 from __future__ import annotations

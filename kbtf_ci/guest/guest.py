@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A guest from start to SSH: booted, logged in to, and taken down again."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The guest's initramfs: the image's root archive, the modules, and the keys of this run."""
 
 from __future__ import annotations

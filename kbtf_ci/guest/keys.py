@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The two keys of one run: the host's to log in with, the guest's to be known by."""
 
 from __future__ import annotations

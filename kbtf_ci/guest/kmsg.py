@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Records of /dev/kmsg (Documentation/ABI/testing/dev-kmsg), and the log written from them."""
 
 from __future__ import annotations

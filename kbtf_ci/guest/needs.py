@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a guest needs of a kernel that was not built for it, and what of that are modules. Pure."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Which modules are to be loaded next, in which mode, given all that was observed so far. Pure."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What goes to the probe in the guest, and what it answers (containers/guest/probe.c)."""
 
 from __future__ import annotations

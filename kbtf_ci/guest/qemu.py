@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """QEMU's command line, and nothing else: every function here is pure."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """All modules, put before the kernel one by one, through every phase and every death of the guest."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The way into the guest: commands and a shell over SSH. paramiko lives here alone."""
 
 from __future__ import annotations

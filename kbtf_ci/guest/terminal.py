@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The user's standard input and output, connected to a shell in the guest."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """How long the guest may be silent, and how a user says so."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """One running QEMU: its console on file, and how it ended, told apart and noticed at once."""
 
 from __future__ import annotations

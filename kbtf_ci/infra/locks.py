@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Locks between runs: two may share a cache, but only one at a time may write one part of it."""
 
 from __future__ import annotations

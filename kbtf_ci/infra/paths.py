@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Where things lie: what ships with kbtf-ci, and what it keeps between runs."""
 
 from __future__ import annotations

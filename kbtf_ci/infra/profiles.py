@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """configs/*.toml -> a validated Profile: what to build, which modules must exist, how big a guest."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The record of a run as it goes: which stage, how long each took, and how it ended."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The run directory: the folder that holds everything one run made (docs/architecture.md, section 7)."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a stage may ask for: a command in the toolchain image, with these folders and nothing else.
 
 The stages under ``kernel`` and ``guest`` know only this protocol. The container engine implements it, and

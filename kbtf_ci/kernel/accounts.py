@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a make spent on what, in accounts that programs of the image keep (containers/accounts.h)."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The program that stands in the place of pahole: it remembers modules' BTF by content.
 
 It is containers/btfcache.c, in the image. kbuild is told of it by its own PAHOLE= variable.

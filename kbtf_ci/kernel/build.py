@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Run kbuild: compile, link, and let it write BTF; keep the log and count what was done."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Full BTF: the DWARF of each module encoded again with no base, only to learn how large it becomes."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Runs in the toolchain container, not in kbtf-ci: pahole over many modules, as many at a time as asked for.
 
     python3 encode_worker.py SCRATCH JOBS PAHOLE... -- MODULE...

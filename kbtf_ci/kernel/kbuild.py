@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """One kernel tree under kbuild: where it lies in the container, and how make is called on it."""
 
 from __future__ import annotations

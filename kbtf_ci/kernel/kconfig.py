@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Profile and requested -> the build directory's .config, with every requested symbol held to it."""
 
 from __future__ import annotations

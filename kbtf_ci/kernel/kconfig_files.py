@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What the tree's Kconfig files say of a symbol: that it exists, and what it depends on.
 
 Kbuild itself decides every value; this reads the same files only to explain a decision, so it knows the

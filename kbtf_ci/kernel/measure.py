@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """One make on a finished build: which modules it linked and wrote BTF of, and what it cost."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a kernel's scripts/Makefile.modfinal makes of a newer vmlinux.
 
 Commit 5f9ae91f (5.11) wrote ``$(call if_changed_except,ld_ko_o,vmlinux)``: BTF again, but no new link. Commit

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Kernels in archives, Debian packages or tarballs, unpacked once into a cache.
 
 The tools of the toolchain image unpack them: dpkg-deb knows every compression that packages come in and uses

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The pahole of one kernel: which program, and the flags that kbuild gives it for a module's BTF."""
 
 from __future__ import annotations

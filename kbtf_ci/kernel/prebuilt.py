@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A kernel that others built: which image boots, and where its modules and its configuration lie."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The scenarios: what is done to a finished build, and how it becomes what it was.
 
 A changed source file is a changed copy mounted over the file in the container. The source tree, which other

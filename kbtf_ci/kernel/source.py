@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Where the kernel's source comes from: the suite's package, a tree, a tarball or a URL."""
 
 from __future__ import annotations

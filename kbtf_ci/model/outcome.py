@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The vocabulary of verdicts, and the pure function that reaches one: expected x observed -> outcome."""
 
 from __future__ import annotations

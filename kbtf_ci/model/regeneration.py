@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Whether kbuild wrote just the BTF it should: pure judgement of a tree before and after one make."""
 
 from __future__ import annotations

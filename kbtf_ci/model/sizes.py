@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What split BTF saves: pure arithmetic over the sizes of each module's full and split BTF."""
 
 from __future__ import annotations

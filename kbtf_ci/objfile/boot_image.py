@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Whose kernel a boot image is, from its header alone: nothing is unpacked.
 
 Documentation/arch/x86/boot.rst has the header of x86; other architectures are told by their magic.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Carriers: modules rebuilt with nothing in them but what the kernel reads before and for their BTF.
 
 An ET_REL file of ``.gnu.linkonce.this_module`` without its relocations (so no init or exit function),

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A file's bytes, unpacked where they are compressed, never past a bound.
 
 Formats are told by their magic, as lib/decompress.c and scripts/extract-vmlinux tell them. The first stream

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """ELF files by their section table, which is read in one step; pyelftools is used here alone.
 
 Only what is asked for is touched: of a mapped vmlinux of some hundred MB, the header, the table and a

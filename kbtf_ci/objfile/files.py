@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Modules and kernels as files: what the BTF check needs of each.
 
 read_module_file() and read_kernel_file() take a path, parse_module() and parse_kernel() the bytes that were

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a module's BTF is made from, as digests: whether it had to be written anew is told by these alone."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The list of modules that the guest is held to, read from the files themselves."""
 
 from __future__ import annotations

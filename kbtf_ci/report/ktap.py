@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """results.ktap: one line a module in the kernel's own test format (Documentation/dev-tools/ktap.rst)."""
 
 from __future__ import annotations

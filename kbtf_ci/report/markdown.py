@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """summary.md: the summary for a pull request or a CI job's page."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The table of regeneration: what each scenario made kbuild do and what that cost, and regen.json's shape."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """results.json: the schema that other programs read (docs/architecture.md, section 7). It only grows."""
 
 from __future__ import annotations

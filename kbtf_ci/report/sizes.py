@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The sizes tables: as text in the layout of the commit that brought split BTF, and sizes.json."""
 
 from __future__ import annotations

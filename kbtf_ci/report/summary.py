@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The end of a run in a few lines of plain text: what was verified, and by name whatever was not."""
 
 from __future__ import annotations

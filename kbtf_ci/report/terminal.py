@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """How a run looks to a person: live progress on a terminal, a line per stage and a heartbeat without one."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A build directory booted as it stands: what the kernel says of its modules' BTF, each as a carrier."""
 
 from __future__ import annotations

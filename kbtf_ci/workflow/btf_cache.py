@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """``kbtf-ci btf-cache``: what the cache of modules' BTF holds, and emptying it."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """``kbtf-ci check``: which kernel, which modules, by which rules."""
 
 from __future__ import annotations

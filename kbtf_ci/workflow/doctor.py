@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a run needs of this machine, looked at one by one, with the way out of each fault."""
 
 from __future__ import annotations

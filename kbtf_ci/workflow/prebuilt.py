@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """``kbtf-ci verify --kernel``: a kernel that others built, and all its modules."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """``kbtf-ci regen``: a finished build is changed in one way after another, and made again."""
 
 from __future__ import annotations

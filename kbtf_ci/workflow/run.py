@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The story of a run, and the only place where the stages meet.
 
 profile -> source -> toolchain image -> configure -> build -> inventory -> guest image -> guest ->

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """``kbtf-ci sizes``: a run directory's modules are encoded again with no base, and weighed."""
 
 from __future__ import annotations

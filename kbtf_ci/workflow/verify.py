@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """One kernel and its modules put before each other: check, guest image, guests, verdict, reports.
 
 What a run directory holds is all that this needs, whoever filled it.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What all work on a kernel stands on: the toolchain image, the source, and kbuild over a build directory."""
 
 from __future__ import annotations

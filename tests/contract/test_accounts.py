@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The programs of the image that keep accounts of what a make starts."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The wrapper in the place of pahole, as it is in the image, with a pahole behind it that only hashes."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What every GuestShell does: asked here of the one that reaches a fake guest, in tests/e2e of a real one."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What every Runner does, asked of the engine's and of the one on the host alike."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """One real smoke run for all end-to-end tests, and the command line as a user calls it."""
 
 from __future__ import annotations

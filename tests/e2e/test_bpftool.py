@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The reader against bpftool: the same types, line by line, for vmlinux and every module of a run."""
 
 from __future__ import annotations

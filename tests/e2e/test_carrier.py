@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Load mode carrier on the smoke run: the same verdicts, from files of a few kB."""
 
 from kbtf_ci.objfile.inventory import inventory

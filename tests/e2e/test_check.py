@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The offline check on real modules: what it predicts is what the kernel does, and it names the cause."""
 
 import json

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The offline check against the kernel itself: errno, every line of the log and sysfs, mutant by mutant.
 
 KBTF_CI_MUTANTS and KBTF_CI_SEED say how many and which, KBTF_CI_FUZZ_RUN names the run directory of another

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Real kernels that die under real modules: each death told apart, and the run goes on behind it."""
 
 import io

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A real guest that loads modules before its network, as one of a kernel that was not built for it."""
 
 import pytest

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The contract of tests/contract/test_guest_shell.py, kept by a real guest: kernel, dropbear and QEMU."""
 
 import pytest

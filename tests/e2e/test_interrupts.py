@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Whatever ends a run leaves nothing behind, keeps what was made, and has its own exit code."""
 
 import json

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Kernels that others built: a distribution's package as it is, and a tree as modules_install leaves it."""
 
 import lzma

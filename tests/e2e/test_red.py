@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The red side: what is wrong with a module is found, named, and changes the exit code."""
 
 from elftools.elf.elffile import ELFFile

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Regeneration on the smoke build: kbuild's own rule, a Makefile that breaks it, and the cache's bytes."""
 
 from __future__ import annotations

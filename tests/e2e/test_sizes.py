@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Full BTF against split BTF, with the real pahole over the modules of a real build."""
 
 import json

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Coverage-guided fuzzing of everything that reads bytes: modules, kernels and BTF.
 
 ``make fuzz-reader`` runs it, from small files of every kind on; libFuzzer's own options follow the corpus

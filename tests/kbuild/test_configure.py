@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Configuration against a tree in miniature: a real make, the messages a person gets."""
 
 from dataclasses import replace

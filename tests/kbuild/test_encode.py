@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """How pahole is called over many modules, by the worker itself and a pahole that only counts bytes."""
 
 import os

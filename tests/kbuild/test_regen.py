@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """How a finished build is changed and made again: a real make on the fake tree."""
 
 import os

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Modules with a distilled base (``.BTF.base``), as pahole writes them out of tree, and mutants of such.
 
 The kernel follows the type ids of split members unchecked (tools/lib/bpf/btf_relocate.c,

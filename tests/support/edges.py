@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Hand-made BTF on both sides of every limit that the kernel knows (kernel/bpf/btf.c, Linux 6.12).
 
 Errno and words were written down from the kernel's source and not taken from kbtf_ci.

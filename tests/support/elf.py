@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Small real ELF files: an ET_REL object with the sections that a test needs."""
 
 from __future__ import annotations

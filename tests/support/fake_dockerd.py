@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A dockerd that only says who it is: it takes dockerd's options, listens where told, and keeps a pidfile."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A fake kernel tree, built by a real make, and the profile that goes with it."""
 
 from __future__ import annotations

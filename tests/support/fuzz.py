@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Prediction against the kernel: where they differ over one mutant."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Any number of carriers through guests of a run's kernel: what the kernel says of each."""
 
 from __future__ import annotations

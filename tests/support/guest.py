@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A guest without QEMU: a console that prints, and a real SSH server on this machine behind it.
 
 It stands where QEMU would in the Runner protocol, and speaks as the guest's init, its probe, and a kernel

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """ELF files of either class and byte order, and kernels around them, made byte by byte."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The Runner protocol without an engine: the same command as a process of this machine.
 
 Container paths of the mounts are replaced by the host's folders behind them, in arguments, environment and

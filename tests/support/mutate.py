@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Seeded mutants of real modules' BTF, for holding the prediction against the kernel."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Boot images, Debian packages and tarballs of kernels, made byte by byte."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A pahole for tests of how it is called: what it writes says nothing about BTF."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A vmlinux and split BTF on top of it, small and healthy, for tests of what is said of the two together."""
 
 from tests.support import sketch as sk

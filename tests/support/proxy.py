@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A Unix socket in front of the engine's, which a test can cut like a daemon that dies."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A BTF as ``bpftool btf dump ... format raw`` prints it (tools/bpf/bpftool/btf.c, dump_btf_type()).
 
 From the reader's columns alone, so that a wrong column becomes a wrong line.

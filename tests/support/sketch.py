@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """BTF as a test writes it: records as lists of words, changed at will, and put together again.
 
 On purpose none of kbtf_ci.btf: what is tested must not make its own tests.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a test needs to know of a vmlinux's BTF, read without kbtf_ci."""
 
 from __future__ import annotations

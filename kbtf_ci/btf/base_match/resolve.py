@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What the kernel cannot see: split BTF that it would load, although it was written against another base.
 
 The kernel checks neither where type ids lead nor what names point into (btf_parse_module() never runs the

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Against which base was this split BTF written? Told from the split BTF alone, as far as it can be told.
 
 Own names must start where one of its own strings does, and references to its own types must lead to types of

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What type ids lead to: the type behind modifiers, and its size. The kernel never asks this of a module."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Where in the records type ids and names stand (tools/lib/bpf/btf_iter.c, btf_field_iter_init())."""
 
 from __future__ import annotations

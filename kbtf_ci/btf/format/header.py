@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The header of BTF (include/uapi/linux/btf.h), apart from what a kernel thinks of it."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """String sections, and what the kernel asks of the names in them, for arrays of offsets at once."""
 
 from __future__ import annotations

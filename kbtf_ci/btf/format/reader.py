@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """BTF as it lies in a file: types as columns, names on demand, split BTF on top of its base."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The type section as columns: one array entry a record, no Python object a type."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The wire format of BTF: names, numbers and sizes (include/uapi/linux/btf.h)."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """One module against one kernel, offline: the loader's checks, the BTF's, and what the kernel cannot see."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """From verdict and evidence to a cause, and what to do about it."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The BTF of many modules held against all checks at once.
 
 Nearly all modules of a tree are fine, and a step of numpy costs the same for ten types as for a thousand. So

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """For a distilled type that finds no counterpart in vmlinux: what came nearest."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Many modules against one kernel, on several processes when they are worth their start."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Chains of modifiers (kernel/bpf/btf.c, btf_check_type_tags() or btf_check_modifier_chain_length())."""
 
 from __future__ import annotations

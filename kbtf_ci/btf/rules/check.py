@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What the kernel will say of a module's BTF (kernel/bpf/btf.c, btf_module_notify())."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The header and the two sections behind it: btf_parse_hdr() and btf_parse_str_sec() (kernel/bpf/btf.c)."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The kernel's sort(), for where it shows in which order equal elements come out."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What the module loader asks before it looks at BTF, as far as files can tell (kernel/module/main.c)."""
 
 from __future__ import annotations

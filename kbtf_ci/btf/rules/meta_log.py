@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What the kernel prints when it refuses a type, record by record (kernel/bpf/btf.c, btf_verifier_log_*)."""
 
 from __future__ import annotations

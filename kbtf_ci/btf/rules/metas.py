@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The checks of single types, as a table: btf_check_all_metas() and the check_meta of each kind.
 
 All from kernel/bpf/btf.c. A rule is asked about all types of its kinds at once; the kernel stops at the

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A rejection by the kernel: which check, which errno, and the records it leaves in the kernel's log."""
 
 from __future__ import annotations

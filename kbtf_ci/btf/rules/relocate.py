@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Split BTF, moved from its ``.BTF.base`` to vmlinux's (tools/lib/bpf/btf_relocate.c, btf_relocate())."""
 
 from __future__ import annotations

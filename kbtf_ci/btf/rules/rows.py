@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Columns of the records of some kinds, and of their entries: what the rules of metas.py are asked about."""
 
 from __future__ import annotations

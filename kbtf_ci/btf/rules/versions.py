@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What differs between kernels in how they check BTF, and since when."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Modules looked at together: the same said of each as when it is alone, whoever its neighbours are."""
 
 import random

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Split BTF that the kernel would load although it belongs to another base; healthy BTF is never flagged."""
 
 import numpy as np

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Several guests at once: who loads what, one account of it all, and no guest left behind."""
 
 import signal

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The probe itself, compiled on this machine, with files in place of the kernel's."""
 
 import errno

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Whole sessions, over real SSH, with guests that do what a test tells them."""
 
 import hashlib

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Kernels that others built, as they come: images, folders, packages."""
 
 import lzma

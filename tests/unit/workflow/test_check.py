@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """``kbtf-ci check`` over files: what is read, by which rules, and the cause that is named for each fault."""
 
 import json

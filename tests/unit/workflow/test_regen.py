@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What regen keeps of the scenarios when one of them ends in an error."""
 
 import pytest

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The story of sizes over a small run directory, with a pahole that only counts bytes."""
 
 import json
