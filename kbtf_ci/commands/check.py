@@ -1,0 +1,46 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""``kbtf-ci check``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kbtf_ci.commands.options import combine, common_options
+from kbtf_ci.commands.session import reporting
+from kbtf_ci.workflow import check as workflow
+
+_check_options = combine(
+    click.option("--vmlinux", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                 help="The kernel: a vmlinux, bzImage or raw BTF such as /sys/kernel/btf/vmlinux."),
+    click.option("--kernel-version", "version", default="", metavar="6.12",
+                 help="Judge by the rules of this version; else by the kernel's own."),
+    click.option("--allow-mismatch/--no-allow-mismatch", default=None,
+                 help="CONFIG_MODULE_ALLOW_BTF_MISMATCH; else from the kernel's configuration."),
+    click.option("--kernel-config", "config", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                 help="The kernel's .config; else the one embedded, or config-<release> beside the kernel."),
+    click.option("-j", "--jobs", type=click.IntRange(min=1), default=len(os.sched_getaffinity(0)),
+                 show_default="cores", help="Processes."),
+    click.option("--json", "as_json", is_flag=True, help="Print the predictions as JSON."),
+    click.argument("modules", nargs=-1, required=True, metavar="MODULE|DIR|RUNDIR...",
+                   type=click.Path(exists=True, path_type=Path)),
+)  # fmt: skip
+
+
+@click.command()
+@_check_options
+@common_options
+def check(*, as_json: bool, quiet: bool, debug: bool, **options: Any) -> None:
+    """Say, without booting, what the kernel will say of each module's BTF, and what it will not notice."""
+    with reporting(quiet=quiet, debug=debug) as reporter:
+        found = workflow.check(workflow.CheckOptions(**options), reporter)
+        reporter.close()
+        click.echo(json.dumps(found.document(), indent=1) if as_json else "\n".join(found.text()))
+        sys.exit(found.exit_code)

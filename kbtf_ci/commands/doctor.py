@@ -1,0 +1,33 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""``kbtf-ci doctor``."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from kbtf_ci.commands.options import common_options
+from kbtf_ci.commands.session import reporting
+from kbtf_ci.errors import ExitCode
+from kbtf_ci.workflow.doctor import examine
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@common_options
+def doctor(as_json: bool, quiet: bool, debug: bool) -> None:
+    """Show what was found of all that a run needs, and the way out of each fault."""
+    with reporting(quiet=quiet, debug=debug):
+        findings = examine()
+    if as_json:
+        click.echo(json.dumps([vars(finding) for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            click.echo(f"{finding.state:<5}{finding.subject:<18}{finding.detail}")
+            if finding.remedy:
+                click.echo(f"{'':<23}-> {finding.remedy}")
+    sys.exit(ExitCode.INFRASTRUCTURE if any(finding.state == "bad" for finding in findings) else 0)

@@ -1,0 +1,138 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""Options that several commands share, and what becomes of their values."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from kbtf_ci.container.image import DEFAULT_SUITE
+from kbtf_ci.errors import UsageError
+from kbtf_ci.guest.qemu import Accel
+from kbtf_ci.guest.timeouts import Timeouts
+from kbtf_ci.infra.profiles import parse_size_mib
+from kbtf_ci.model.outcome import LoadPolicy
+from kbtf_ci.workflow.verify import GuestOptions
+from kbtf_ci.workflow.workspace import BuildOptions
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+# Variables of make that say where things lie, which is kbtf-ci's own business.
+_OWN_VARIABLES = frozenset({"O", "KBUILD_OUTPUT", "KCONFIG_CONFIG", "KBUILD_EXTMOD", "M"})
+
+
+class _Size(click.ParamType[int]):
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return parse_size_mib(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def combine(*decorators: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Return one decorator that applies all of ``decorators``, shown in their order by --help."""
+
+    def apply(command: _Command) -> _Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return apply
+
+
+build_options = combine(
+    click.option("--config", default="smoke", show_default=True,
+                 help="Profile, defconfig target of kbuild, or path to a .config."),
+    click.option("-C", "--directory", default="", metavar="DIR|TARBALL|URL",
+                 help="Kernel source; without it the suite's own package."),
+    click.option("--sha256", default="", help="What a URL's download must hash to."),
+    click.option("-K", "--kconfig-add", "added", multiple=True, metavar="SYMBOL=VALUE",
+                 help="A symbol on top of the profile's; repeatable."),
+    click.option("-j", "--jobs", type=click.IntRange(min=1), default=len(os.sched_getaffinity(0)),
+                 show_default="cores", help="Jobs of make."),
+    click.option("--suite", default=DEFAULT_SUITE, show_default=True, help="Debian suite of the toolchain."),
+    click.option("--pahole", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                 help="A pahole of this machine in place of the image's."),
+    click.option("--btf-cache/--no-btf-cache", default=False, show_default=True,
+                 envvar="KBTF_CI_USE_BTF_CACHE", show_envvar=True,
+                 help="Take modules' BTF from a cache where all it is made from is unchanged."),
+    click.option("-o", "--output-dir", "output", type=click.Path(path_type=Path),
+                 help="Run directory to make; runs/<UTC time>-<profile> without it."),
+    click.argument("variables", nargs=-1, metavar="[VAR=VALUE]..."),
+)  # fmt: skip
+
+guest_options = combine(
+    click.option("--accel", type=click.Choice([accel.value for accel in Accel]), default="auto",
+                 show_default=True, help="auto falls back from KVM to emulation, and says so."),
+    click.option("-m", "--memory", "memory_mib", type=_Size(), help="Memory of the guest; else as profiled."),
+    click.option("--cpus", type=click.IntRange(min=1), help="CPUs of the guest; else as profiled."),
+    click.option("--append", default="", help="More words for the kernel's command line."),
+    click.option("--load", type=click.Choice([policy.value for policy in LoadPolicy]),
+                 help="How modules are put before the kernel; auto, above 1,500 modules carrier."),
+    click.option("--guests", type=click.IntRange(min=1),
+                 help="Guests that share the modules, at once; else by cores, one a thousand modules."),
+    click.option("--timeouts", multiple=True, metavar="NAME=TIME", help="For instance boot=5m; repeatable."),
+    click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write JUnit XML here."),
+    click.option("--json", "as_json", is_flag=True, help="Print results.json on standard output."),
+    click.option("--bisect", is_flag=True, help="Exit 125 where the commit is not to blame."),
+)  # fmt: skip
+
+common_options = combine(
+    click.option("-q", "--quiet", is_flag=True, help="Only warnings, errors and the summary."),
+    click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+)
+
+run_directory = click.argument(
+    "run_directory", metavar="RUNDIR", type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+
+
+def build_options_of(values: dict[str, Any]) -> BuildOptions:
+    """Return what ``build_options`` parsed. Raises UsageError for a VAR=VALUE that is none or not free."""
+    for variable in values["variables"]:
+        name, separator, _ = variable.partition("=")
+        if not separator or re.fullmatch(r"[A-Za-z_]\w*", name) is None:
+            raise UsageError(f"{variable}: not of the form VAR=VALUE")
+        if name in _OWN_VARIABLES:
+            raise UsageError(
+                f"{variable}: kbtf-ci sets {name} itself", hint="-C names the source, -o the run directory"
+            )
+    return BuildOptions(
+        config=values["config"],
+        directory=values["directory"],
+        sha256=values["sha256"],
+        added=values["added"],
+        jobs=values["jobs"],
+        suite=values["suite"],
+        pahole=values["pahole"].resolve() if values["pahole"] else None,
+        variables=values["variables"],
+        btf_cache=values["btf_cache"],
+    )
+
+
+def guest_options_of(values: dict[str, Any]) -> GuestOptions:
+    """Return what ``guest_options`` parsed. Raises UsageError for a timeout that is none."""
+    return GuestOptions(
+        accel=Accel(values["accel"]),
+        memory_mib=values["memory_mib"],
+        cpus=values["cpus"],
+        append=values["append"],
+        load=LoadPolicy(values["load"]) if values["load"] else None,
+        guests=values["guests"],
+        timeouts=Timeouts.parse(values["timeouts"]),
+    )
+
+
+def command_line() -> str:
+    """Return the command that repeats this one."""
+    return shlex.join(["kbtf-ci", *sys.argv[1:]])

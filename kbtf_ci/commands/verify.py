@@ -1,0 +1,53 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""``kbtf-ci verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kbtf_ci.commands.options import combine, command_line, common_options, guest_options, guest_options_of
+from kbtf_ci.commands.session import finish, reporting
+from kbtf_ci.container.image import DEFAULT_SUITE
+from kbtf_ci.errors import UsageError
+from kbtf_ci.workflow import prebuilt
+from kbtf_ci.workflow import run as workflow
+
+_prebuilt_options = combine(
+    click.option("--kernel", multiple=True, metavar="PATH|running",
+                 help="A kernel that others built: an image, Debian packages (repeatable), a folder as "
+                      "modules_install leaves it, or the running system's own."),
+    click.option("--modules", type=click.Path(exists=True, file_okay=False, path_type=Path),
+                 help="Its modules, where --kernel is an image."),
+    click.option("--suite", default=DEFAULT_SUITE, show_default=True, help="Debian suite of QEMU's image."),
+    click.option("-o", "--output-dir", "output", type=click.Path(path_type=Path),
+                 help="Run directory to make with --kernel; runs/<UTC time>-prebuilt without it."),
+)  # fmt: skip
+
+
+@click.command()
+@click.argument(
+    "run_directory",
+    metavar="[RUNDIR]",
+    required=False,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
+@_prebuilt_options
+@guest_options
+@common_options
+def verify(*, run_directory: Path | None, quiet: bool, debug: bool, bisect: bool, **options: Any) -> None:
+    """Boot RUNDIR's kernel, or one that others built, and verify its modules as they are now."""
+    with reporting(quiet=quiet, debug=debug, bisect=bisect) as reporter:
+        guest = guest_options_of(options)
+        if (run_directory is None) == (not options["kernel"]):
+            raise UsageError("verify wants either a run directory or --kernel")
+        if run_directory is not None:
+            verdict = workflow.verify(run_directory, guest, reporter)
+        else:
+            wishes = prebuilt.PrebuiltOptions(options["kernel"], options["modules"], options["suite"])
+            verdict = prebuilt.verify(wishes, guest, options["output"], command_line(), reporter)
+        finish(verdict, reporter, junit=options["junit"], as_json=options["as_json"])
