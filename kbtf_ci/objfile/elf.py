@@ -91,6 +91,11 @@ class ElfImage:
         return self._data
 
     @property
+    def pointer_bytes(self) -> int:
+        """How many bytes a pointer has in code of the file's class: 4 or 8."""
+        return _CLASSES[self._data[4]] // 8
+
+    @property
     def byte_order(self) -> Literal["<", ">"]:
         """The file's byte order, as struct and numpy write it."""
         return _ORDERS[self._data[5]]

@@ -78,7 +78,8 @@ class KernelFile:
     ``kind`` is ``vmlinux``, ``bzImage`` (whatever carries a compressed vmlinux) or ``raw`` (BTF alone).
     ``banner`` is linux_banner without its newline and ``release`` the version in it; ``config`` the embedded
     configuration, values as in a .config file (``y``, ``m``, ``"text"``), None where there is none;
-    ``build_id`` in hex. Raw BTF knows none of these: they are empty.
+    ``build_id`` in hex; ``pointer_bytes`` 4 or 8, by the ELF class. Raw BTF knows none of these: they are
+    empty or None.
     """
 
     path: Path
@@ -88,6 +89,7 @@ class KernelFile:
     config: Mapping[str, str] | None
     kind: str
     build_id: str
+    pointer_bytes: int | None = None
 
 
 def read_module_file(path: Path) -> ModuleFile:
@@ -153,6 +155,7 @@ def parse_kernel(data: Buffer, path: Path) -> KernelFile:
         config=_config(image, path),
         kind=kind,
         build_id=_build_id(image),
+        pointer_bytes=image.pointer_bytes,
     )
 
 

@@ -78,7 +78,7 @@ class Assessor:
             kernel,
             file.release,
             StructModule.of(vmlinux) if vmlinux else None,
-            Targets.of(vmlinux) if vmlinux else None,
+            Targets.of(vmlinux, pointer_bytes=file.pointer_bytes) if vmlinux else None,
             takes_btf=config.get("CONFIG_DEBUG_INFO_BTF_MODULES", "y") == "y",
         )
 

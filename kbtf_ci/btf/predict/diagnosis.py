@@ -27,7 +27,6 @@ class Diagnosis:
 
 
 _REBUILD: Final = "Install the kernel image and the modules from one build, or build the modules again."
-_MODULES_OFF: Final = 24  # bytes that CONFIG_DEBUG_INFO_BTF_MODULES adds to struct module
 _SHAPE_RULES: Final = {
     "header.length", "header.whole", "sections.length", "sections.offset", "strings.end", "type.head",
     "type.tail",
@@ -43,7 +42,7 @@ def diagnose(one: Assessment, assessor: Assessor, *, siblings_have_btf: bool = F
     if one.is_fine:
         return None
     if one.loader_check is not None:
-        return _loader_check(one, one.loader_check)
+        return _loader_check(one, one.loader_check, assessor)
     if not one.module.btf:
         return _without(one, siblings_have_btf=siblings_have_btf)
     if one.verdict.unchecked:
@@ -55,7 +54,7 @@ def diagnose(one: Assessment, assessor: Assessor, *, siblings_have_btf: bool = F
     return _refused(one, assessor)
 
 
-def _loader_check(one: Assessment, check: LoaderCheck) -> Diagnosis:
+def _loader_check(one: Assessment, check: LoaderCheck, assessor: Assessor) -> Diagnosis:
     if check.rule == "gate.symbols":
         return Diagnosis("stripped", "It has no symbol table. Strip modules with --strip-debug, not more.")
     if check.rule == "gate.vermagic":
@@ -64,7 +63,7 @@ def _loader_check(one: Assessment, check: LoaderCheck) -> Diagnosis:
         return Diagnosis("no module", f"{_sentence(check.text)} It is not a module that kbuild linked.")
     without = (
         " Without BTF of its own it was likely built without CONFIG_DEBUG_INFO_BTF_MODULES, as happens "
-        f"where no pahole is found: struct module then lacks {_MODULES_OFF} bytes."
+        f"where no pahole is found: struct module then lacks {_btf_members_bytes(assessor)} bytes."
     )
     return Diagnosis(
         "other configuration",
@@ -72,6 +71,16 @@ def _loader_check(one: Assessment, check: LoaderCheck) -> Diagnosis:
         f"configuration.{'' if one.module.btf else without} Build it with the kernel's own configuration "
         "and the same pahole.",
     )
+
+
+def _btf_members_bytes(assessor: Assessor) -> int:
+    """Return what CONFIG_DEBUG_INFO_BTF_MODULES adds to struct module (include/linux/module.h).
+
+    Sizes of four bytes and then as many pointers: of .BTF, and since 6.11 of .BTF.base.
+    """
+    pointer = assessor.targets.pointer_bytes if assessor.targets else 8
+    pairs = 2 if assessor.kernel.rules.relocates else 1
+    return -(-4 * pairs // pointer) * pointer + pairs * pointer
 
 
 def _without(one: Assessment, *, siblings_have_btf: bool) -> Diagnosis:

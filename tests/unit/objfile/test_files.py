@@ -102,6 +102,7 @@ def test_an_image_tells_what_its_vmlinux_tells(tmp_path, kind):
 def test_a_kernel_of_any_layout_is_read(bits, order):
     found = parse_kernel(vmlinux(bits=bits, order=order), Path("vmlinux"))
     assert (found.btf, found.build_id, found.banner) == (BTF, BUILD_ID.hex(), BANNER)
+    assert found.pointer_bytes == bits // 8
 
 
 @PACKED
@@ -110,6 +111,7 @@ def test_raw_btf_is_a_kernel_that_says_nothing_else(tmp_path, kind, magic):
     found = read_kernel_file(put(tmp_path, "btf", magic + b"\x01\0rest", kind))
     assert (found.kind, found.btf) == ("raw", magic + b"\x01\0rest")
     assert (found.release, found.banner, found.config, found.build_id) == ("", "", None, "")
+    assert found.pointer_bytes is None
 
 
 def test_a_kernel_without_its_configuration_has_none():

@@ -90,6 +90,51 @@ def test_a_stale_module_that_loads_is_flagged(bench):
     assert "would load, but its BTF does not belong to this vmlinux" in bench.check(path).stdout
 
 
+def two_pointers(base, pointer):
+    """A module whose struct has just room for two pointers of so many bytes."""
+    one = pair.split(base)
+    to = one.add(sk.PTR, 0, pair.INT)
+    members = [one.string("a"), to, 0, one.string("b"), to, 8 * pointer]
+    one.add(sk.STRUCT, one.string("m_two"), 2 * pointer, *members, vlen=2)
+    return one.bytes()
+
+
+@pytest.mark.parametrize(("bits", "written", "cause"), [(32, 4, ""), (64, 8, ""), (64, 4, "other vmlinux")])
+def test_pointers_are_as_wide_as_the_kernels_elf_class_says(bench, bits, written, cause):
+    bench.vmlinux.write_bytes(images.vmlinux(bench.base.bytes(), bits=bits))
+    path = bench.module(two_pointers(bench.base, written), bits=bits)
+    one = bench.only(path)
+    assert (one["outcome"], one["cause"]) == ("VERIFIED", cause)
+    assert ("is too small for its member" in one["base_mismatch"]) == bool(cause)
+
+
+@pytest.mark.parametrize("name", ["long int", "unsigned long", "long unsigned int"])
+@pytest.mark.parametrize(("size", "written", "cause"), [(4, 4, ""), (8, 8, ""), (8, 4, "other vmlinux")])
+def test_raw_btf_tells_the_width_of_pointers_by_its_long(bench, name, size, written, cause):
+    for other in ("long long int", "__int128", "long_int"):
+        bench.base.add(sk.INT, bench.base.string(other), 12 - size, 32)
+    bench.base.add(sk.INT, bench.base.string(name), size, 32)
+    bench.vmlinux.write_bytes(bench.base.bytes())
+    assert bench.only(bench.module(two_pointers(bench.base, written)))["cause"] == cause
+
+
+def test_without_a_long_pointers_are_taken_to_have_eight_bytes(bench):
+    bench.vmlinux.write_bytes(bench.base.bytes())
+    assert bench.only(bench.module(two_pointers(bench.base, 8)))["cause"] == ""
+    assert bench.only(bench.module(two_pointers(bench.base, 4)))["cause"] == "other vmlinux"
+
+
+@pytest.mark.parametrize(
+    ("bits", "version", "lacks"), [(64, "6.12", 24), (64, "6.1", 16), (32, "6.12", 16), (32, "6.1", 8)]
+)
+def test_what_btf_adds_to_struct_module_follows_the_class_and_the_version(bench, bits, version, lacks):
+    record = next(words for words in bench.base.records if words[2] == 0x500)
+    record[2] = 0x540
+    bench.vmlinux.write_bytes(images.vmlinux(bench.base.bytes(), bits=bits))
+    one = bench.only("--kernel-version", version, bench.module(None, bits=bits))
+    assert f"struct module then lacks {lacks} bytes" in one["advice"]
+
+
 def test_an_out_of_tree_module_without_a_base_gets_another_way_out(bench):
     written_for = pair.vmlinux()
     written_for.string("longer")
