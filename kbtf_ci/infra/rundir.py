@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kbtf_ci.errors import InfrastructureError, UsageError
+from kbtf_ci.errors import InfrastructureError, UsageError, file_error
 
 RUN_SCHEMA = "kbtf-ci/run/1"
 
@@ -68,7 +68,9 @@ class RunDirectory:
         """Return run.json. Raises UsageError when the folder holds no run."""
         try:
             values: dict[str, Any] = json.loads(self.run_json.read_text())
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise file_error(error, self.path, "holds no run (run.json)") from error
+        except ValueError as error:
             raise UsageError(f"{self.path}: holds no run (run.json: {error})") from error
         if values.get("schema") != RUN_SCHEMA:
             raise UsageError(f"{self.run_json}: schema {values.get('schema')!r}, expected {RUN_SCHEMA!r}")
@@ -106,7 +108,7 @@ def create(path: Path) -> RunDirectory:
         run = RunDirectory(path.resolve())
         run.kernel.mkdir()
     except OSError as error:
-        raise UsageError(f"-o {path}: cannot be written: {error.strerror}") from error
+        raise file_error(error, f"-o {path}", "cannot be written") from error
     return run
 
 

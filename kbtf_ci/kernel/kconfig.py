@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kbtf_ci.errors import UsageError
+from kbtf_ci.errors import UsageError, file_error
 from kbtf_ci.infra.paths import shipped
 from kbtf_ci.infra.profiles import Profile
 from kbtf_ci.infra.runner import run
@@ -93,7 +93,9 @@ def requests(profile: Profile, added: Sequence[str]) -> tuple[Request, ...]:
 def _of_file(path: Path) -> Iterator[Request]:
     try:
         text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise file_error(error, path, "cannot be read") from error
+    except UnicodeDecodeError as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
     for number, symbol, value in parse_config(text.splitlines()):
         yield Request(symbol, value, f"{path.name}:{number}", path.parent == shipped("configs"))

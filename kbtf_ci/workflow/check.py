@@ -12,7 +12,7 @@ from pathlib import Path
 from kbtf_ci.btf.predict.assess import kernel_version
 from kbtf_ci.btf.predict.sweep import KernelSpec, sweep
 from kbtf_ci.btf.rules.versions import Version
-from kbtf_ci.errors import ExitCode, UsageError
+from kbtf_ci.errors import ExitCode, UsageError, file_error
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.model.prediction import Prediction
@@ -106,4 +106,4 @@ def _read_config(path: Path) -> dict[str, str]:
     try:
         return parse_config(path.read_text(errors="replace"))
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+        raise file_error(error, path, "cannot be read") from error
