@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from kbtf_ci.errors import InfrastructureError, UsageError, file_error
+from kbtf_ci.infra.locks import exclusive
 
 RUN_SCHEMA = "kbtf-ci/run/1"
 
@@ -84,6 +86,20 @@ class RunDirectory:
                 f"{self.path}: its kernel was never built to the end", hint="kbtf-ci run makes a new one"
             )
         return values
+
+    @contextmanager
+    def locked(self, note: Callable[[str], None]) -> Iterator[None]:
+        """Hold the folder for one command that writes to it; ``note`` is told when another one has it.
+
+        A folder that this user cannot write to needs no lock, and gets none.
+        """
+        if not os.access(self.path, os.W_OK):
+            yield
+            return
+        with exclusive(
+            self.file(".lock"), lambda: note(f"another command is using {self.path}; waiting for it")
+        ):
+            yield
 
     def write_run(self, values: Mapping[str, Any]) -> None:
         """Replace run.json, whole or not at all."""
