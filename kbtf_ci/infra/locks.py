@@ -53,17 +53,23 @@ def exclusive(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator
 
 @contextmanager
 def if_free(*paths: Path) -> Iterator[bool]:
-    """Hold all of ``paths`` locked and yield True; yield False, holding none, when any is held by anyone."""
-    held: list[int] = []
+    """Hold all of ``paths`` locked and yield True; yield False when any of them is held by anyone.
+
+    A lock that nobody ever took leaves no file behind.
+    """
+    held: dict[Path, int] = {}
+    fresh = {path for path in paths if not path.exists()}
     try:
         for path in paths:
             descriptor = _try_lock(path, fcntl.LOCK_EX)
             if descriptor is None:
                 break
-            held.append(descriptor)
+            held[path] = descriptor
         yield len(held) == len(paths)
     finally:
-        for descriptor in held:
+        for path, descriptor in held.items():
+            if path in fresh:
+                path.unlink(missing_ok=True)
             os.close(descriptor)
 
 

@@ -194,6 +194,17 @@ class _staging:  # noqa: N801 - reads as a function at its two callers
 
 
 def _checked(tree: Path, origin: str, key: str) -> Source:
+    version = version_of(tree)
+    if not version:
+        raise UsageError(
+            f"{origin}: not a kernel source tree (no Kconfig, or no VERSION in its Makefile)",
+            hint="-C takes the top folder of a Linux tree, a tarball of one, or its URL",
+        )
+    return Source(tree, version, origin, key)
+
+
+def version_of(tree: Path) -> str:
+    """Return a kernel tree's ``make kernelversion``, "" for a folder that is none."""
     makefile = tree / "Makefile"
     text = makefile.read_text(errors="replace") if makefile.is_file() else ""
     numbers = [
@@ -201,12 +212,9 @@ def _checked(tree: Path, origin: str, key: str) -> Source:
         for part in ("VERSION", "PATCHLEVEL", "SUBLEVEL", "EXTRAVERSION")
     ]
     if not (tree / "Kconfig").is_file() or numbers[0] is None or numbers[1] is None:
-        raise UsageError(
-            f"{origin}: not a kernel source tree (no Kconfig, or no VERSION in its Makefile)",
-            hint="-C takes the top folder of a Linux tree, a tarball of one, or its URL",
-        )
+        return ""
     version, patchlevel, sublevel, extra = (match[1] if match else "" for match in numbers)
-    return Source(tree, f"{version}.{patchlevel}" + (f".{sublevel}" if sublevel else "") + extra, origin, key)
+    return f"{version}.{patchlevel}" + (f".{sublevel}" if sublevel else "") + extra
 
 
 def file_sha256(path: Path) -> str:
