@@ -24,6 +24,7 @@ from kbtf_ci.container import images
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
 from kbtf_ci.errors import EngineError
+from kbtf_ci.infra import cachedirs
 from kbtf_ci.report.terminal import TerminalReporter
 from kbtf_ci.workflow.prune import Pruned, PruneOptions, prune
 from tests.support.packages import tarball
@@ -152,6 +153,19 @@ def test_what_another_process_builds_or_reads_stays_even_with_all(cache: Cache) 
     reasons = {one.item.name: one.reason for one in found.decisions}
     assert reasons[EARLIER] == f"{EARLIER}-smoke-trixie needs it"
     assert removed(pruned(everything=True)) == {EARLIER, f"{EARLIER}-smoke-trixie", "read"}
+
+
+def test_what_came_into_use_since_it_was_looked_at_stays(cache: Cache) -> None:
+    build = cache.build("old", 99)
+    packages = cache.add("packages/0123456789abcdef", 99)
+    entries = list(cachedirs.entries(cache.root))
+    assert [entry.path for entry in entries] == [build, packages]
+    with held(BUILDS, build), held(USES, packages):
+        assert [entry.remove() for entry in entries] == ["in use", "in use"]
+        assert build.exists()
+        assert packages.exists()
+    assert [entry.remove() for entry in entries] == ["", ""]
+    assert cache.names == set()
 
 
 def test_an_interrupt_leaves_nothing_half_and_the_next_prune_finds_the_rest(
