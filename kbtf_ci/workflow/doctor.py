@@ -74,7 +74,10 @@ def _held(root: Path) -> Finding:
 def _engine(kvm: Callable[[Runner], str]) -> Iterator[Finding]:
     try:
         engine = Engine.connect()
-    except (InfrastructureError, UsageError) as error:
+    except UsageError:  # said of the cache itself, where our own daemon's socket would be
+        yield Finding("container engine", "bad", "none answers outside of the cache, which is none")
+        return
+    except InfrastructureError as error:
         yield Finding("container engine", "bad", error.message, error.hint)
         return
     version = f"{engine.name} {engine.version}, API {engine.address.api_version}, {engine.address.url}"
