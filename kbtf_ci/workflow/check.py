@@ -13,7 +13,7 @@ from kbtf_ci.btf.predict.assess import kernel_version
 from kbtf_ci.btf.predict.kernel_btf import require_base, require_split_btf
 from kbtf_ci.btf.predict.sweep import KernelSpec, sweep
 from kbtf_ci.btf.rules.versions import Version, doubt
-from kbtf_ci.errors import ExitCode, UsageError
+from kbtf_ci.errors import ExitCode, UsageError, file_error
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.model.prediction import Prediction
@@ -152,4 +152,4 @@ def _read_config(path: Path) -> dict[str, str]:
     try:
         return parse_config(path.read_text(errors="replace"))
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+        raise file_error(error, path, "cannot be read") from error
