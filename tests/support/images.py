@@ -11,6 +11,7 @@ import lzma
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import lz4.block
 import lz4.frame
@@ -124,7 +125,7 @@ def vmlinux(
     """Return a vmlinux with a banner, a build id behind another note, ``btf``, and ``pad`` for its size."""
     notes = struct.pack(f"{order}III8s4s", 6, 4, 3, b"Linux\0", b"\1")
     notes += struct.pack(f"{order}III4s20s", 4, 20, 3, b"GNU\0", BUILD_ID)
-    embedded = b"" if config is None else b"IKCFG_ST" + gzip.compress(config) + b"IKCFG_ED"
+    embedded = b"" if config is None else b"IKCFG_ST" + gzip.compress(config, mtime=0) + b"IKCFG_ED"
     # Strings that a kernel has besides: a driver's format, and a shorter relative of the banner.
     constants = (
         b"Linux version %s"
@@ -146,7 +147,7 @@ def lz4_legacy(data: bytes) -> bytes:
 
 
 PACKERS: Mapping[str, Callable[[bytes], bytes]] = {
-    "gzip": gzip.compress,
+    "gzip": partial(gzip.compress, mtime=0),  # the same bytes every time: they name tests
     "xz": lzma.compress,
     "xz-x86": lambda data: lzma.compress(
         data,

@@ -19,7 +19,7 @@ from tests.support.sketch import Sketch
 from tests.support.smallbase import small_base
 from tests.support.vmlinux import Vmlinux
 
-MUTANTS = 300
+MUTANTS = [100, pytest.param(1000, marks=pytest.mark.full)]
 
 
 def base():
@@ -89,11 +89,12 @@ def test_healthy_modules_are_fine_together(assessor, vmlinux):
     assert fine_together(assessor, *several)
 
 
-def test_each_is_said_of_together_what_is_said_alone(assessor, vmlinux):
+@pytest.mark.parametrize("number", MUTANTS)
+def test_each_is_said_of_together_what_is_said_alone(assessor, vmlinux, number):
     """Between two that are fine, so that whatever leads out of a module would find something there."""
     good = healthy(vmlinux).bytes()
     made = [edge.mutant for edge in edges(vmlinux)]
-    made += mutants(3, MUTANTS, {"m": good, "other": healthy(vmlinux, "other").bytes()}, vmlinux)
+    made += mutants(3, number, {"m": good, "other": healthy(vmlinux, "other").bytes()}, vmlinux)
     alone = refused = 0
     for mutant in made:
         one = module(mutant.btf, mutant.base)

@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""What pyproject.toml says of the package, held against the package."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kbtf_ci
+
+ROOT = Path(__file__).parents[2]
+# Installed for one target of the Makefile alone (make fuzz-reader), and imported where that runs alone.
+ELSEWHERE = {"atheris"}
+# Called as programs, or loaded by pytest; no file imports them.
+PROGRAMS = {"import-linter", "mypy", "pytest-cov", "pytest-timeout", "pytest-xdist", "reuse", "ruff"}
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    table: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return table
+
+
+def names(requirements: list[str]) -> set[str]:
+    """The distributions that ``requirements`` ask for."""
+    found = [re.match(r"[A-Za-z0-9._-]+", one) for one in requirements]
+    return {one[0].lower() for one in found if one}
+
+
+def modules(source: str) -> Iterator[str]:
+    """The top-level names of what ``source`` imports, at its top or within functions."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield str(node.module).partition(".")[0]
+
+
+def imported(*folders: str) -> set[str]:
+    """The distributions of what the Python files in ``folders`` import, without the library and ourselves."""
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
+    assert files
+    found = {name for file in files for name in modules(file.read_text())}
+    found -= sys.stdlib_module_names | {"kbtf_ci", "tests", "benchmarks"} | ELSEWHERE
+    known = packages_distributions()
+    return {min(known[name]).lower() if name in known else name for name in found}
+
+
+def test_what_the_package_imports_is_what_it_declares(project: dict[str, Any]) -> None:
+    assert imported("kbtf_ci") == names(project["dependencies"])
+
+
+def test_what_tests_and_benchmarks_import_is_declared(project: dict[str, Any]) -> None:
+    extra = names(project["optional-dependencies"]["dev"])
+    assert imported("tests", "benchmarks") <= names(project["dependencies"]) | extra
+    assert {name for name in extra if not name.startswith("types-")} == PROGRAMS | {"pytest"}
+
+
+def test_constraints_hold_one_version_of_all_that_is_declared(project: dict[str, Any]) -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", pin) for pin in pins)
+    declared = names(project["dependencies"]) | names(project["optional-dependencies"]["dev"])
+    assert declared <= names(pins)
+    assert len(names(pins)) == len(pins)
+
+
+def test_the_version_has_one_place(project: dict[str, Any]) -> None:
+    assert project["dynamic"] == ["version"]
+    assert "version" not in project
+
+
+def test_python_m_is_the_command_line(tmp_path: Path) -> None:
+    call = [sys.executable, "-m", "kbtf_ci", "--version"]
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == f"python -m kbtf_ci, version {kbtf_ci.__version__}\n"
