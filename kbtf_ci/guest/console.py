@@ -12,16 +12,20 @@ import re
 from collections import deque
 from dataclasses import dataclass
 
+from kbtf_ci.guest.kernel_warning import is_oops
 from kbtf_ci.model.outcome import LoadMode
 
 _KEPT = 2000
+# Bytes of a line; what is longer is taken in pieces. The kernel's own lines end after 1,024 (LOG_LINE_MAX in
+# kernel/printk/printk.c), so a longer one is some firmware's or a broken guest's.
+_LINE = 64 * 1024
+# A sign that such a cut goes through is found all the same: so much before it is looked at again.
+_OVERLAP = 1024
 _READY = "kbtf-ci: guest ready"
 _NOT_READY = "kbtf-ci: guest not ready"
 _COMPLAINT = re.compile(r"kbtf-ci: (?P<text>guest (?:has no|cannot) .*)")
 _MARKER = re.compile(rf"kbtf-ci: load (?P<mode>{'|'.join(LoadMode)}) (?P<name>\S+)$")
 _PANIC = re.compile(r"Kernel panic - not syncing: ")
-# arch/x86/kernel/dumpstack.c, __die_header(): "%s: %04lx [#%d]", whatever the oops is called.
-_OOPS = re.compile(r": [0-9a-f]{4} \[#\d+\]")
 _UNPACKING = re.compile(r"Initramfs unpacking failed: .*")
 # accel/kvm/kvm-all.c, kvm_cpu_exec(), and target/i386/kvm/kvm.c.
 _KVM = re.compile(
@@ -52,15 +56,19 @@ class Console:
         self.unpacking = ""
         self.complaints: list[str] = []
         self.marker: Marker | None = None
-        self._rest = b""
+        self._rest = bytearray()
+        self._before = ""  # the end of what this line has been cut from
         self._lines: deque[str] = deque(maxlen=_KEPT)
         self._since_marker: deque[str] = deque(maxlen=_KEPT)
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._line(line.decode(errors="replace").strip("\r"))
+        *ends, rest = data.split(b"\n")
+        for end in ends:
+            self._hold(end)
+            self._line()
+            self._before = ""
+        self._hold(rest)
 
     def finish(self) -> None:
         """Take what is left as a line: there is no more to come."""
@@ -80,15 +88,27 @@ class Console:
         """Return the lines since the last marker, without their time stamps."""
         return tuple(_STAMP.sub("", line) for line in list(self._since_marker))
 
-    def _line(self, line: str) -> None:
+    def _hold(self, data: bytes) -> None:
+        taken, room = 0, _LINE - len(self._rest)
+        while len(data) - taken > room:
+            self._rest += data[taken : taken + room]
+            self._line()
+            taken, room = taken + room, _LINE
+        self._rest += data[taken:]
+
+    def _line(self) -> None:
+        line = self._rest.decode(errors="replace").strip("\r")
+        self._rest = bytearray()
         self._lines.append(line)
-        if match := _MARKER.search(line):
+        seen = self._before + line
+        self._before = seen[-_OVERLAP:]
+        if match := _MARKER.search(seen):
             self.marker = Marker(LoadMode(match["mode"]), match["name"])
             self._since_marker.clear()
             return
         self._since_marker.append(line)
-        self._init_says(line)
-        self._sign(line)
+        self._init_says(seen)
+        self._sign(seen)
 
     def _init_says(self, line: str) -> None:
         if match := _COMPLAINT.search(line):
@@ -98,9 +118,9 @@ class Console:
 
     def _sign(self, line: str) -> None:
         text = _STAMP.sub("", line)
-        if _PANIC.search(line):
-            self.panic = self.panic or text
-        elif _OOPS.search(line):
+        if match := _PANIC.search(line):
+            self.panic = self.panic or line[match.start() :]
+        elif is_oops(text):
             self.oops = self.oops or text
         elif _KVM.search(line):
             self.kvm = self.kvm or text
