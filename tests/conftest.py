@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""What tests may ask for: an engine and its toolchain image, or a skip that CI can forbid."""
+"""What tests may ask for: a cache, an engine and its toolchain image, or a skip that CI can forbid."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
@@ -14,6 +15,8 @@ from kbtf_ci.container import image
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
 from kbtf_ci.errors import InfrastructureError
+from kbtf_ci.infra.paths import cache_root
+from tests.support.cache import OwnCache, own_cache
 
 
 def unavailable(need: str, reason: str) -> NoReturn:
@@ -22,6 +25,14 @@ def unavailable(need: str, reason: str) -> NoReturn:
     if need in required or "all" in required:
         pytest.fail(f"KBTF_CI_REQUIRE asks for {need}: {reason}")
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own() -> Iterator[OwnCache]:
+    """The session's cache, which stands in the user's place for everything that a test does."""
+    with own_cache(cache_root().absolute()) as cache, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KBTF_CI_CACHE", str(cache.folder))
+        yield cache
 
 
 @pytest.fixture(scope="session")

@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from kbtf_ci.errors import EngineError, InfrastructureError
 from kbtf_ci.guest.qemu import KVM_CHECK_PASSED, Accel, kvm_check_argv
-from kbtf_ci.guest.timeouts import Deadline
+from kbtf_ci.guest.timeouts import Clock, Deadline
 from kbtf_ci.infra.runner import Command, Process, Runner
 
 KVM_DEVICE = Path("/dev/kvm")
 # With a container's start the check guest takes 0.6 s even when emulated; a KVM that cannot run it may hang.
-_CHECK_S = 5.0
+_CHECK_S = 15.0
 _AFTER_KVM_ERROR_S = 0.3
 
 
@@ -35,14 +36,14 @@ def choose(runner: Runner, wanted: Accel, warn: Callable[[str], None], device: P
     return Accel.TCG
 
 
-def kvm_works(runner: Runner, device: Path = KVM_DEVICE) -> str:
+def kvm_works(runner: Runner, device: Path = KVM_DEVICE, clock: Clock = time.monotonic) -> str:
     """Return "" when a guest runs in KVM, else why not, in a line. It runs a very small one."""
     if not device.exists():
         return f"there is no {device}"
     command = Command(kvm_check_argv(), devices=(str(device),), label="KVM check")
     try:
         with runner.start(command) as process:
-            output, ended = _follow(process)
+            output, ended = _follow(process, clock)
             status = process.wait() if ended else None
     except EngineError as error:
         return error.message
@@ -54,10 +55,10 @@ def kvm_works(runner: Runner, device: Path = KVM_DEVICE) -> str:
     return message or f"QEMU ended with status {status}"
 
 
-def _follow(process: Process) -> tuple[bytes, bool]:
+def _follow(process: Process, clock: Clock) -> tuple[bytes, bool]:
     """Return QEMU's output, and whether it ended. After a KVM error it stays, paused, and is left so."""
     output = b""
-    deadline = Deadline(_CHECK_S)
+    deadline = Deadline(_CHECK_S, clock)
     while not deadline.passed:
         try:
             piece = process.read(deadline.left)
@@ -67,5 +68,5 @@ def _follow(process: Process) -> tuple[bytes, bool]:
             return output, True
         output += piece
         if b"KVM internal error" in output or b"kvm run failed" in output:
-            deadline = min(deadline, Deadline(_AFTER_KVM_ERROR_S), key=lambda d: d.left)
+            deadline = min(deadline, Deadline(_AFTER_KVM_ERROR_S, clock), key=lambda d: d.left)
     return output, False

@@ -67,10 +67,10 @@ def booted(
     timeouts = spec.patience(accel)
     start = time.monotonic()
     with running(runner, _command(spec, accel), console_log) as vm:
-        _wait_for_init(vm, accel, Deadline(timeouts.boot))
+        _wait_for_init(vm, accel, Deadline(timeouts.boot, timeouts.clock))
         for complaint in vm.console.complaints:
             warn(complaint)
-        deadline = Deadline(timeouts.ssh)
+        deadline = Deadline(timeouts.ssh, timeouts.clock)
         with ssh.connected(vm.port(qemu.SSH_PORT), spec.image.keys, deadline, vm.check) as shell:
             yield Guest(vm, shell, time.monotonic() - start, timeouts)
 

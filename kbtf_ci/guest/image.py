@@ -13,8 +13,10 @@ from typing import BinaryIO
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.guest.cpio import CpioWriter
 from kbtf_ci.guest.keys import GuestKeys
+from kbtf_ci.guest.modprobe import guest_file, modules_alias, modules_dep
 from kbtf_ci.infra.runner import Command, Runner
 from kbtf_ci.model.module import Module
+from kbtf_ci.objfile.elf import module_aliases
 
 ROOT_ARCHIVE = "/usr/lib/kbtf-ci/guest-root.cpio"
 MODULES = PurePosixPath("lib/modules")
@@ -45,14 +47,17 @@ def make_image(
     runner: Runner,
     folder: Path,
     modules_dir: Path,
-    modules: Iterable[Module],
+    modules: Sequence[Module],
     early_modules: Sequence[EarlyModule] = (),
+    *,
+    release: str = "",
 ) -> GuestImage:
     """Write ``initramfs.cpio`` and the client key ``ssh-key`` into ``folder``.
 
     ``modules_dir`` holds each module at its ``file``, stripped of what the kernel does not read.
-    ``early_modules`` come in the order they are loaded in. Raises UsageError for a module that is not there,
-    InfrastructureError for an image without the guest's root archive or a full disk.
+    ``early_modules`` come in the order they are loaded in. With a ``release`` the modules lie below its
+    folder, for modprobe; the probe finds those of an image without. Raises UsageError for a module that is
+    not there, InfrastructureError for an image without the guest's root archive or a full disk.
     """
     keys = GuestKeys.generate()
     target = folder / "initramfs.cpio"
@@ -62,7 +67,9 @@ def make_image(
         try:
             with part.open("wb") as stream:
                 _copy_root(runner, stream)
-                _write_modules(stream, modules_dir, modules)
+                _write_modules(stream, modules_dir, modules, MODULES / release)
+                if release:
+                    _write_for_modprobe(stream, modules_dir, modules, MODULES / release)
                 _write_early_modules(stream, early_modules)
                 _write_keys(stream, keys)
             part.replace(target)
@@ -76,7 +83,7 @@ def make_image(
 
 def guest_path(module: Module) -> PurePosixPath:
     """Return where the guest finds the module."""
-    return PurePosixPath("/") / MODULES / module.file
+    return PurePosixPath("/") / MODULES / guest_file(module)
 
 
 def _copy_root(runner: Runner, stream: BinaryIO) -> None:
@@ -93,15 +100,28 @@ def _copy_root(runner: Runner, stream: BinaryIO) -> None:
     stream.write(bytes(-stream.tell() % 4))
 
 
-def _write_modules(stream: BinaryIO, modules_dir: Path, modules: Iterable[Module]) -> None:
+def _write_modules(
+    stream: BinaryIO, modules_dir: Path, modules: Sequence[Module], tree: PurePosixPath
+) -> None:
     archive = CpioWriter(stream)
     for module in modules:
         source = modules_dir / module.file
         if not source.is_file():
             raise UsageError(f"the module {module.name} is not there: {source}")
-        path = MODULES / module.file
+        path = tree / guest_file(module)
         archive.folder(path.parent)
         archive.file(path, source)
+    archive.close()
+
+
+def _write_for_modprobe(
+    stream: BinaryIO, modules_dir: Path, modules: Sequence[Module], tree: PurePosixPath
+) -> None:
+    archive = CpioWriter(stream)
+    aliases = {module.name: module_aliases(modules_dir / module.file) for module in modules}
+    archive.folder(tree)
+    archive.data(tree / "modules.dep", modules_dep(modules).encode(), 0o644)
+    archive.data(tree / "modules.alias", modules_alias(aliases).encode(), 0o644)
     archive.close()
 
 

@@ -26,7 +26,6 @@ from kbtf_ci.model.outcome import Death, LoadMode, LoadPolicy, Observation
 
 CONSOLE_LOG = "console.log"
 KMSG_LOG = "kmsg.log"
-_PING_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -201,6 +200,6 @@ def _death(guest: Guest, error: GuestError | InfrastructureError) -> tuple[Death
 
 
 def _hang(guest: Guest, error: SilenceError) -> tuple[Death, str]:
-    alive = guest.shell.ping(min(_PING_S, guest.timeouts.ssh))
+    alive = guest.shell.ping(min(guest.timeouts.ping, guest.timeouts.ssh))
     state = "its kernel still answers over SSH" if alive else "nor does it answer over SSH"
     return Death.HANG, f"kbtf-ci: {error.message} under this load; {state}"

@@ -22,15 +22,17 @@ import paramiko
 from kbtf_ci.errors import InfrastructureError
 from kbtf_ci.guest import terminal
 from kbtf_ci.guest.keys import GuestKeys
-from kbtf_ci.guest.timeouts import Deadline
+from kbtf_ci.guest.timeouts import Clock, Deadline
 
 _POLL_S = 0.2
 _RETRY_S = 0.1
 _CHUNK = 32768
 # One attempt: a connection made too early may never be answered.
 _ATTEMPT_S = 15.0
-# A VM's last words may take two seconds (vm.py).
-_NEWS_S = 4.0
+# A command's start, and a guest's answer after one, on a machine that has much else to do.
+_START_S = 30.0
+# A VM's last words may take two seconds (vm.py), and its end a moment to be known.
+_NEWS_S = 10.0
 # One choice of each, which paramiko and Debian's dropbear have: nothing is left to negotiation.
 _KEX = ("curve25519-sha256@libssh.org",)
 _CIPHERS = ("aes128-ctr",)
@@ -74,11 +76,12 @@ class GuestShell(Protocol):
 
 
 class SshShell:
-    """GuestShell over one SSH connection."""
+    """GuestShell over one SSH connection; silence is measured by ``clock``."""
 
-    def __init__(self, transport: paramiko.Transport, check: Callable[[], None]) -> None:
+    def __init__(self, transport: paramiko.Transport, check: Callable[[], None], clock: Clock) -> None:
         self._transport = transport
         self._check = check
+        self._clock = clock
 
     def run(
         self, argv: Sequence[str], lines: Iterable[str] = (), silence: float | None = None
@@ -87,7 +90,7 @@ class SshShell:
         command = shlex.join(argv)
         with self._channel() as channel:
             channel.set_combine_stderr(True)
-            _start(channel, command, _ATTEMPT_S)
+            _start(channel, command, _START_S)
             rest = b""
             for data in self._exchange(channel, "".join(f"{line}\n" for line in lines).encode(), silence):
                 *whole, rest = (rest + data).split(b"\n")
@@ -125,7 +128,7 @@ class SshShell:
                     channel.invoke_shell()
                     terminal.copy(channel, self._check)
             else:
-                _start(channel, "sh -s", _ATTEMPT_S)
+                _start(channel, "sh -s", _START_S)
                 terminal.copy(channel, self._check)
             status = self._status(channel)
         return 1 if status is None else status
@@ -145,14 +148,14 @@ class SshShell:
 
     def _await_news(self) -> None:
         """Let the VM's end, which is the likely cause, be known a moment after the connection's."""
-        deadline = Deadline(_NEWS_S)
+        deadline = Deadline(_NEWS_S, self._clock)
         while not deadline.passed:
             self._check()
             time.sleep(_RETRY_S)
 
     def _exchange(self, channel: paramiko.Channel, data: bytes, silence: float | None) -> Iterator[bytes]:
         """Send ``data`` and yield what comes back, both as they can: neither side waits for the other."""
-        quiet_since = time.monotonic()
+        quiet_since = self._clock()
         closed = False
         while True:
             while data and channel.send_ready():
@@ -164,12 +167,12 @@ class SshShell:
                 piece = channel.recv(_CHUNK)
             except TimeoutError:
                 self._check()
-                if silence is not None and time.monotonic() - quiet_since > silence:
+                if silence is not None and self._clock() - quiet_since > silence:
                     raise SilenceError(f"the guest said nothing for {silence:g} s") from None
                 continue
             if not piece:
                 return
-            quiet_since = time.monotonic()
+            quiet_since = self._clock()
             yield piece
 
     def _status(self, channel: paramiko.Channel) -> int | None:
@@ -181,7 +184,7 @@ class SshShell:
         if status >= 0:
             return status
         # paramiko's -1: a signal ended the command, or the connection ended under it.
-        if not self.ping(_ATTEMPT_S):
+        if not self.ping(_START_S):
             raise ShellLostError("the SSH connection to the guest ended under a command")
         return None
 
@@ -198,7 +201,7 @@ def connected(
     logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
     transport = _login(port, keys, deadline, check)
     try:
-        yield SshShell(transport, check)
+        yield SshShell(transport, check, deadline.clock)
     finally:
         _close(transport)
 

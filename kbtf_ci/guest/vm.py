@@ -20,6 +20,8 @@ from kbtf_ci.model.outcome import Death
 
 # How long QEMU may take to end, and to print the rest, after the console said that the guest is done for.
 _LAST_WORDS_S = 2.0
+# How long its end, which is certain by then, may take to be known on a machine that has much else to do.
+_END_S = 30.0
 _POLL_S = 0.2
 
 
@@ -75,9 +77,10 @@ class Vm:
         Raises as ``check`` as soon as QEMU ends, and past the deadline too when it is about to.
         """
         with self._news:
-            self._news.wait_for(lambda: self.ended or condition(), deadline.left)
+            while not (self.ended or condition() or deadline.passed):
+                self._news.wait(min(_POLL_S, deadline.left))
             if self.console.fatal:
-                self._news.wait_for(lambda: self.ended, 2 * _LAST_WORDS_S)
+                self._news.wait_for(lambda: self.ended, _LAST_WORDS_S + _END_S)
         self.check()
         return condition()
 
@@ -105,7 +108,7 @@ class Vm:
         status = -1
         try:
             self._read_all()
-            status = self._process.wait(_LAST_WORDS_S)
+            status = self._process.wait(_END_S)
         except EngineError as error:
             lost = error
         except (OSError, TimeoutError) as error:

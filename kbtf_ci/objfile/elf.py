@@ -258,6 +258,16 @@ def modinfo(data: bytes) -> dict[str, str]:
     return entries
 
 
+def module_aliases(path: Path) -> tuple[str, ...]:
+    """Return the patterns under which the module at ``path``, compressed or not, may be asked for.
+
+    They stand in ``.modinfo``, ``alias=`` by ``alias=``. Raises UsageError as ``read_module`` does.
+    """
+    image = ElfImage(load(path, MODULE_LIMIT), str(path))
+    texts = (image.section(".modinfo") or b"").decode(errors="replace").split("\0")
+    return tuple(text.removeprefix("alias=") for text in texts if text.startswith("alias="))
+
+
 def module_name(info: dict[str, str], file: str) -> str:
     """Return the kernel's name for a module: what ``.modinfo`` says, else the file's with underscores."""
     return info.get("name") or _SUFFIX.sub("", Path(file).name).replace("-", "_")

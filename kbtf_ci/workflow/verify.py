@@ -181,13 +181,17 @@ def _policy(options: GuestOptions, modules: Sequence[Module], this: Run) -> Load
 
 @dataclass(frozen=True)
 class Part:
-    """What one guest loads and how, the folders of its image and logs, and what it cannot do without."""
+    """What one guest loads and how, the folders of its image and logs, and what it cannot do without.
+
+    With a ``release`` its modules are modprobe's to load.
+    """
 
     modules: tuple[Module, ...]
     policy: LoadPolicy
     folder: Path
     logs: Path
     early: tuple[EarlyModule, ...] = ()
+    release: str = ""
 
 
 def _parts(options: GuestOptions, modules: Sequence[Module], policy: LoadPolicy, this: Run) -> Iterator[Part]:
@@ -218,11 +222,12 @@ def _early_modules(this: Run, modules: Sequence[Module]) -> Iterator[EarlyModule
 
 
 def whole_guest(options: GuestOptions, runner: Runner, this: Run) -> GuestSpec:
-    """Return a guest that carries all modules as they were built."""
+    """Return a guest that carries all modules as they were built, where modprobe finds them."""
     directory = this.directory
     modules = inventory(directory.modules, this.record.facts["skipped_btf"])
     early = tuple(_early_modules(this, modules))
-    part = Part(modules, LoadPolicy.AUTO, directory.guest, directory.path, early)
+    release = this.record.facts["kernel"]["release"]
+    part = Part(modules, LoadPolicy.AUTO, directory.guest, directory.path, early, release)
     return guest_spec(options, runner, this, part)
 
 
@@ -238,7 +243,7 @@ def guest_spec(options: GuestOptions, runner: Runner, this: Run, part: Part) -> 
         files = [module.file for module in modules]
         strip_modules(runner, directory.modules, carried, files, len(os.sched_getaffinity(0)))
         check_unaltered(modules, carried)
-    image = make_image(runner, part.folder, carried, modules, part.early)
+    image = make_image(runner, part.folder, carried, modules, part.early, release=part.release)
     return GuestSpec(
         kernel=directory.kernel / "bzImage",
         image=image,

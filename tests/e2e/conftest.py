@@ -21,6 +21,7 @@ import pytest
 
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
+from tests.support.cache import OwnCache
 
 KBTF_CI = str(Path(sys.executable).with_name("kbtf-ci"))
 
@@ -74,8 +75,9 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
 
 
 @pytest.fixture(scope="session")
-def smoke_run(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def smoke_run(own: OwnCache, toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directory of a smoke run that verified everything."""
+    own.seed()
     folder = tmp_path_factory.mktemp("smoke")
     done = Cli(folder)("run", "--config", "smoke", "-o", "run")
     assert done.returncode == 0, done.stdout + done.stderr

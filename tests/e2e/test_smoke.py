@@ -48,11 +48,3 @@ def test_a_second_run_compiles_nothing_and_two_at_once_pass(cli, smoke_run):
         run = json.loads((cli.folder / name / "run.json").read_text())
         assert not {"CC", "CC [M]", "AS", "BTF", "BTF [M]"} & set(run["make"])
         assert results(cli.folder / name)["totals"] == results(smoke_run)["totals"]
-
-
-def test_a_shell_in_the_guest_answers(cli, smoke_run):
-    process = cli.start("shell", smoke_run, "--accel", "tcg")
-    process.stdin = None
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    assert out == ""

@@ -3,6 +3,7 @@
 
 """Several guests at once: who loads what, one account of it all, and no guest left behind."""
 
+import os
 import signal
 import threading
 import time
@@ -21,6 +22,7 @@ from kbtf_ci.guest.timeouts import Timeouts
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import Death, LoadPolicy
 from tests.support.guest import Boot, FakeGuests, Load, make_files
+from tests.support.waiting import wait_until
 
 CHAIN = [Module("a", "a.ko", 3, ""), Module("b", "b.ko", 3, "", depends=("a",)), Module("c", "c.ko", 3, "")]
 MANY = [Module(f"m{i:02}", f"m{i:02}.ko", 1000 * i, "") for i in range(40)]
@@ -52,7 +54,7 @@ class Fleet:
     def __init__(self, folder, loads=(), boots=()):
         self.guests = FakeGuests(GuestKeys.generate(), dict(loads), list(boots))
         kernel, image = make_files(folder, self.guests.keys)
-        timeouts = Timeouts.parse(["boot=1s", "load=500ms", "ssh=2s"])
+        timeouts = Timeouts(ssh=120, fixed=frozenset({"ssh"}), clock=self.guests.clock)
         self.spec = GuestSpec(kernel, image, accel=Accel.TCG, timeouts=timeouts)
         self.folder, self.seen, self.boots, self.warnings = folder, [], [], []
 
@@ -96,21 +98,27 @@ def test_a_guest_that_does_not_come_up_leaves_the_others_alone(tmp_path):
 
 
 def test_an_interrupt_ends_every_guest(tmp_path):
-    fleet = Fleet(tmp_path, {("real", "a"): Load(end="hang"), ("real", "c"): Load(end="hang")})
+    fleet = Fleet(tmp_path, {("real", "a"): Load(end="long"), ("real", "c"): Load(end="long")})
     before = threading.active_count()
 
     def interrupt(*_):
         raise InterruptError("interrupted by SIGINT")
 
+    def interrupt_when_both_load():
+        wait_until(lambda: sorted(fleet.guests.requests) == [["real a"], ["real c"]])
+        os.kill(os.getpid(), signal.SIGALRM)
+
     old = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.4)
+    interrupter = threading.Thread(target=interrupt_when_both_load)
+    interrupter.start()
     try:
         with pytest.raises(InterruptError):
             fleet.observe([CHAIN[:1], CHAIN[2:]])
     finally:
+        interrupter.join()
         signal.signal(signal.SIGALRM, old)
     assert fleet.guests.living == []
-    assert threading.active_count() <= before
+    wait_until(lambda: threading.active_count() <= before)
 
 
 def test_a_guest_that_cannot_be_killed_spares_no_other_and_hides_no_interrupt(tmp_path):

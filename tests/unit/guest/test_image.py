@@ -4,6 +4,7 @@
 """The initramfs, read back by an independent reader of the newc format."""
 
 import stat
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pytest
@@ -11,9 +12,10 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.guest.cpio import CpioWriter
-from kbtf_ci.guest.image import ROOT_ARCHIVE, EarlyModule, check_memory, make_image
+from kbtf_ci.guest.image import ROOT_ARCHIVE, EarlyModule, check_memory, guest_path, make_image
 from kbtf_ci.guest.keys import GuestKeys
 from kbtf_ci.model.module import Module
+from tests.support import images
 from tests.support.local import LocalRunner
 
 
@@ -73,6 +75,33 @@ def test_the_initramfs_holds_root_modules_and_keys(tree):
     assert files["etc/dropbear/host_key"] == (stat.S_IFREG | 0o600, image.keys.host)
     assert files["root/.ssh"][0] == stat.S_IFDIR | 0o700
     assert files["root/.ssh/authorized_keys"][1].decode().strip() == image.keys.client_public
+
+
+def test_with_a_release_the_modules_lie_where_modprobe_looks(tree):
+    modules = (
+        replace(MODULES[0], file="kernel/fs/odd name.ko", depends=("b",)),
+        MODULES[1],
+    )
+    tree_file = tree / "modules" / modules[0].file
+    tree_file.write_bytes(images.build([images.Part(".modinfo", b"name=a\0alias=fs-a\0alias=fs-z\0")]))
+    (tree / "modules" / modules[1].file).write_bytes(images.build([images.Part(".text", b"x")]))
+    image = make_image(runner(tree), tree / "guest", tree / "modules", modules, release="6.12.3")
+    files = read_archives(image.initramfs.read_bytes())
+    below = "lib/modules/6.12.3"
+    assert files[f"{below}/kernel/fs/odd%20name.ko"][1] == tree_file.read_bytes()
+    assert files[f"{below}/modules.dep"][1] == (
+        b"kernel/fs/sub/b.ko:\nkernel/fs/odd%20name.ko: kernel/fs/sub/b.ko\n"
+    )
+    assert files[f"{below}/modules.alias"][1] == b"alias fs-a a\nalias fs-z a\n"
+
+
+def test_the_probe_is_asked_for_the_very_path_that_the_image_has(tree):
+    odd = replace(MODULES[0], file="kernel/a \n\udcff.ko")
+    (tree / "modules" / odd.file).write_bytes(b"odd")
+    image = make_image(runner(tree), tree / "guest", tree / "modules", [odd])
+    path = guest_path(odd)
+    assert str(path).split() == [str(path)]
+    assert read_archives(image.initramfs.read_bytes())[str(path).lstrip("/")][1] == b"odd"
 
 
 def test_what_the_guest_needs_is_numbered_in_the_order_to_load_it_in(tree):

@@ -1,10 +1,13 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
+import time
+
 import pytest
 
 from kbtf_ci.errors import UsageError
 from kbtf_ci.guest.timeouts import Deadline, Timeouts
+from tests.support.guest import HandClock
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,17 @@ def test_what_is_no_duration_is_refused_by_name(text):
         Timeouts.parse([text])
 
 
-def test_a_deadline_passes():
+def test_a_deadline_passes_by_its_clock():
+    clock = HandClock(now=5.0)
+    deadline = Deadline(60, clock)
+    clock.now = 64.0
+    assert (deadline.left, deadline.passed) == (1.0, False)
+    clock.now = 66.0
+    assert (deadline.left, deadline.passed) == (0.0, True)
+
+
+def test_without_a_clock_a_deadline_is_in_real_time():
     assert Deadline(0).passed
-    assert 59 < Deadline(60).left <= 60
+    before = time.monotonic()
+    left = Deadline(3600).left
+    assert 3600 - (time.monotonic() - before) <= left <= 3600

@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""What modprobe reads below /lib/modules/<release> (modules.dep(5)), as depmod would write it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import quote
+
+from kbtf_ci.model.module import Module, dependency_order
+
+
+def guest_file(module: Module) -> str:
+    """Return the module's path below the guest's modules folder.
+
+    It is the module's ``file`` where that is plain. Whatever would end a word or a line in modules.dep, in
+    the probe's requests or in a shell is written as ``%XX``: these formats have no quoting of their own.
+    """
+    return quote(module.file, safe="/+,=@", errors="surrogateescape")
+
+
+def modules_dep(modules: Iterable[Module]) -> str:
+    """Return modules.dep: each file, and all that it stands on, directly or not, the deepest last.
+
+    A dependency that is not among the modules (built in) is passed over. Raises UsageError on a circle.
+    """
+    below: dict[str, dict[str, str]] = {}
+    for module in dependency_order(modules):
+        found: dict[str, str] = {}
+        for name in module.depends:
+            found.update(below.get(name, {}))
+        below[module.name] = {**found, module.name: guest_file(module)}
+    return "".join(f"{_line(list(files.values()))}\n" for files in below.values())
+
+
+def _line(files: list[str]) -> str:
+    own, *needed = reversed(files)
+    return f"{own}: {' '.join(needed)}".rstrip()
+
+
+def modules_alias(aliases: Mapping[str, Iterable[str]]) -> str:
+    """Return modules.alias of ``aliases``, which maps names of modules to the patterns they answer to."""
+    return "".join(f"alias {pattern} {name}\n" for name, pattern in _words(aliases))
+
+
+def _words(aliases: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str]]:
+    for name, patterns in aliases.items():
+        # A pattern of several words cannot be written down, nor would the kernel ask for it.
+        yield from ((name, pattern) for pattern in patterns if pattern.split() == [pattern])

@@ -1,0 +1,75 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""``kbtf-ci shell`` as its users call it: from a script, and at a terminal."""
+
+import os
+import pty
+import select
+import subprocess
+import time
+
+import pytest
+
+from tests.e2e.conftest import KBTF_CI
+
+TYPED = b"modprobe fs-ext2; modprobe xt_comment; lsmod; modprobe nosuch; exit 7"
+# lsmod's columns: a module, its bytes, and how many use it.
+LOADED = (b"\next2 ", b"\nxt_comment ", b"\nx_tables ")
+
+
+@pytest.fixture
+def shell(cli, spare_run):
+    """Returns a shell in the guest whose standard streams are ``streams``."""
+    started = []
+
+    def shell(**streams):
+        process = subprocess.Popen([KBTF_CI, "shell", spare_run, "--accel", "tcg"], cwd=cli.folder, **streams)
+        started.append(process)
+        return process
+
+    yield shell
+    for process in started:
+        process.terminate()
+        process.wait()
+
+
+def test_what_a_script_sends_is_run_and_modprobe_finds_modules_and_what_they_need(shell):
+    process = shell(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = process.communicate(TYPED, timeout=600)
+    assert process.returncode == 7, err
+    assert all(line in out for line in LOADED), out
+    assert out.endswith(b"modprobe: module nosuch not found in modules.dep\n")
+
+
+def test_no_input_is_the_end_of_the_shell(shell):
+    process = shell(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = process.communicate(timeout=600)
+    assert (process.returncode, out) == (0, b""), err
+
+
+def test_what_is_typed_at_a_terminal_is_run(shell):
+    ours, theirs = pty.openpty()
+    process = shell(stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    prompt = read_until(ours, b"# ")
+    os.write(ours, TYPED + b"\r")
+    out = read_until(ours, None)
+    os.close(ours)
+    assert process.wait(timeout=600) == 7, prompt + out
+    assert all(line in out for line in LOADED), out
+
+
+def read_until(descriptor: int, words: bytes | None, seconds: float = 600) -> bytes:
+    """Return what a terminal shows up to ``words``, or up to its end."""
+    shown = b""
+    end = time.monotonic() + seconds
+    while words is None or words not in shown:
+        ready, _, _ = select.select([descriptor], [], [], max(0.0, end - time.monotonic()))
+        assert ready, shown
+        try:
+            shown += os.read(descriptor, 65536)
+        except OSError:  # EIO: nobody holds the other end any more (pty(7))
+            assert words is None, shown
+            return shown
+    return shown
