@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from kbtf_ci.commands.options import common_options
-from kbtf_ci.commands.session import reporting
+from kbtf_ci.commands.session import echo, echo_json, reporting
 from kbtf_ci.workflow import btf_cache as workflow
 
 
@@ -22,4 +20,4 @@ def btf_cache(*, clear: bool, as_json: bool, quiet: bool, debug: bool) -> None:
     """Show or empty the cache of modules' BTF that --btf-cache puts in the place of pahole."""
     with reporting(quiet=quiet, debug=debug):
         found = workflow.clear() if clear else workflow.show()
-        click.echo(json.dumps(found.document(), indent=1) if as_json else "\n".join(found.text()))
+        echo_json(found.document()) if as_json else echo(found.text())

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import click
 
 from kbtf_ci.commands.options import combine, common_options
-from kbtf_ci.commands.session import reporting
+from kbtf_ci.commands.session import echo, echo_json, reporting
 from kbtf_ci.workflow import check as workflow
 
 _check_options = combine(
@@ -42,5 +41,5 @@ def check(*, as_json: bool, quiet: bool, debug: bool, **options: Any) -> None:
     with reporting(quiet=quiet, debug=debug) as reporter:
         found = workflow.check(workflow.CheckOptions(**options), reporter)
         reporter.close()
-        click.echo(json.dumps(found.document(), indent=1) if as_json else "\n".join(found.text()))
+        echo_json(found.document()) if as_json else echo(found.text())
         sys.exit(found.exit_code)

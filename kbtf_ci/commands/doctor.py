@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
 
 from kbtf_ci.commands.options import common_options
-from kbtf_ci.commands.session import reporting
+from kbtf_ci.commands.session import echo, echo_json, reporting
 from kbtf_ci.errors import ExitCode
 from kbtf_ci.workflow.doctor import examine
 
@@ -24,10 +23,10 @@ def doctor(as_json: bool, quiet: bool, debug: bool) -> None:
     with reporting(quiet=quiet, debug=debug):
         findings = examine()
     if as_json:
-        click.echo(json.dumps([vars(finding) for finding in findings], indent=1))
+        echo_json([vars(finding) for finding in findings])
     else:
         for finding in findings:
-            click.echo(f"{finding.state:<5}{finding.subject:<18}{finding.detail}")
+            echo([f"{finding.state:<5}{finding.subject:<18}{finding.detail}"])
             if finding.remedy:
-                click.echo(f"{'':<23}-> {finding.remedy}")
+                echo([f"{'':<23}-> {finding.remedy}"])
     sys.exit(ExitCode.INFRASTRUCTURE if any(finding.state == "bad" for finding in findings) else 0)

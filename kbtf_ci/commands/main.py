@@ -15,13 +15,14 @@ from kbtf_ci.commands.doctor import doctor
 from kbtf_ci.commands.prune import prune
 from kbtf_ci.commands.regen import regen
 from kbtf_ci.commands.run import run
+from kbtf_ci.commands.session import Group
 from kbtf_ci.commands.setup import setup
 from kbtf_ci.commands.shell import shell
 from kbtf_ci.commands.sizes import sizes
 from kbtf_ci.commands.verify import verify
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__)
 def main() -> None:
     """Build a kernel, boot it, and prove that the BTF of every module still loads."""

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import timedelta
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import click
 
 from kbtf_ci.commands.options import combine, common_options
-from kbtf_ci.commands.session import reporting
+from kbtf_ci.commands.session import echo, echo_json, reporting
 from kbtf_ci.workflow import prune as workflow
 
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
@@ -55,4 +54,4 @@ def prune(
         options = workflow.PruneOptions(keep, everything, dry_run)
         pruned = workflow.prune(options, reporter)
         reporter.close()
-        click.echo(json.dumps(pruned.document(), indent=1) if as_json else "\n".join(pruned.text()))
+        echo_json(pruned.document()) if as_json else echo(pruned.text())

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import replace
@@ -15,7 +14,7 @@ from typing import Any
 import click
 
 from kbtf_ci.commands.options import combine, common_options
-from kbtf_ci.commands.session import reporting
+from kbtf_ci.commands.session import echo, echo_json, reporting
 from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.errors import UsageError
 from kbtf_ci.model.regeneration import Scenario
@@ -61,7 +60,7 @@ def regen(*, run_directory: Path | None, as_json: bool, quiet: bool, debug: bool
             workflow.RegenOptions(build, scenarios, options["cache"], options["boot"]), reporter
         )
         reporter.close()
-        click.echo(json.dumps(found.document(), indent=1) if as_json else "\n".join(found.text()))
+        echo_json(found.document()) if as_json else echo(found.text())
         if found.error is not None:
             raise found.error
         sys.exit(found.exit_code)

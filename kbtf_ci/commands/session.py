@@ -5,18 +5,39 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any, NoReturn
 
 import click
 
 from kbtf_ci.errors import ExitCode, InfrastructureError, InterruptError, KbtfError
+from kbtf_ci.infra.text import printable
 from kbtf_ci.report.terminal import TerminalReporter
 from kbtf_ci.workflow.verify import Verdict
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_BISECT = "--bisect"
+_BROKEN_PIPE = 128 + signal.SIGPIPE
+
+
+class Group(click.Group):
+    """The group of all commands: with --bisect, a call that click refuses says nothing about the commit."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line and exit."""
+        try:
+            return super().main(*args, **kwargs)
+        except SystemExit as end:
+            if end.code == ExitCode.USAGE and _BISECT in sys.argv[1:]:
+                raise SystemExit(ExitCode.BISECT_SKIP) from end
+            raise
 
 
 @contextmanager
@@ -26,17 +47,43 @@ def reporting(*, quiet: bool, debug: bool, bisect: bool = False) -> Iterator[Ter
     with TerminalReporter(quiet=quiet) as reporter:
         try:
             yield reporter
-        except KbtfError as error:
-            if debug:
-                raise
-            _print_error(error)
-            sys.exit(_exit_code(error.exit_code, bisect=bisect))
-        except OSError as error:
-            # Whatever file or disk it was that no stage expected to fail.
-            if debug:
-                raise
-            _print_error(InfrastructureError(f"{error.filename or 'the disk'}: {error.strerror or error}"))
-            sys.exit(_exit_code(ExitCode.INFRASTRUCTURE, bisect=bisect))
+        except Exception as error:
+            reporter.close()
+            _end(error, debug=debug, bisect=bisect)
+
+
+def _end(error: Exception, *, debug: bool, bisect: bool) -> NoReturn:
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has enough; Python would complain once more when it flushes.
+        sys.stdout = None
+        sys.exit(_BROKEN_PIPE)
+    if debug:
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    known = _known(error)
+    _print_error(known)
+    sys.exit(_exit_code(known.exit_code, bisect=bisect))
+
+
+def _known(error: Exception) -> KbtfError:
+    """Return the error as one of ours: an unexpected one of a file or disk, or else of our own making."""
+    if isinstance(error, KbtfError):
+        return error
+    if isinstance(error, OSError) and error.strerror:
+        return InfrastructureError(f"{error.filename or 'the disk'}: {error.strerror}")
+    words = " ".join(str(error).split())[:200]
+    return InfrastructureError(
+        f"internal error: {type(error).__name__}{f': {words}' if words else ''} ({_place(error)})",
+        hint="--debug shows the traceback; please report it",
+    )
+
+
+def _place(error: Exception) -> str:
+    """Return the innermost line of ours that the error went through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(_PACKAGE)]
+    if not ours:
+        return "no line of kbtf-ci's own"
+    return f"{Path(ours[-1].filename).relative_to(_PACKAGE.parent)}:{ours[-1].lineno}"
 
 
 def _catch_signals() -> None:
@@ -51,11 +98,11 @@ def _catch_signals() -> None:
 
 
 def _print_error(error: KbtfError) -> None:
-    if error.detail:
-        click.echo(error.detail, err=True)
-    click.echo(f"kbtf-ci: {error.message}", err=True)
+    for line in error.detail.splitlines():
+        click.echo(printable(line), err=True)
+    click.echo(f"kbtf-ci: {printable(error.message)}", err=True)
     if error.hint:
-        click.echo(f"  {error.hint}", err=True)
+        click.echo(f"  {printable(error.hint)}", err=True)
 
 
 def _exit_code(code: ExitCode, *, bisect: bool) -> ExitCode:
@@ -63,12 +110,21 @@ def _exit_code(code: ExitCode, *, bisect: bool) -> ExitCode:
     return ExitCode.BISECT_SKIP if bisect and says_nothing else code
 
 
-def finish(verdict: Verdict, reporter: TerminalReporter, *, junit: Path | None, as_json: bool) -> None:
+def echo(lines: Iterable[str], *, err: bool = False) -> None:
+    """Print lines for a person; what files and guests have put into them steers no terminal."""
+    for line in lines:
+        click.echo(printable(line), err=err)
+
+
+def echo_json(document: object) -> None:
+    """Print a JSON document for a program."""
+    click.echo(json.dumps(document, indent=1))
+
+
+def finish(verdict: Verdict, reporter: TerminalReporter, *, junit: Path | None, as_json: bool) -> NoReturn:
     """Print a verdict and exit with its code, or raise the error that ended it early."""
     reporter.close()
-    for line in verdict.summary():
-        click.echo(line, err=as_json)
-    click.echo(f"run directory: {verdict.directory.path}", err=as_json)
+    echo([*verdict.summary(), f"run directory: {verdict.directory.path}"], err=as_json)
     if as_json:
         click.echo(verdict.directory.results_json.read_text(), nl=False)
     if junit is not None:

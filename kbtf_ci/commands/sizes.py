@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import click
 
 from kbtf_ci.commands.options import combine, common_options, run_directory
-from kbtf_ci.commands.session import reporting
+from kbtf_ci.commands.session import echo, echo_json, reporting
 from kbtf_ci.workflow import sizes as workflow
 
 _sizes_options = combine(
@@ -33,4 +32,4 @@ def sizes(*, run_directory: Path, jobs: int, top: int, as_json: bool, quiet: boo
     with reporting(quiet=quiet, debug=debug) as reporter:
         sized = workflow.measure_sizes(run_directory, jobs, reporter)
         reporter.close()
-        click.echo(json.dumps(sized.values, indent=1) if as_json else "\n".join(sized.text(top)))
+        echo_json(sized.values) if as_json else echo(sized.text(top))

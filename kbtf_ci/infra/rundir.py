@@ -17,8 +17,7 @@ from typing import Any
 
 from kbtf_ci.errors import InfrastructureError, UsageError, file_error
 from kbtf_ci.infra.locks import exclusive
-
-RUN_SCHEMA = "kbtf-ci/run/1"
+from kbtf_ci.model.run_record import RUN_SCHEMA, RunRecord
 
 
 @dataclass(frozen=True)
@@ -67,16 +66,15 @@ class RunDirectory:
         return self.path / name
 
     def read_run(self) -> dict[str, Any]:
-        """Return run.json. Raises UsageError when the folder holds no run."""
+        """Return run.json. Raises UsageError when the folder holds no run, or one that cannot be read."""
         try:
-            values: dict[str, Any] = json.loads(self.run_json.read_text())
+            data = self.run_json.read_bytes()
         except OSError as error:
             raise file_error(error, self.path, "holds no run (run.json)") from error
+        try:
+            return RunRecord.parse(data).document()
         except ValueError as error:
-            raise UsageError(f"{self.path}: holds no run (run.json: {error})") from error
-        if values.get("schema") != RUN_SCHEMA:
-            raise UsageError(f"{self.run_json}: schema {values.get('schema')!r}, expected {RUN_SCHEMA!r}")
-        return values
+            raise UsageError(f"{self.run_json}: not the record of a run: {error}") from error
 
     def read_built(self) -> dict[str, Any]:
         """Return run.json of a run that has a kernel. Raises UsageError when there is none."""
@@ -84,6 +82,16 @@ class RunDirectory:
         if "kernel" not in values:
             raise UsageError(
                 f"{self.path}: its kernel was never built to the end", hint="kbtf-ci run makes a new one"
+            )
+        return values
+
+    def read_build(self) -> dict[str, Any]:
+        """Return run.json of a run that was built here, as read_built(); UsageError for one that was not."""
+        values = self.read_built()
+        if "jobs" not in values.get("wishes", {}):
+            raise UsageError(
+                f"{self.path}: this run was made of a kernel that others built: there is no build of it",
+                hint="name the run directory of kbtf-ci run or build",
             )
         return values
 

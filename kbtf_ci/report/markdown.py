@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.outcome import ModuleResult, Outcome
-from kbtf_ci.report.results import KernelFacts, totals
+from kbtf_ci.report.results import totals
 
 
 def markdown(kernel: KernelFacts, stages: Mapping[str, float], results: Sequence[ModuleResult]) -> str:

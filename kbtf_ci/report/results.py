@@ -10,20 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.outcome import ModuleResult, Observation, Outcome
 from kbtf_ci.model.prediction import Prediction, disagreements
 
 RESULTS_SCHEMA = "kbtf-ci/results/1"
-
-
-@dataclass(frozen=True)
-class KernelFacts:
-    """What kernel the results speak of."""
-
-    release: str
-    config_sha256: str
-    pahole: str
-    compiler: str
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.outcome import ModuleResult, Outcome
 from kbtf_ci.model.prediction import Prediction, disagreements
 from kbtf_ci.report.check import differences
-from kbtf_ci.report.results import GuestFacts, KernelFacts, modes, totals
+from kbtf_ci.report.results import GuestFacts, modes, totals
 
 # How many of the kernel's lines on one module are shown; results.json has them all.
 _LOG_LINES = 6

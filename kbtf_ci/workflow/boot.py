@@ -16,10 +16,10 @@ from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.infra.record import Record, Reporter
 from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.kernel.kbuild import BZIMAGE, Kbuild
+from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.outcome import LoadPolicy, ModuleResult
 from kbtf_ci.model.prediction import disagreements
 from kbtf_ci.model.regeneration import Boot
-from kbtf_ci.report.results import KernelFacts
 from kbtf_ci.workflow import verify as verification
 from kbtf_ci.workflow.verify import GuestOptions, Run
 

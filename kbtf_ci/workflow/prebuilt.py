@@ -21,11 +21,11 @@ from kbtf_ci.infra import rundir
 from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.record import Record, Reporter
 from kbtf_ci.kernel.prebuilt import Prebuilt, find
+from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.objfile.compression import load
 from kbtf_ci.objfile.elf import MODULE_LIMIT
 from kbtf_ci.objfile.files import parse_config
 from kbtf_ci.objfile.inventory import module_files
-from kbtf_ci.report.results import KernelFacts
 from kbtf_ci.workflow import verify as verification
 from kbtf_ci.workflow.verify import GuestOptions, Run, Verdict
 from kbtf_ci.workflow.workspace import toolchain

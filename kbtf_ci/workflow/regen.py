@@ -77,7 +77,7 @@ class Regenerated:
 
 def options_of_run(path: Path) -> BuildOptions:
     """Return how the run in a run directory was built. Raises UsageError when it holds none."""
-    return BuildOptions.of_facts(RunDirectory(path.resolve()).read_built()["wishes"])
+    return BuildOptions.of_facts(RunDirectory(path.resolve()).read_build()["wishes"])
 
 
 def regenerate(options: RegenOptions, reporter: Reporter) -> Regenerated:

@@ -28,8 +28,8 @@ from kbtf_ci.kernel import build as kernel_build
 from kbtf_ci.kernel.kconfig import Configured, configure
 from kbtf_ci.kernel.pahole import ask_kbuild
 from kbtf_ci.kernel.strip import strip_modules
+from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.objfile.inventory import inventory, require
-from kbtf_ci.report.results import KernelFacts
 from kbtf_ci.workflow import verify as verification
 from kbtf_ci.workflow import workspace
 from kbtf_ci.workflow.verify import GuestOptions, Run, Verdict, whole_guest

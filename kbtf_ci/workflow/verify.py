@@ -28,6 +28,7 @@ from kbtf_ci.infra import rundir
 from kbtf_ci.infra.record import Record, Reporter
 from kbtf_ci.infra.runner import Runner
 from kbtf_ci.kernel.strip import strip_modules
+from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import LoadPolicy, ModuleResult, Observation, exit_code, judge
 from kbtf_ci.model.prediction import Prediction
@@ -38,7 +39,7 @@ from kbtf_ci.report.check import one_line
 from kbtf_ci.report.junit import junit
 from kbtf_ci.report.ktap import ktap
 from kbtf_ci.report.markdown import markdown
-from kbtf_ci.report.results import GuestFacts, KernelFacts, document
+from kbtf_ci.report.results import GuestFacts, document
 from kbtf_ci.report.summary import summary
 
 # Loaded for real, more modules than these take longer the more of them are in.

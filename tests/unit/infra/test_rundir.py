@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -32,8 +33,51 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(UsageError, match="holds no run"):
         rundir.RunDirectory(tmp_path).read_run()
     (tmp_path / "run.json").write_text('{"schema": "other"}')
-    with pytest.raises(UsageError, match="schema 'other'"):
+    with pytest.raises(UsageError, match="not the record of a run: key 'schema'"):
         rundir.RunDirectory(tmp_path).read_run()
+
+
+SCHEMA = b'"schema":"kbtf-ci/run/1"'
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"[]", "not the record of a run"),
+        (b"null", "not the record of a run"),
+        (b'"x"', "not the record of a run"),
+        (b"[" * 100_000, "recursion limit"),
+        (b"\xff\xfe", "not the record of a run"),
+        (b"{}", "key 'schema': Field required"),
+        (b"{%s}" % SCHEMA, "never built to the end"),
+        (b'{%s,"kernel":{}}' % SCHEMA, "key 'kernel.release': Field required"),
+        (b'{%s,"kernel":7}' % SCHEMA, "key 'kernel'"),
+        (b'{%s,"kernel":{"release":"6.12"},"wishes":[]}' % SCHEMA, "key 'wishes'"),
+        (b'{%s,"kernel":{"release":"6.12"},"stages":{"build":"long"}}' % SCHEMA, "key 'stages.build'"),
+        (b'{%s,"kernel":{"release":"6.12"},"skipped_btf":null}' % SCHEMA, "key 'skipped_btf'"),
+    ],
+)
+def test_a_record_that_is_none_is_refused_by_key(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "run.json").write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        rundir.RunDirectory(tmp_path).read_built()
+    assert words in caught.value.message
+    assert str(tmp_path) in caught.value.message
+
+
+def test_an_earlier_versions_record_reads_and_keeps_what_this_one_does_not_know(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes(b'{%s,"kernel":{"release":"6.12"},"later":[1]}' % SCHEMA)
+    values = rundir.RunDirectory(tmp_path).read_built()
+    assert (values["kernel"]["pahole"], values["skipped_btf"], values["later"]) == ("", {}, [1])
+
+
+def test_a_kernel_that_others_built_has_no_build(tmp_path: Path) -> None:
+    wishes = b'{"kernel":["linux.deb"],"modules":"","suite":"trixie"}'
+    (tmp_path / "run.json").write_bytes(b'{%s,"kernel":{"release":"6.12"},"wishes":%s}' % (SCHEMA, wishes))
+    directory = rundir.RunDirectory(tmp_path)
+    assert directory.read_built()["wishes"]["suite"] == "trixie"
+    with pytest.raises(UsageError, match="there is no build of it"):
+        directory.read_build()
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):

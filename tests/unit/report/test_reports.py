@@ -4,12 +4,13 @@
 import json
 import xml.etree.ElementTree as ET
 
+from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import Death, LoadMode, Observation, judge
 from kbtf_ci.report.junit import junit
 from kbtf_ci.report.ktap import ktap
 from kbtf_ci.report.markdown import markdown
-from kbtf_ci.report.results import GuestFacts, KernelFacts, document
+from kbtf_ci.report.results import GuestFacts, document
 from kbtf_ci.report.summary import summary
 
 KERNEL = KernelFacts("6.12.3", "c0", "130", "gcc 14")

@@ -1,0 +1,29 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""Text from files and guests as a person may see it: nothing in it steers a terminal or breaks a line."""
+
+from __future__ import annotations
+
+import re
+
+# C0 and C1 controls but the tab, DEL, Unicode's line and paragraph separators and overrides of direction, and
+# the lone surrogates by which Python stands for a file name's bytes that are not UTF-8.
+_UNSAFE = re.compile("[\0-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_SHORT = {"\n": r"\n", "\r": r"\r"}
+_BYTES = range(0xDC80, 0xDD00)  # PEP 383
+
+
+def printable(text: str) -> str:
+    r"""Return ``text`` as one line: what is unsafe in it is written as ``\n``, ``\x1b`` or ``\u202e``.
+
+    A byte of a file name that is not UTF-8 becomes ``\xNN``.
+    """
+    return _UNSAFE.sub(lambda match: _escaped(match[0]), text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if code in _BYTES:
+        return f"\\x{code - 0xDC00:02x}"
+    return _SHORT.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")

@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""What a user asks of a build, or of a kernel that others built: as options, and as run.json keeps them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, ConfigDict, PlainSerializer
+from pydantic.dataclasses import dataclass
+
+DEFAULT_SUITE = "trixie"
+
+# run.json writes "" for a path that was not given.
+OptionalPath = Annotated[
+    Path | None,
+    BeforeValidator(lambda value: value or None),
+    PlainSerializer(lambda value: str(value or ""), return_type=str),
+]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="ignore"))
+class BuildOptions:
+    """Source, configuration and build; the command line's options of the same names say more.
+
+    ``added`` are ``-K`` options, ``variables`` make's ``VAR=VALUE``, both in the user's words and order.
+    """
+
+    config: str
+    jobs: int
+    suite: str = DEFAULT_SUITE
+    directory: str = ""
+    sha256: str = ""
+    added: tuple[str, ...] = ()
+    pahole: OptionalPath = None
+    variables: tuple[str, ...] = ()
+    btf_cache: bool = False
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="ignore"))
+class PrebuiltOptions:
+    """Images, packages or folders, and where the modules lie if not there."""
+
+    kernel: tuple[str, ...]
+    modules: OptionalPath = None
+    suite: str = DEFAULT_SUITE
