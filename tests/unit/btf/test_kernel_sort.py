@@ -59,7 +59,8 @@ int main(void)
 	int count;
 	while (scanf("%d", &count) == 1) {
 		for (int i = 0; i < count; i++) {
-			scanf("%d", &v[i].key);
+			if (scanf("%d", &v[i].key) != 1)
+				return 1;
 			v[i].number = i;
 		}
 		sort(count);
@@ -75,7 +76,8 @@ int main(void)
 def original(tmp_path_factory):
     gcc = shutil.which("gcc") or unavailable("gcc", "the kernel's own sort is not built: there is no gcc")
     target = tmp_path_factory.mktemp("sort") / "sort"
-    subprocess.run([gcc, "-O2", "-x", "c", "-", "-o", target], input=SOURCE.encode(), check=True)
+    flags = ["-O2", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run([gcc, *flags, "-x", "c", "-", "-o", target], input=SOURCE.encode(), check=True)
     return target
 
 
