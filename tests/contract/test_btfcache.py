@@ -60,7 +60,7 @@ class Bench(support.Bench):
 
     def make(self, name: str, text: str) -> None:
         (self.folder / "text.c").write_text(text)
-        done = self.sh(f"gcc -g -c -o {name} text.c")
+        done = self.sh(f"gcc -Wall -Wextra -Werror -g -c -o {name} text.c")
         assert done.status == 0, done.text
 
     def btf(self, name: str) -> str:
