@@ -374,7 +374,7 @@ def run(bench):
     for tree, btf in ((run.modules, healthy), (run.guest_modules, healthy[:30])):
         (tree / "kernel").mkdir(parents=True)
         bench.module(btf, str((tree / "kernel/m.ko").relative_to(bench.folder)))
-    run.write_run({"kernel": {}})
+    run.write_run({"kernel": {"release": "6.12.0"}})
     (run.kernel / "bzImage").write_bytes(images.bzimage(images.vmlinux(bench.base.bytes(), config=None)))
     run.file("kernel.config").write_text("CONFIG_MODULE_ALLOW_BTF_MISMATCH=y\n")
     return run
