@@ -19,7 +19,7 @@ from kbtf_ci.container.image import Toolchain
 from kbtf_ci.errors import ExitCode
 from kbtf_ci.infra.runner import Command, Mount, Process, Runner, run
 from kbtf_ci.kernel.btfcache import PROGRAM, Wrapper
-from kbtf_ci.kernel.measure import Wish, measure
+from kbtf_ci.kernel.measure import MakeOverrides, measure
 from kbtf_ci.kernel.source import file_sha256
 from kbtf_ci.model.outcome import Outcome
 from kbtf_ci.model.regeneration import Scenario
@@ -156,7 +156,7 @@ def test_kbuild_itself_makes_the_same_files_with_no_cold_and_warm_cache(smoke_ru
             for cache in (None, tmp_path, tmp_path):
                 for file in files:
                     file.unlink()
-                ran = measure(replace(kbuild, wrapper=Wrapper(cache)), Wish(), lambda line: None)
+                ran = measure(replace(kbuild, wrapper=Wrapper(cache)), MakeOverrides(), lambda line: None)
                 digests = {file: file_sha256(file) for file in files}
                 made.append((digests, ran.usage.hits, ran.usage.misses))
     (plain, *_), (cold, _, misses), (warm, hits, _) = made
