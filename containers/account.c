@@ -13,26 +13,44 @@
  */
 #define _GNU_SOURCE
 #include "accounts.h"
+#include "process.h"
 
 #define SHIMS "/usr/lib/kbtf-ci/accounted"
 
-static int put_shims_first(void)
+static bool put_shims_first(void)
 {
 	const char *path = getenv("PATH");
 	char *longer;
+	bool done;
 
 	if (asprintf(&longer, "%s:%s", SHIMS, path ? path : "/usr/bin:/bin") < 0)
-		return -1;
-	return setenv("PATH", longer, 1);
+		return false;
+	done = setenv("PATH", longer, 1) == 0;
+	free(longer);
+	return done;
 }
 
-static int put_shims_away(void)
+/* What a linker starts belongs to it, so nothing below it finds the shims, wherever in PATH they are. */
+static bool put_shims_away(void)
 {
 	const char *path = getenv("PATH");
+	char *folders = strdup(path ? path : ""), *rest = folders, *folder;
+	char *others = calloc(1, strlen(folders ? folders : "") + 1), *end = others;
+	bool done = folders && others, first = true;
 
-	if (path && starts_with(path, SHIMS ":"))
-		return setenv("PATH", path + strlen(SHIMS ":"), 1);
-	return 0;
+	while (done && (folder = strsep(&rest, ":"))) {
+		if (strcmp(folder, SHIMS) == 0)
+			continue;
+		if (!first)
+			*end++ = ':';
+		end = stpcpy(end, folder);
+		first = false;
+	}
+	if (done && path)
+		done = setenv("PATH", others, 1) == 0;
+	free(folders);
+	free(others);
+	return done;
 }
 
 /* What a linker or resolve_btfids works on: the file after -o, or the last word. */
@@ -48,19 +66,23 @@ static const char *subject_of(char **argv)
 	return subject;
 }
 
-static int run(const char *program, char **argv)
+/* The program is looked for before PATH changes for what it starts in its turn. */
+static int run(const char *name, bool change_path(void), char **argv)
 {
-	int status = 0;
-	pid_t child = fork();
+	char *program = find_other(name);
+	int status;
+	pid_t child;
 
+	if (!program)
+		return not_run(name);
+	child = change_path && !change_path() ? -1 : fork();
 	if (child == 0) {
 		execvp(program, argv);
-		fprintf(stderr, "%s: %s\n", program, strerror(errno));
-		_exit(127);
+		_exit(not_run(program));
 	}
-	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
-		;
-	return child < 0 ? 127 : shell_status(status);
+	status = child < 0 ? not_run(name) : wait_for(child);
+	free(program);
+	return status;
 }
 
 int main(int argc, char **argv)
@@ -71,20 +93,20 @@ int main(int argc, char **argv)
 	int status;
 
 	clock_gettime(CLOCK_MONOTONIC, &began);
+	keep_children();
 	if (starts_with(name, "ld")) {
-		put_shims_away();
 		argv[0] = (char *)name;
-		status = run(name, argv);
+		status = run(name, put_shims_away, argv);
 		tell("link", subject_of(argv), began);
 	} else if (strcmp(name, "resolve_btfids") == 0) {
-		status = run(resolver ? resolver : name, argv);
+		status = run(resolver ? resolver : name, NULL, argv);
 		tell("ids", subject_of(argv), began);
-	} else if (argc > 1 && put_shims_first() == 0) {
-		status = run(argv[1], argv + 1);
+	} else if (argc > 1) {
+		status = run(argv[1], put_shims_first, argv + 1);
 		tell("make", argv[1], began);
 	} else {
 		fprintf(stderr, "usage: %s COMMAND...\n", argv[0]);
-		status = 127;
+		status = STATUS_NOT_FOUND;
 	}
 	return status;
 }

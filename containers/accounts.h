@@ -19,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -52,41 +51,46 @@ static inline bool write_all(int fd, const void *data, size_t size)
 	return true;
 }
 
-static inline long microseconds(struct timeval a, struct timeval b)
+static inline long long microseconds(struct timeval a, struct timeval b)
 {
-	return (a.tv_sec + b.tv_sec) * 1000000L + a.tv_usec + b.tv_usec;
+	return (a.tv_sec + b.tv_sec) * 1000000LL + a.tv_usec + b.tv_usec;
 }
 
+static inline long long microseconds_since(struct timespec began)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (now.tv_sec - began.tv_sec) * 1000000LL + (now.tv_nsec - began.tv_nsec) / 1000;
+}
+
+/* A line that does not fit is left out: half a path would be another file's. */
 static inline void tell(const char *kind, const char *subject, struct timespec began)
 {
 	const char *path = variable("KBTF_CI_ACCOUNTS");
 	struct rusage own, children;
-	struct timespec now;
 	char line[PATH_MAX + 128];
 	int length, fd;
 
 	if (!path)
 		return;
-	clock_gettime(CLOCK_MONOTONIC, &now);
 	getrusage(RUSAGE_SELF, &own);
 	getrusage(RUSAGE_CHILDREN, &children);
-	length = snprintf(line, sizeof(line), "%s\t%s\t%ld\t%ld\t%ld\t%ld\n", kind, subject,
-			  microseconds(own.ru_utime, children.ru_utime), microseconds(own.ru_stime, children.ru_stime),
-			  (now.tv_sec - began.tv_sec) * 1000000L + (now.tv_nsec - began.tv_nsec) / 1000,
+	length = snprintf(line, sizeof(line), "%s\t%s\t%lld\t%lld\t%lld\t%ld\n", kind, subject,
+			  microseconds(own.ru_utime, children.ru_utime),
+			  microseconds(own.ru_stime, children.ru_stime), microseconds_since(began),
 			  own.ru_maxrss > children.ru_maxrss ? own.ru_maxrss : children.ru_maxrss);
 	if (length < 0 || length >= (int)sizeof(line))
 		return;
+	/* Nor may a file's name look like the end of a field or of a line. */
+	for (char *at = line + strlen(kind) + 1, *end = at + strlen(subject); at < end; at++)
+		if ((unsigned char)*at < ' ')
+			*at = '?';
 	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return;
 	write_all(fd, line, length);
 	close(fd);
-}
-
-/* A child's exit status as a shell gives it. */
-static inline int shell_status(int status)
-{
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 #endif

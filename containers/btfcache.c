@@ -19,21 +19,28 @@
  * It keeps accounts (accounts.h) of the kinds hit, miss, off (a module, not cached) and base (any other file).
  */
 #define _GNU_SOURCE
+/* The cost of libcrypto's present interface is its start, once a module. */
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include <dirent.h>
 #include <gelf.h>
 #include <libelf.h>
 #include <openssl/sha.h>
+#include <spawn.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <sys/stat.h>
 
 #include "accounts.h"
+#include "process.h"
 
 #define BTF ".BTF"
 #define BTF_BASE ".BTF.base"
 #define DETACHED "--btf_encode_detached="
-#define MAGIC "kbtf-ci BTF 1\n\0"		/* 16 bytes with the terminator */
-#define SHARDS 256				/* each holds an equal share: only one is looked through */
+#define MAGIC "kbtf-ci BTF 1\n\0" /* 16 bytes with the terminator */
+#define SHARDS 256 /* each holds an equal share: only one is looked through */
 #define MEMOS_BYTES (64 * 4096L)
+#define CACHE_BYTES (1L << 30)
+#define OBJCOPY_WORDS 16
 #define HEX (2 * SHA256_DIGEST_LENGTH)
 
 struct blob {
@@ -41,15 +48,15 @@ struct blob {
 	size_t size;
 };
 
-/* What an entry holds; base is empty where there is no such section. */
+/* What an entry holds; base is empty where there is no such section. They may lie in one file. */
 struct sections {
-	struct blob btf, base;
+	struct blob btf, base, file;
 };
 
 struct header {
 	char magic[16];
 	uint64_t btf_size, base_size;
-	unsigned char digest[SHA256_DIGEST_LENGTH];	/* of key and both sections */
+	unsigned char digest[SHA256_DIGEST_LENGTH]; /* of key and both sections */
 };
 
 /* detached is the file that the BTF goes to, NULL where it goes into the module. */
@@ -83,27 +90,63 @@ static void finish_hex(SHA256_CTX *hash, char hex[HEX + 1])
 
 /* ---- files ---- */
 
+/* A path that would be cut is none: it would name another file than is meant. */
+__attribute__((format(printf, 2, 3))) static bool make_path(char path[PATH_MAX], const char *format, ...)
+{
+	va_list values;
+	int length;
+
+	va_start(values, format);
+	length = vsnprintf(path, PATH_MAX, format, values);
+	va_end(values);
+	return length >= 0 && length < PATH_MAX;
+}
+
+static void drop(struct blob *blob)
+{
+	free(blob->data);
+	*blob = (struct blob){ 0 };
+}
+
+/* Room for size bytes; for none as well, so that empty is not taken for failed. */
+static bool make_room(struct blob *blob, uintmax_t size)
+{
+	*blob = (struct blob){ 0 };
+	if (size >= SIZE_MAX)
+		return false;
+	blob->data = malloc((size_t)size + 1);
+	return blob->data != NULL;
+}
+
+/* Reads the whole file; on failure blob is empty. */
 static bool read_all(const char *path, struct blob *blob)
 {
 	struct stat status;
-	size_t done = 0;
-	ssize_t got;
+	size_t size;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
+	*blob = (struct blob){ 0 };
 	if (fd < 0)
 		return false;
-	blob->data = NULL;
-	if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode))
-		blob->data = malloc(status.st_size + 1);
-	while (blob->data && done < (size_t)status.st_size) {
-		got = read(fd, blob->data + done, status.st_size - done);
+	if (fstat(fd, &status) || !S_ISREG(status.st_mode) || !make_room(blob, status.st_size)) {
+		close(fd);
+		return false;
+	}
+	size = status.st_size;
+	while (blob->size < size) {
+		ssize_t got = read(fd, blob->data + blob->size, size - blob->size);
+
+		if (got < 0 && errno == EINTR)
+			continue;
 		if (got <= 0)
 			break;
-		done += got;
+		blob->size += got;
 	}
 	close(fd);
-	blob->size = done;
-	return blob->data && done == (size_t)status.st_size;
+	if (blob->size == size)
+		return true;
+	drop(blob);
+	return false;
 }
 
 /* Whole or not at all: readers and other writers of the same name never see half a file. */
@@ -113,14 +156,14 @@ static bool replace_file(const char *path, const struct blob *parts, int count)
 	bool done = true;
 	int fd;
 
-	if (snprintf(fresh, sizeof(fresh), "%s.XXXXXX", path) >= (int)sizeof(fresh))
+	if (!make_path(fresh, "%s.XXXXXX", path))
 		return false;
 	fd = mkstemp(fresh);
 	if (fd < 0)
 		return false;
 	for (int i = 0; i < count; i++)
 		done = done && write_all(fd, parts[i].data, parts[i].size);
-	fchmod(fd, 0644);
+	done = fchmod(fd, 0644) == 0 && done;
 	if (close(fd) || !done || rename(fresh, path)) {
 		unlink(fresh);
 		return false;
@@ -155,7 +198,8 @@ static void bound(const char *folder, long limit)
 	while (listing && (entry = readdir(listing))) {
 		struct stat status;
 
-		if (fstatat(dirfd(listing), entry->d_name, &status, 0) || !S_ISREG(status.st_mode))
+		if (fstatat(dirfd(listing), entry->d_name, &status, 0) || !S_ISREG(status.st_mode) ||
+		    strlen(entry->d_name) > NAME_MAX)
 			continue;
 		if (count == room) {
 			room = room ? 2 * room : 64;
@@ -199,38 +243,52 @@ static Elf *open_elf(const char *path, int *fd)
 	return elf;
 }
 
+/* NULL where it cannot be read. */
 static const char *section_name(Elf *elf, size_t names, Elf_Scn *section, GElf_Shdr *header)
 {
-	const char *name = NULL;
-
-	if (gelf_getshdr(section, header))
-		name = elf_strptr(elf, names, header->sh_name);
-	return name ? name : "";
+	return gelf_getshdr(section, header) ? elf_strptr(elf, names, header->sh_name) : NULL;
 }
 
-/* Copy a section's bytes; an absent one leaves the blob empty. */
-static bool copy_section(Elf *elf, const char *wanted, struct blob *blob)
+/*
+ * Finds a section by its name; false where the file cannot be read as far as that. An absent section is found
+ * as NULL.
+ */
+static bool find_section(Elf *elf, const char *wanted, Elf_Scn **section)
 {
-	Elf_Scn *section = NULL;
 	GElf_Shdr header;
 	size_t names;
 
+	*section = NULL;
 	if (elf_getshdrstrndx(elf, &names))
 		return false;
-	while ((section = elf_nextscn(elf, section))) {
-		Elf_Data *data;
+	while ((*section = elf_nextscn(elf, *section))) {
+		const char *name = section_name(elf, names, *section, &header);
 
-		if (strcmp(section_name(elf, names, section, &header), wanted))
-			continue;
-		data = elf_rawdata(section, NULL);
-		/* A section that says it has no bytes in the file has a size all the same. */
-		blob->data = data && data->d_buf ? malloc(data->d_size + 1) : NULL;
-		if (!blob->data)
+		if (!name)
 			return false;
-		blob->size = data->d_size;
-		memcpy(blob->data, data->d_buf, data->d_size);
-		return true;
+		if (strcmp(name, wanted) == 0)
+			break;
 	}
+	return true;
+}
+
+/* Copies a section's bytes; an absent one leaves the blob empty. */
+static bool copy_section(Elf *elf, const char *wanted, struct blob *blob)
+{
+	Elf_Scn *section;
+	Elf_Data *data;
+
+	*blob = (struct blob){ 0 };
+	if (!find_section(elf, wanted, &section))
+		return false;
+	if (!section)
+		return true;
+	data = elf_rawdata(section, NULL);
+	/* A section that says it has no bytes in the file has a size all the same. */
+	if (!data || !data->d_buf || !make_room(blob, data->d_size))
+		return false;
+	blob->size = data->d_size;
+	memcpy(blob->data, data->d_buf, data->d_size);
 	return true;
 }
 
@@ -238,48 +296,61 @@ static bool copy_section(Elf *elf, const char *wanted, struct blob *blob)
 static bool content_counts(const char *name, const GElf_Shdr *header)
 {
 	return starts_with(name, ".debug_") || starts_with(name, ".rel.debug_") ||
-	       starts_with(name, ".rela.debug_") || strstr(name, ".BTF_ids") || header->sh_type == SHT_SYMTAB ||
-	       strcmp(name, ".strtab") == 0;
+	       starts_with(name, ".rela.debug_") || strstr(name, ".BTF_ids") ||
+	       header->sh_type == SHT_SYMTAB || strcmp(name, ".strtab") == 0;
 }
 
 /*
  * Of all other sections it sees name, place and size (percpu variables). Their offsets in the file and their
  * links do not count: they move when .BTF itself is put in.
  */
-static bool hash_module(SHA256_CTX *hash, const char *path)
+static bool hash_section(SHA256_CTX *hash, const char *name, const GElf_Shdr *header, Elf_Scn *section)
+{
+	uint64_t facts[] = { header->sh_type, header->sh_flags, header->sh_addr, header->sh_size };
+	Elf_Data *data;
+
+	if (!*name || !strcmp(name, BTF) || !strcmp(name, BTF_BASE) || !strcmp(name, ".shstrtab"))
+		return true;
+	hash_text(hash, name);
+	hash_bytes(hash, facts, sizeof(facts));
+	if (!content_counts(name, header))
+		return true;
+	data = elf_rawdata(section, NULL);
+	if (!data || (data->d_size && !data->d_buf))
+		return false;
+	hash_bytes(hash, data->d_buf, data->d_size);
+	return true;
+}
+
+static bool hash_sections(SHA256_CTX *hash, Elf *elf)
 {
 	Elf_Scn *section = NULL;
 	GElf_Ehdr ehdr;
 	GElf_Shdr header;
 	size_t names;
-	bool done = false;
+
+	if (!gelf_getehdr(elf, &ehdr) || elf_getshdrstrndx(elf, &names))
+		return false;
+	hash_bytes(hash, ehdr.e_ident, EI_NIDENT);
+	hash_bytes(hash, &ehdr.e_machine, sizeof(ehdr.e_machine));
+	while ((section = elf_nextscn(elf, section))) {
+		const char *name = section_name(elf, names, section, &header);
+
+		if (!name || !hash_section(hash, name, &header, section))
+			return false;
+	}
+	return true;
+}
+
+static bool hash_module(SHA256_CTX *hash, const char *path)
+{
+	bool done;
 	int fd;
 	Elf *elf = open_elf(path, &fd);
 
 	if (!elf)
 		return false;
-	if (!gelf_getehdr(elf, &ehdr) || elf_getshdrstrndx(elf, &names))
-		goto out;
-	hash_bytes(hash, ehdr.e_ident, EI_NIDENT);
-	hash_bytes(hash, &ehdr.e_machine, sizeof(ehdr.e_machine));
-	while ((section = elf_nextscn(elf, section))) {
-		const char *name = section_name(elf, names, section, &header);
-		uint64_t facts[] = { header.sh_type, header.sh_flags, header.sh_addr, header.sh_size };
-
-		if (!*name || !strcmp(name, BTF) || !strcmp(name, BTF_BASE) || !strcmp(name, ".shstrtab"))
-			continue;
-		hash_text(hash, name);
-		hash_bytes(hash, facts, sizeof(facts));
-		if (content_counts(name, &header)) {
-			Elf_Data *data = elf_rawdata(section, NULL);
-
-			if (!data || (data->d_size && !data->d_buf))
-				goto out;
-			hash_bytes(hash, data->d_buf, data->d_size);
-		}
-	}
-	done = true;
-out:
+	done = hash_sections(hash, elf);
 	elf_end(elf);
 	close(fd);
 	return done;
@@ -299,7 +370,7 @@ static bool hash_btf_of(SHA256_CTX *hash, const char *path)
 	close(fd);
 	if (done)
 		hash_bytes(hash, btf.data, btf.size);
-	free(btf.data);
+	drop(&btf);
 	return done;
 }
 
@@ -307,57 +378,86 @@ static bool hash_btf_of(SHA256_CTX *hash, const char *path)
 
 /*
  * vmlinux holds megabytes of BTF, the same for every module: it is read once, and known again by what make
- * would know it by, its inode and its change time, which no one can set back.
+ * would know it by, its inode and its change time, which no one can set back. A memo is a file of that name with
+ * the BTF's hash and a sum over both, so that one file's memo is never taken for another's.
  */
-static bool hash_base(SHA256_CTX *hash, const char *cache, const char *path)
+struct memo {
+	char folder[PATH_MAX], path[PATH_MAX], name[HEX + 1];
+};
+
+static bool make_memo(struct memo *memo, const char *cache, const char *vmlinux)
 {
-	char memo[PATH_MAX], name[HEX + 1], hex[HEX + 1];
-	struct blob known;
 	struct stat status;
+	SHA256_CTX hash;
+
+	if (stat(vmlinux, &status))
+		return false;
+	uint64_t facts[] = {
+		status.st_dev,		status.st_ino,	       status.st_size,	       status.st_mtim.tv_sec,
+		status.st_mtim.tv_nsec, status.st_ctim.tv_sec, status.st_ctim.tv_nsec,
+	};
+	SHA256_Init(&hash);
+	hash_bytes(&hash, facts, sizeof(facts));
+	finish_hex(&hash, memo->name);
+	return make_path(memo->folder, "%s/base", cache) &&
+	       make_path(memo->path, "%s/%s", memo->folder, memo->name);
+}
+
+static void sum_memo(const struct memo *memo, const void *hex, char sum[HEX + 1])
+{
+	SHA256_CTX hash;
+
+	SHA256_Init(&hash);
+	hash_text(&hash, memo->name);
+	hash_bytes(&hash, hex, HEX);
+	finish_hex(&hash, sum);
+}
+
+static bool recall(const struct memo *memo, char hex[HEX + 1])
+{
+	struct blob known;
+	char sum[HEX + 1];
+	bool sound = false;
+
+	if (!read_all(memo->path, &known))
+		return false;
+	if (known.size == 2 * HEX) {
+		sum_memo(memo, known.data, sum);
+		sound = memcmp(sum, known.data + HEX, HEX) == 0;
+	}
+	if (sound)
+		snprintf(hex, HEX + 1, "%.*s", HEX, (char *)known.data);
+	drop(&known);
+	return sound;
+}
+
+static void remember(const struct memo *memo, char hex[HEX + 1])
+{
+	char sum[HEX + 1];
+	struct blob parts[] = { { (unsigned char *)hex, HEX }, { (unsigned char *)sum, HEX } };
+
+	sum_memo(memo, hex, sum);
+	mkdir(memo->folder, 0755);
+	if (replace_file(memo->path, parts, 2))
+		bound(memo->folder, MEMOS_BYTES);
+}
+
+static bool hash_base(SHA256_CTX *hash, const char *cache, const char *vmlinux)
+{
+	struct memo memo;
 	SHA256_CTX inner;
+	char hex[HEX + 1];
 
-	if (stat(path, &status))
+	if (!make_memo(&memo, cache, vmlinux))
 		return false;
-	uint64_t facts[] = { status.st_dev, status.st_ino, status.st_size, status.st_mtim.tv_sec,
-			     status.st_mtim.tv_nsec, status.st_ctim.tv_sec, status.st_ctim.tv_nsec };
-	SHA256_Init(&inner);
-	hash_bytes(&inner, facts, sizeof(facts));
-	finish_hex(&inner, name);
-	snprintf(memo, sizeof(memo), "%s/base", cache);
-	mkdir(memo, 0755);
-	snprintf(memo, sizeof(memo), "%s/base/%s", cache, name);
-	/* The name is in it, so that one file's memo is never taken for another's. */
-	if (read_all(memo, &known)) {
-		SHA256_CTX check;
-		char sum[HEX + 1];
-
-		if (known.size == 2 * HEX) {
-			SHA256_Init(&check);
-			hash_text(&check, name);
-			hash_bytes(&check, known.data, HEX);
-			finish_hex(&check, sum);
-			if (memcmp(sum, known.data + HEX, HEX) == 0) {
-				hash_bytes(hash, known.data, HEX);
-				free(known.data);
-				return true;
-			}
-		}
-		free(known.data);
+	if (!recall(&memo, hex)) {
+		SHA256_Init(&inner);
+		if (!hash_btf_of(&inner, vmlinux))
+			return false;
+		finish_hex(&inner, hex);
+		remember(&memo, hex);
 	}
-	SHA256_Init(&inner);
-	if (!hash_btf_of(&inner, path))
-		return false;
-	finish_hex(&inner, hex);
 	hash_bytes(hash, hex, HEX);
-	SHA256_Init(&inner);
-	hash_text(&inner, name);
-	hash_bytes(&inner, hex, HEX);
-	finish_hex(&inner, name);
-	struct blob parts[] = { { (unsigned char *)hex, HEX }, { (unsigned char *)name, HEX } };
-	if (replace_file(memo, parts, 2)) {
-		snprintf(memo, sizeof(memo), "%s/base", cache);
-		bound(memo, MEMOS_BYTES);
-	}
 	return true;
 }
 
@@ -384,7 +484,8 @@ static bool make_key(const struct call *call, const char *cache, char key[HEX + 
 
 /* ---- entries ---- */
 
-static void digest_entry(const char *key, const struct sections *held, unsigned char digest[SHA256_DIGEST_LENGTH])
+static void digest_entry(const char *key, const struct sections *held,
+			 unsigned char digest[SHA256_DIGEST_LENGTH])
 {
 	SHA256_CTX hash;
 
@@ -395,91 +496,155 @@ static void digest_entry(const char *key, const struct sections *held, unsigned 
 	SHA256_Final(digest, &hash);
 }
 
-static bool load_entry(const char *path, const char *key, struct sections *held)
+static void drop_sections(struct sections *held)
 {
-	unsigned char digest[SHA256_DIGEST_LENGTH];
+	if (!held->file.data) {
+		drop(&held->btf);
+		drop(&held->base);
+	}
+	drop(&held->file);
+	*held = (struct sections){ 0 };
+}
+
+/* Points held's sections into its file; false where that is no entry of this key, whole. */
+static bool divide_entry(const char *key, struct sections *held)
+{
+	unsigned char digest[SHA256_DIGEST_LENGTH], *data = held->file.data;
 	struct header header;
-	struct blob file;
 	uint64_t rest;
 
-	if (!read_all(path, &file) || file.size < sizeof(header))
+	if (held->file.size < sizeof(header))
 		return false;
-	memcpy(&header, file.data, sizeof(header));
-	rest = file.size - sizeof(header);
+	memcpy(&header, data, sizeof(header));
+	rest = held->file.size - sizeof(header);
 	if (memcmp(header.magic, MAGIC, sizeof(header.magic)) || header.btf_size > rest ||
 	    header.base_size != rest - header.btf_size || !header.btf_size)
 		return false;
-	held->btf = (struct blob){ file.data + sizeof(header), header.btf_size };
+	held->btf = (struct blob){ data + sizeof(header), header.btf_size };
 	held->base = (struct blob){ held->btf.data + header.btf_size, header.base_size };
 	digest_entry(key, held, digest);
 	return memcmp(digest, header.digest, sizeof(digest)) == 0;
 }
 
+static bool load_entry(const char *path, const char *key, struct sections *held)
+{
+	return read_all(path, &held->file) && divide_entry(key, held);
+}
+
+/* What a shard may hold. What is no number of bytes is a mistake, by which no cache shall be lost. */
+static long shard_bytes(void)
+{
+	const char *text = variable("KBTF_CI_BTF_CACHE_MAX");
+	long bytes = CACHE_BYTES;
+	char *end = NULL;
+
+	errno = 0;
+	if (text)
+		bytes = strtol(text, &end, 10);
+	if (errno || (text && *end) || bytes < 0)
+		bytes = CACHE_BYTES;
+	return bytes / SHARDS;
+}
+
 static void store_entry(const char *cache, const char *path, const char *key, struct sections *held)
 {
-	const char *limit = variable("KBTF_CI_BTF_CACHE_MAX");
 	struct header header = { MAGIC, held->btf.size, held->base.size, { 0 } };
 	char shard[PATH_MAX];
 
 	digest_entry(key, held, header.digest);
-	snprintf(shard, sizeof(shard), "%s/%.2s", cache, key);
+	if (!make_path(shard, "%s/%.2s", cache, key))
+		return;
 	mkdir(shard, 0755);
 	struct blob parts[] = { { (unsigned char *)&header, sizeof(header) }, held->btf, held->base };
 	if (replace_file(path, parts, 3))
-		bound(shard, (limit ? atol(limit) : 1L << 30) / SHARDS);
+		bound(shard, shard_bytes());
 }
 
 /* ---- writing a section as pahole does (btf_encoder__write_elf of dwarves' btf_encoder.c) ---- */
 
+static bool write_section(Elf *elf, Elf_Scn *section, const struct blob *blob)
+{
+	Elf_Data *data = elf_getdata(section, NULL);
+
+	if (!data)
+		return false;
+	data->d_buf = blob->data;
+	data->d_size = blob->size;
+	return elf_flagelf(elf, ELF_C_SET, ELF_F_DIRTY) && elf_flagdata(data, ELF_C_SET, ELF_F_DIRTY) &&
+	       elf_update(elf, ELF_C_NULL) >= 0 && elf_update(elf, ELF_C_WRITE) >= 0;
+}
+
 /* 1 when it is written, 0 when there is no such section, -1 on failure. */
 static int overwrite_section(const char *path, const char *wanted, const struct blob *blob)
 {
-	Elf_Scn *section = NULL;
-	Elf_Data *data = NULL;
-	GElf_Shdr header;
-	size_t names;
-	int done = 0;
+	Elf_Scn *section;
+	int done = -1;
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 	Elf *elf = fd < 0 ? NULL : elf_begin(fd, ELF_C_RDWR, NULL);
 
-	if (!elf) {
-		if (fd >= 0)
-			close(fd);
-		return -1;
-	}
-	elf_flagelf(elf, ELF_C_SET, ELF_F_DIRTY);
-	elf_getshdrstrndx(elf, &names);
-	while (!data && (section = elf_nextscn(elf, section)))
-		if (!strcmp(section_name(elf, names, section, &header), wanted))
-			data = elf_getdata(section, NULL);
-	if (data) {
-		data->d_buf = blob->data;
-		data->d_size = blob->size;
-		elf_flagdata(data, ELF_C_SET, ELF_F_DIRTY);
-		done = elf_update(elf, ELF_C_NULL) >= 0 && elf_update(elf, ELF_C_WRITE) >= 0 ? 1 : -1;
-	}
-	close(fd);
+	if (elf && find_section(elf, wanted, &section))
+		done = !section ? 0 : write_section(elf, section, blob) ? 1 : -1;
 	elf_end(elf);
+	if (fd >= 0 && close(fd))
+		done = -1;
+	return done;
+}
+
+/*
+ * $LLVM_OBJCOPY as words, NULL behind them: kbuild's OBJCOPY, which may be "ccache aarch64-linux-gnu-objcopy".
+ * pahole has a shell read it; what only a shell understands is left to pahole.
+ */
+static bool objcopy_words(char *text, char *words[OBJCOPY_WORDS])
+{
+	size_t count = 0;
+
+	if (strpbrk(text, "\\'\"`$&|;<>()[]{}*?!#~=\n"))
+		return false;
+	for (char *word = strtok(text, " \t"); word; word = strtok(NULL, " \t")) {
+		if (count == OBJCOPY_WORDS - 1)
+			return false;
+		words[count++] = word;
+	}
+	words[count] = NULL;
+	return count > 0;
+}
+
+/* Has objcopy put the file scratch into path as a section. */
+static bool run_objcopy(const char *path, const char *name, const char *scratch)
+{
+	const char *objcopy = getenv("LLVM_OBJCOPY");
+	char *text = strdup(objcopy ? objcopy : "llvm-objcopy"), *argv[OBJCOPY_WORDS + 3], *added = NULL;
+	size_t count = 0;
+	pid_t child;
+	bool done = false;
+
+	if (text && objcopy_words(text, argv) && asprintf(&added, "%s=%s", name, scratch) >= 0) {
+		while (argv[count])
+			count++;
+		argv[count++] = "--add-section";
+		argv[count++] = added;
+		argv[count++] = (char *)path;
+		argv[count] = NULL;
+		done = !posix_spawnp(&child, argv[0], NULL, NULL, argv, environ) && wait_for(child) == 0;
+		free(added);
+	}
+	free(text);
 	return done;
 }
 
 static bool add_section(const char *path, const char *name, const struct blob *blob)
 {
-	const char *objcopy = getenv("LLVM_OBJCOPY");
-	char scratch[PATH_MAX], command[2 * PATH_MAX];
+	char scratch[PATH_MAX];
 	bool done;
 	int fd;
 
-	if (!objcopy)
-		objcopy = "llvm-objcopy";
-	snprintf(scratch, sizeof(scratch), "%s.btf", path);
-	fd = creat(scratch, S_IRUSR | S_IWUSR);
+	if (!make_path(scratch, "%s.btf", path))
+		return false;
+	fd = open(scratch, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR);
 	if (fd < 0)
 		return false;
 	done = write_all(fd, blob->data, blob->size);
-	close(fd);
-	snprintf(command, sizeof(command), "%s --add-section %s=%s %s", objcopy, name, scratch, path);
-	done = done && system(command) == 0;
+	done = close(fd) == 0 && done && run_objcopy(path, name, scratch);
 	unlink(scratch);
 	return done;
 }
@@ -510,9 +675,7 @@ static const char *real_pahole(void)
 
 static int become_pahole(char **argv)
 {
-	execvp(real_pahole(), argv);
-	fprintf(stderr, "%s: %s\n", real_pahole(), strerror(errno));
-	return 127;
+	return become(real_pahole(), argv);
 }
 
 /* Run it; *silent says whether it said nothing at all. What it says is passed on. */
@@ -520,9 +683,10 @@ static int run_pahole(char **argv, bool *silent)
 {
 	char piece[4096];
 	ssize_t got;
-	int words[2], status;
+	int words[2];
 	pid_t child;
 
+	*silent = false;
 	if (pipe2(words, O_CLOEXEC))
 		return become_pahole(argv);
 	fflush(NULL);
@@ -530,8 +694,8 @@ static int run_pahole(char **argv, bool *silent)
 	if (child < 0)
 		return become_pahole(argv);
 	if (child == 0) {
-		dup2(words[1], 1);
-		dup2(words[1], 2);
+		if (dup2(words[1], 1) < 0 || dup2(words[1], 2) < 0)
+			_exit(not_run("dup2"));
 		_exit(become_pahole(argv));
 	}
 	close(words[1]);
@@ -542,9 +706,7 @@ static int run_pahole(char **argv, bool *silent)
 			write_all(2, piece, got);
 	}
 	close(words[0]);
-	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-		;
-	return shell_status(status);
+	return wait_for(child);
 }
 
 static bool read_sections(const struct call *call, struct sections *held)
@@ -588,26 +750,42 @@ static bool parse(char **argv, struct call *call)
 	return encode && call->base && files == 1 && !(call->detached && distilled);
 }
 
+/* Answers from the cache; false for every doubt. */
+static bool answer(const struct call *call, const char *path, const char *key)
+{
+	struct sections held = { 0 };
+	bool done = load_entry(path, key, &held) && put_sections(call, &held);
+
+	drop_sections(&held);
+	if (done)
+		utimensat(AT_FDCWD, path, NULL, 0);
+	return done;
+}
+
+static void keep(const struct call *call, const char *cache, const char *path, const char *key)
+{
+	struct sections held = { 0 };
+
+	if (read_sections(call, &held))
+		store_entry(cache, path, key, &held);
+	drop_sections(&held);
+}
+
 static int encode_module(const struct call *call, const char *cache, struct timespec began)
 {
 	char key[HEX + 1], path[PATH_MAX];
-	struct sections held = { 0 };
 	bool silent, keyed = cache && make_key(call, cache, key);
 	int status;
 
-	if (keyed) {
-		snprintf(path, sizeof(path), "%s/%.2s/%s", cache, key, key);
-		if (load_entry(path, key, &held) && put_sections(call, &held)) {
-			utimensat(AT_FDCWD, path, NULL, 0);
-			tell("hit", call->module, began);
-			return 0;
-		}
-		held = (struct sections){ 0 };
+	keyed = keyed && make_path(path, "%s/%.2s/%s", cache, key, key);
+	if (keyed && answer(call, path, key)) {
+		tell("hit", call->module, began);
+		return 0;
 	}
 	status = run_pahole(call->argv, &silent);
 	/* What it complained of it shall complain of again. */
-	if (keyed && status == 0 && silent && read_sections(call, &held))
-		store_entry(cache, path, key, &held);
+	if (keyed && status == 0 && silent)
+		keep(call, cache, path, key);
 	tell(keyed ? "miss" : "off", call->module, began);
 	return status;
 }
@@ -621,6 +799,7 @@ int main(int argc, char **argv)
 	int status;
 
 	clock_gettime(CLOCK_MONOTONIC, &began);
+	keep_children();
 	elf_version(EV_CURRENT);
 	if (parse(argv, &call) && (cache || variable("KBTF_CI_ACCOUNTS")))
 		return encode_module(&call, cache, began);

@@ -9,8 +9,22 @@ that ``git bisect run`` will see. Only ``commands`` turns one into text.
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Final
+
+# What a disk or a limit of the machine refuses, whatever file the user named.
+_MACHINE: Final = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EIO,
+        errno.ENOMEM,
+        errno.EMFILE,
+        errno.ENFILE,
+    }
+)
 
 
 class ExitCode(IntEnum):
@@ -74,3 +88,14 @@ class InterruptError(KbtfError):
     """SIGINT or SIGTERM arrived."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+def file_error(error: OSError, path: object, problem: str, *, hint: str = "") -> KbtfError:
+    """Return the error for a file or folder of the user's: "<path>: <problem>: <why>".
+
+    It is the user's where the file is, and the machine's where disk, memory or a limit is at fault.
+    """
+    message = f"{path}: {problem}: {error.strerror or error}"
+    if error.errno in _MACHINE:
+        return InfrastructureError(message)
+    return UsageError(message, hint=hint)

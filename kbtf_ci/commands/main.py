@@ -12,6 +12,7 @@ from kbtf_ci.commands.btf_cache import btf_cache
 from kbtf_ci.commands.build import build
 from kbtf_ci.commands.check import check
 from kbtf_ci.commands.doctor import doctor
+from kbtf_ci.commands.prune import prune
 from kbtf_ci.commands.regen import regen
 from kbtf_ci.commands.run import run
 from kbtf_ci.commands.setup import setup
@@ -26,5 +27,5 @@ def main() -> None:
     """Build a kernel, boot it, and prove that the BTF of every module still loads."""
 
 
-for _command in (run, build, verify, check, sizes, regen, btf_cache, shell, setup, doctor):
+for _command in (run, build, verify, check, sizes, regen, btf_cache, prune, shell, setup, doctor):
     main.add_command(_command)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kbtf_ci.container.api import Address, engine_errors, follow
 from kbtf_ci.errors import EngineError, InfrastructureError
+from kbtf_ci.infra.locks import keep_in_use
 from kbtf_ci.infra.paths import cache_root
 
 SUITES = ("bookworm", "trixie", "forky")
@@ -44,9 +45,8 @@ def ensure(
     ``install`` is called when mmdebstrap is needed and missing. Raises InfrastructureError when neither a
     registry nor mmdebstrap can give an image.
     """
-    recipe = hashlib.sha256(" ".join(RECIPE).encode()).hexdigest()[:12]
-    own = f"kbtf-ci/base-{suite}-{recipe}"  # all in the name: Podman's import passes over a tag
-    slim = f"debian:{suite}-slim"
+    own, slim = own_name(suite), f"debian:{suite}-slim"
+    keep_in_use(lock_folder(own))
     for name in (own, slim):
         if present(address, name):
             return name
@@ -56,6 +56,17 @@ def ensure(
         install()
     _make(address, suite, own, on_progress)
     return own
+
+
+def own_name(suite: str) -> str:
+    """Return the name of the base image of ``suite`` that is made on this machine, with its recipe's hash."""
+    recipe = hashlib.sha256(" ".join(RECIPE).encode()).hexdigest()[:12]
+    return f"kbtf-ci/base-{suite}-{recipe}"  # all in the name: Podman's import passes over a tag
+
+
+def lock_folder(name: str) -> Path:
+    """Return the path that an image's locks are named after."""
+    return cache_root() / "locks" / name.replace("/", "-").replace(":", "-")
 
 
 def present(address: Address, name: str) -> bool:

@@ -26,6 +26,8 @@ from kbtf_ci.infra.locks import exclusive
 _START_S = 60.0
 _POLL_S = 0.2
 _TAIL_LINES = 15
+_PRIVATE = 0o700
+_OTHERS = 0o077
 # unix(7): sun_path holds 108 bytes with the final null. The longest one is containerd's, below exec/.
 _SOCKET_PATH = 107
 
@@ -62,7 +64,10 @@ class Places:
         return self.state / "containerd" / "containerd.pid"
 
     def argv(self, dockerd: str) -> list[str]:
-        """Return its command line. The socket belongs to the invoking user's group, also under sudo."""
+        """Return its command line. The socket belongs to the invoking user's group, also under sudo.
+
+        The group is for this user, who is not root; the folder keeps its other members out.
+        """
         return [
             dockerd,
             *("--host", url_of(self.socket)),
@@ -80,6 +85,7 @@ def start(root: Sequence[str]) -> Engine:
     """
     places = Places(own_socket().parent)
     _check_length(places)
+    make_private(places.folder)
     with exclusive(places.folder / "start.lock"):
         if (engine := _answering(places)) is not None:
             return engine
@@ -89,6 +95,33 @@ def start(root: Sequence[str]) -> Engine:
             _drop_stale(pidfile, root)
         with _spawned(places, root) as process:
             return _await(places, process)
+
+
+def make_private(folder: Path) -> None:
+    """Close our daemon's folder, made if need be, to all but its user. Raises EngineError where that fails.
+
+    Who may use the socket is root, and its group may be one that many share (users, staff).
+    """
+    try:
+        folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+        status = folder.stat()
+        if status.st_uid != os.geteuid():
+            raise EngineError(
+                f"{folder}: belongs to user {status.st_uid}, who could put another socket there",
+                hint="run kbtf-ci as that user, or set KBTF_CI_CACHE to a folder of your own",
+            )
+        if status.st_mode & _OTHERS:
+            folder.chmod(_PRIVATE)
+    except OSError as error:
+        raise EngineError(f"{folder}: cannot be made private: {error.strerror}") from error
+
+
+def is_private(folder: Path) -> bool:
+    """Return whether our daemon's folder is closed to all but this user, as one that is not there is."""
+    if not folder.exists():
+        return True
+    status = folder.stat()
+    return status.st_uid == os.geteuid() and not status.st_mode & _OTHERS
 
 
 def elsewhere(proc: Path = Path("/proc")) -> str:

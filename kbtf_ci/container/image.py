@@ -17,8 +17,8 @@ from kbtf_ci.container import base
 from kbtf_ci.container.api import engine_errors, follow
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.errors import InfrastructureError, UsageError
-from kbtf_ci.infra.locks import exclusive
-from kbtf_ci.infra.paths import cache_root, shipped
+from kbtf_ci.infra.locks import exclusive, keep_in_use
+from kbtf_ci.infra.paths import shipped
 from kbtf_ci.infra.runner import Command, run
 
 DEFAULT_SUITE = "trixie"
@@ -58,8 +58,9 @@ def ensure(engine: Engine, suite: str, on_progress: Progress) -> Toolchain:
     InfrastructureError, with the last lines, when the build fails.
     """
     name = image_name(suite)
+    lock = base.lock_folder(name)
+    keep_in_use(lock)
     if not base.present(engine.address, name):
-        lock = cache_root() / "locks" / name.replace("/", "-").replace(":", "-")
         with exclusive(lock, lambda: on_progress(f"waiting for another run that makes {name}")):
             if not base.present(engine.address, name):
                 _build(engine, name, base.ensure(engine.address, suite, on_progress), on_progress)

@@ -20,7 +20,7 @@ _SCHEME = "unix://"
 
 def own_socket() -> Path:
     """Return the socket of the daemon that ``kbtf-ci setup`` starts where there is no other."""
-    return cache_root().absolute() / "engine" / "docker.sock"
+    return cache_root() / "engine" / "docker.sock"
 
 
 def url_of(socket: Path) -> str:

@@ -37,6 +37,8 @@ def setup(note: Callable[[str], None]) -> Engine:
     this user or this machine does not allow it.
     """
     engine = _engine(note)
+    if engine.address.url == url_of(own_socket()):
+        daemon.make_private(own_socket().parent)
     note(f"{engine.name} {engine.version} answers at {engine.address.url}")
     if not base.present(engine.address, image.image_name(image.DEFAULT_SUITE)):
         base.ensure(engine.address, image.DEFAULT_SUITE, note, lambda: _install(_BOOTSTRAP_PACKAGES, note))

@@ -81,7 +81,8 @@ def observe_shares(
         try:
             wait(running)
         except BaseException:
-            fleet.stop()
+            for failure in fleet.stop():
+                listener.warned(f"a guest could not be killed and ends by its deadline: {failure}")
             raise
     return _merge(running)
 
@@ -149,8 +150,15 @@ class _Stoppable:
                 with self._lock:
                     self._running.remove(process)
 
-    def stop(self) -> None:
+    def stop(self) -> list[Exception]:
+        """Kill every process and let none start any more; return why some could not be killed."""
         with self._lock:
             self._stopped = True
-            for process in self._running:
+            running = list(self._running)
+        failures: list[Exception] = []
+        for process in running:
+            try:
                 process.kill()
+            except Exception as failure:  # whatever it is, the others are to be killed as well
+                failures.append(failure)
+        return failures

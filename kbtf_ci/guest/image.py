@@ -56,7 +56,7 @@ def make_image(
     """
     keys = GuestKeys.generate()
     target = folder / "initramfs.cpio"
-    part = target.with_suffix(".part")
+    part = target.with_name(f"{target.name}.part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:

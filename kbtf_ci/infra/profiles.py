@@ -14,7 +14,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from kbtf_ci.errors import UsageError
+from kbtf_ci.errors import UsageError, file_error
 from kbtf_ci.infra.paths import shipped
 
 BTF_FRAGMENT = "btf.config"
@@ -122,7 +122,7 @@ def _read(path: Path) -> Profile:
     try:
         values = _File.model_validate(tomllib.loads(path.read_text()))
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+        raise file_error(error, path, "cannot be read") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from error
     except ValidationError as error:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kbtf_ci.errors import InfrastructureError, UsageError
+from kbtf_ci.errors import InfrastructureError, UsageError, file_error
+from kbtf_ci.infra.locks import exclusive
 
 RUN_SCHEMA = "kbtf-ci/run/1"
 
@@ -68,7 +70,9 @@ class RunDirectory:
         """Return run.json. Raises UsageError when the folder holds no run."""
         try:
             values: dict[str, Any] = json.loads(self.run_json.read_text())
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise file_error(error, self.path, "holds no run (run.json)") from error
+        except ValueError as error:
             raise UsageError(f"{self.path}: holds no run (run.json: {error})") from error
         if values.get("schema") != RUN_SCHEMA:
             raise UsageError(f"{self.run_json}: schema {values.get('schema')!r}, expected {RUN_SCHEMA!r}")
@@ -82,6 +86,20 @@ class RunDirectory:
                 f"{self.path}: its kernel was never built to the end", hint="kbtf-ci run makes a new one"
             )
         return values
+
+    @contextmanager
+    def locked(self, note: Callable[[str], None]) -> Iterator[None]:
+        """Hold the folder for one command that writes to it; ``note`` is told when another one has it.
+
+        A folder that this user cannot write to needs no lock, and gets none.
+        """
+        if not os.access(self.path, os.W_OK):
+            yield
+            return
+        with exclusive(
+            self.file(".lock"), lambda: note(f"another command is using {self.path}; waiting for it")
+        ):
+            yield
 
     def write_run(self, values: Mapping[str, Any]) -> None:
         """Replace run.json, whole or not at all."""
@@ -106,7 +124,7 @@ def create(path: Path) -> RunDirectory:
         run = RunDirectory(path.resolve())
         run.kernel.mkdir()
     except OSError as error:
-        raise UsageError(f"-o {path}: cannot be written: {error.strerror}") from error
+        raise file_error(error, f"-o {path}", "cannot be written") from error
     return run
 
 

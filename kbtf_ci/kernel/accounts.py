@@ -76,7 +76,8 @@ def read_accounts(folder: Path) -> tuple[Call, ...]:
     path = folder / _LOG
     if not path.exists():
         return ()
-    return tuple(_call(line) for line in path.read_text(errors="replace").splitlines())
+    lines = path.read_text(errors="replace").split("\n")  # a name may hold what else ends a line
+    return tuple(_call(line) for line in lines if line)
 
 
 def _call(line: str) -> Call:

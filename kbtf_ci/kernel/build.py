@@ -13,19 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kbtf_ci.errors import BuildError, InfrastructureError
-from kbtf_ci.kernel.kbuild import BUILD, BZIMAGE, SOURCE, Kbuild
+from kbtf_ci.kernel.diagnostics import Diagnostics
+from kbtf_ci.kernel.kbuild import BZIMAGE, Kbuild
 
 # How often progress is told where there is no terminal, in seconds without output.
 _HEARTBEAT_S = 30.0
 # "  CC [M]  fs/xfs/xfs_aops.o": scripts/Kbuild.include, quiet_cmd_*.
 _STEP = re.compile(r"^  ([A-Z][A-Z0-9_]*(?: \[M\])?) +(\S+)")
-_ERROR_LINES = (
-    re.compile(r"^\S+:\d+:\d+: (?:fatal )?error: "),
-    re.compile(r"^ERROR: modpost: "),
-    re.compile(r"^ld: |: undefined reference to "),
-    re.compile(r"^(?:FAILED|Error): |^\S+: error: "),
-    re.compile(r"^make\[\d+\]: \*\*\* "),
-)
 _SKIPPED_BTF = re.compile(r"^Skipping BTF generation for (\S+) (.*)$")
 
 
@@ -69,8 +63,7 @@ class _Log:
         self.steps: Counter[str] = Counter()
         self.skipped: dict[str, str] = {}
         self.newest = Progress(0, "", "")
-        self._errors: dict[int, str] = {}
-        self.disk_full = False
+        self.diagnostics = Diagnostics()
 
     def __enter__(self) -> _Log:
         return self
@@ -90,17 +83,8 @@ class _Log:
             self.newest = Progress(self.steps.total(), step[1], step[2])
         elif skipped := _SKIPPED_BTF.match(line):
             self.skipped[skipped[1]] = line
-        elif "No space left on device" in line:
-            self.disk_full = True
         else:
-            for rank, pattern in enumerate(_ERROR_LINES):
-                if pattern.search(line):
-                    self._errors.setdefault(rank, line)
-
-    @property
-    def first_error(self) -> str:
-        """The first line of the most telling kind: a compiler's error before make's own."""
-        return self._errors[min(self._errors)] if self._errors else "make said no reason"
+            self.diagnostics.feed(line)
 
 
 def check_disk(build_dir: Path, needed_mib: int) -> None:
@@ -117,7 +101,7 @@ def build(kbuild: Kbuild, log_path: Path, on_progress: Callable[[Progress], None
     """Run ``make all`` and return what it made; all output goes to ``log_path``.
 
     Raises BuildError with the first compiler error, InfrastructureError for a full disk or a killed
-    compiler.
+    program.
     """
     command = kbuild.command(kbuild.argv("all"), "build")
     with _Log(log_path) as log, kbuild.runner.start(command) as process:
@@ -138,12 +122,11 @@ def build(kbuild: Kbuild, log_path: Path, on_progress: Callable[[Progress], None
 
 
 def _fail(kbuild: Kbuild, log: _Log, log_path: Path, status: int) -> None:
-    if log.disk_full:
-        raise InfrastructureError(f"{kbuild.build_dir}: no space left on the disk (log: {log_path})")
-    if status > 128:
-        raise InfrastructureError(f"make was ended by signal {status - 128} (log: {log_path})")
-    readable = log.first_error.replace(f"{SOURCE}/", "").replace(f"{BUILD}/", "")
-    raise BuildError(f"the kernel did not build: {readable}", hint=f"the whole log: {log_path}")
+    if fault := log.diagnostics.machine_fault(status, kbuild.build_dir, f" (log: {log_path})"):
+        raise fault
+    raise BuildError(
+        f"the kernel did not build: {log.diagnostics.first_error}", hint=f"the whole log: {log_path}"
+    )
 
 
 def _collect(kbuild: Kbuild, log: _Log) -> Built:

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kbtf_ci.errors import InfrastructureError, UsageError
+from kbtf_ci.errors import UsageError, file_error
 from kbtf_ci.infra.paths import shipped
 from kbtf_ci.infra.profiles import Profile
 from kbtf_ci.infra.runner import run
+from kbtf_ci.kernel.diagnostics import Diagnostics
 from kbtf_ci.kernel.kbuild import BUILD, Kbuild
 from kbtf_ci.kernel.kconfig_files import Definition, definitions, unmet
 
@@ -92,7 +93,9 @@ def requests(profile: Profile, added: Sequence[str]) -> tuple[Request, ...]:
 def _of_file(path: Path) -> Iterator[Request]:
     try:
         text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise file_error(error, path, "cannot be read") from error
+    except UnicodeDecodeError as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
     for number, symbol, value in parse_config(text.splitlines()):
         yield Request(symbol, value, f"{path.name}:{number}", path.parent == shipped("configs"))
@@ -184,11 +187,19 @@ def _make(kbuild: Kbuild, target: str, variable: str) -> None:
     done = run(kbuild.runner, kbuild.command(kbuild.argv("-s", variable, target), "configure"))
     if done.status == 0:
         return
-    if "No rule to make target" in done.text or "Can't find default configuration" in done.text:
+    if f"No rule to make target '{target}'" in done.text or "Can't find default configuration" in done.text:
         raise UsageError(f"--config {target}: the kernel's make knows no such configuration target")
-    if "No space left on device" in done.text:
-        raise InfrastructureError(f"{kbuild.build_dir}: no space left on the disk")
-    raise UsageError(f"make {target} failed", detail=done.text.strip()[-2000:])
+    found = Diagnostics(done.text)
+    if fault := found.machine_fault(done.status, kbuild.build_dir):
+        raise fault
+    detail = done.text.strip()[-2000:]
+    if found.missing:
+        raise UsageError(
+            f"make {target} failed: the toolchain image has no {found.missing} ({found.first_error})",
+            hint="leave out the VAR=VALUE that asks for it",
+            detail=detail,
+        )
+    raise UsageError(f"make {target} failed: {found.first_error}", detail=detail)
 
 
 def _refuse_lost(

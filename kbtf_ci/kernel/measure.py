@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kbtf_ci.errors import BuildError, InfrastructureError
-from kbtf_ci.infra.runner import Command, Mount, run
+from kbtf_ci.errors import BuildError, InfrastructureError, KbtfError
+from kbtf_ci.infra.runner import Command, Completed, Mount, run
 from kbtf_ci.kernel.accounts import Accounts, Call, read_accounts
 from kbtf_ci.kernel.btfcache import Wrapper
+from kbtf_ci.kernel.diagnostics import Diagnostics
 from kbtf_ci.kernel.kbuild import BUILD, Kbuild
 from kbtf_ci.model.regeneration import Ran, Usage
 
@@ -38,16 +39,21 @@ def measure(kbuild: Kbuild, overrides: MakeOverrides, on_line: Callable[[str], N
     """Run ``make all`` and return what it did; ``on_line`` gets the newest line of its output.
 
     The wrapper stands before pahole in any case, with the cache that ``kbuild`` has, if any. Raises
-    BuildError when make fails.
+    BuildError when make fails, InfrastructureError for a full disk or a killed program.
     """
     with tempfile.TemporaryDirectory(dir=kbuild.build_dir, prefix=".kbtf-ci-accounts-") as folder:
         command = _command(kbuild, Accounts(Path(folder), BUILD), overrides)
         done = run(kbuild.runner, command, lambda piece: on_line(_last_line(piece)))
         if done.status != 0:
-            raise BuildError(
-                f"make ended with exit status {done.status} in {kbuild.build_dir}", detail=done.text[-_TAIL:]
-            )
+            raise _failed(kbuild, done)
         return parse(done.text, read_accounts(Path(folder)))
+
+
+def _failed(kbuild: Kbuild, done: Completed) -> KbtfError:
+    found = Diagnostics(done.text)
+    return found.machine_fault(done.status, kbuild.build_dir) or BuildError(
+        f"make failed in {kbuild.build_dir}: {found.first_error}", detail=done.text[-_TAIL:]
+    )
 
 
 def parse(text: str, calls: Sequence[Call]) -> Ran:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from kbtf_ci.errors import UsageError
+from kbtf_ci.errors import file_error
 from kbtf_ci.model.regeneration import Rule
 
 _PREREQUISITES = re.compile(r"^%\.ko:(.*)$", re.MULTILINE)
@@ -36,4 +36,4 @@ def read_rule(source: Path) -> Rule:
     try:
         return rule_of(path.read_text(errors="replace"))
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+        raise file_error(error, path, "cannot be read") from error

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from kbtf_ci.errors import InfrastructureError, KbtfError, UsageError
-from kbtf_ci.infra.locks import exclusive
+from kbtf_ci.errors import InfrastructureError, KbtfError, UsageError, file_error
+from kbtf_ci.infra.locks import exclusive, keep_in_use
 from kbtf_ci.infra.runner import Command, Completed, Mount, Runner, run
 from kbtf_ci.kernel.source import file_sha256
 
@@ -54,7 +54,7 @@ def is_package(path: Path) -> bool:
         with path.open("rb") as file:
             return file.read(len(_DEB_MAGIC)) == _DEB_MAGIC
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+        raise file_error(error, path, "cannot be read") from error
 
 
 def unpack(archives: Sequence[Path], cache: Path, runner: Runner) -> Path:
@@ -63,16 +63,24 @@ def unpack(archives: Sequence[Path], cache: Path, runner: Runner) -> Path:
     It is there whole or not at all, under a name made from the archives' contents. Raises UsageError for one
     that does not unpack, InfrastructureError on a full disk.
     """
-    digests = sorted(file_sha256(archive) for archive in archives)
+    digests = sorted(_sha256(archive) for archive in archives)
     target = cache / hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
     try:
         with exclusive(cache / ".lock"):
             if not target.is_dir():
                 _sweep(cache)
                 _unpack(archives, target, runner)
+            keep_in_use(target)
     except OSError as error:
         raise InfrastructureError(f"{cache}: cannot be written: {error.strerror}") from error
     return target
+
+
+def _sha256(archive: Path) -> str:
+    try:
+        return file_sha256(archive)
+    except OSError as error:
+        raise file_error(error, archive, "cannot be read") from error
 
 
 def _sweep(cache: Path) -> None:

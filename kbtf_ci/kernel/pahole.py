@@ -14,6 +14,7 @@ from typing import Any
 
 from kbtf_ci.errors import BuildError, InfrastructureError, UsageError
 from kbtf_ci.infra.runner import Command, Mount, Runner, run
+from kbtf_ci.kernel.diagnostics import Diagnostics
 from kbtf_ci.kernel.kbuild import PAHOLE, Kbuild
 
 # A name with a dot in front becomes nobody's default goal: make hands --eval on to every make below it.
@@ -60,12 +61,14 @@ class Pahole:
 def ask_kbuild(kbuild: Kbuild) -> Pahole:
     """Return the pahole of a configured build directory, in kbuild's own words.
 
-    Raises BuildError when make does not answer.
+    Raises BuildError when make does not answer, InfrastructureError where that is the machine's fault.
     """
     argv = kbuild.argv("-s", f"--eval={_RECIPE}", _TARGET)
     done = run(kbuild.runner, kbuild.command(argv, "pahole's flags"))
     answer = _ANSWER.search(done.text)
     if done.status != 0 or answer is None:
+        if fault := Diagnostics(done.text).machine_fault(done.status, kbuild.build_dir):
+            raise fault
         raise BuildError("kbuild does not tell its flags of pahole", detail=done.text.strip()[-2000:])
     program = kbuild.real_pahole if kbuild.wrapper is not None else answer[1] or "pahole"
     return Pahole(program, tuple(shlex.split(answer[2])), kbuild.pahole)

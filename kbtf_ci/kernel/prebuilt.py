@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from kbtf_ci.errors import UsageError
+from kbtf_ci.errors import UsageError, file_error
 from kbtf_ci.infra.runner import Runner
 from kbtf_ci.kernel.packages import is_package, unpack
 from kbtf_ci.objfile.boot_image import read_release
@@ -202,7 +202,7 @@ def _builtin(path: Path) -> frozenset[str]:
     except FileNotFoundError:
         return frozenset()
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+        raise file_error(error, path, "cannot be read") from error
     # Its lines are paths: kernel/drivers/virtio/virtio_pci.ko
     names = (line.rsplit("/", 1)[-1].removesuffix(".ko") for line in lines if line)
     return frozenset(name.replace("-", "_") for name in names)

@@ -6,19 +6,23 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
+import lzma
 import re
 import shutil
 import tarfile
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kbtf_ci.errors import InfrastructureError, UsageError
-from kbtf_ci.infra.locks import exclusive
+from kbtf_ci.errors import InfrastructureError, UsageError, file_error
+from kbtf_ci.infra.locks import exclusive, keep_in_use, lock_of
 from kbtf_ci.infra.runner import Command, Mount, Runner, run
+from kbtf_ci.infra.whole import whole_file
 
 _SUITE_TARBALLS = "/usr/src/linux-source-*.tar.xz"
 _CHUNK = 1 << 20
@@ -47,9 +51,10 @@ def from_suite(runner: Runner, suite: str, package: str, cache: Path) -> Source:
     """
     key = f"{suite}-{_digest(package)}"
     target = cache / key
-    with exclusive(cache / f"{key}.lock"):
+    with exclusive(lock_of(target)):
         if not target.is_dir():
             _unpack_in_container(runner, target)
+        keep_in_use(target)
     return _checked(target, f"{package} of {suite}", key)
 
 
@@ -86,13 +91,22 @@ def from_tarball(path: Path, cache: Path) -> Source:
     """
     if not path.is_file():
         raise UsageError(f"-C {path}: no such file or directory")
-    digest = file_sha256(path)
-    key = f"tarball-{digest[:12]}"
+    try:
+        digest = file_sha256(path)
+    except OSError as error:
+        raise file_error(error, f"-C {path}", "cannot be read") from error
+    return _of_digest(digest, str(path), cache, lambda target: _unpack(path, target))
+
+
+def _of_digest(sha256: str, origin: str, cache: Path, fill: Callable[[Path], None]) -> Source:
+    """Return the tree of the tarball with this digest; ``fill`` unpacks it where it is not there yet."""
+    key = f"tarball-{sha256[:12]}"
     target = cache / key
-    with exclusive(cache / f"{key}.lock"):
+    with exclusive(lock_of(target)):
         if not target.is_dir():
-            _unpack(path, target)
-    return _checked(target, str(path), key)
+            fill(target)
+        keep_in_use(target)
+    return _checked(target, origin, key)
 
 
 def from_url(url: str, sha256: str, cache: Path, on_progress: Callable[[str], None]) -> Source:
@@ -101,42 +115,60 @@ def from_url(url: str, sha256: str, cache: Path, on_progress: Callable[[str], No
         raise UsageError(
             f"-C {url}: a URL needs --sha256 with 64 hex digits", hint="sha256sum FILE prints them"
         )
-    download = cache / f"download-{sha256.lower()}"
-    with exclusive(cache / f"{download.name}.lock"):
-        if not download.exists():
-            _download(url, sha256.lower(), download, on_progress)
-    return from_tarball(download, cache)
+    digest = sha256.lower()
+    return _of_digest(digest, url, cache, lambda target: _fetch(url, digest, target, on_progress))
+
+
+def _fetch(url: str, sha256: str, target: Path, on_progress: Callable[[str], None]) -> None:
+    """Unpack what a URL gives; a download that is there already is used when it is what was asked for."""
+    download = target.with_name(f"download-{sha256}")
+    with exclusive(lock_of(download)):
+        try:
+            if download.exists() and file_sha256(download) != sha256:
+                on_progress(f"{download} is damaged")
+                download.unlink()
+            if not download.exists():
+                _download(url, sha256, download, on_progress)
+        except OSError as error:
+            raise InfrastructureError(f"{download}: cannot be kept: {error.strerror or error}") from error
+        _unpack(download, target, url)
 
 
 def _download(url: str, sha256: str, target: Path, on_progress: Callable[[str], None]) -> None:
     on_progress(f"downloading {url}")
-    with tempfile.NamedTemporaryFile(dir=target.parent) as file:
+    with whole_file(target) as file:
         digest = hashlib.sha256()
-        try:
-            with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - workspace.source() lets only http(s) through
-                while chunk := answer.read(_CHUNK):
-                    digest.update(chunk)
-                    file.write(chunk)
-        except (urllib.error.URLError, OSError, ValueError) as error:
-            raise InfrastructureError(f"-C {url}: cannot be downloaded: {error}") from error
-        file.flush()
+        for chunk in _chunks(url):
+            digest.update(chunk)
+            file.write(chunk)
         if digest.hexdigest() != sha256:
             raise UsageError(f"-C {url}: its sha256 is {digest.hexdigest()}, not {sha256}")
-        shutil.copyfile(file.name, target)
 
 
-def _unpack(tarball: Path, target: Path) -> None:
+def _chunks(url: str) -> Iterator[bytes]:
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - workspace.source() lets only http(s) through
+            while chunk := answer.read(_CHUNK):
+                yield chunk
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
+        raise InfrastructureError(f"-C {url}: cannot be downloaded: {error}") from error
+
+
+def _unpack(tarball: Path, target: Path, origin: str = "") -> None:
+    origin = origin or str(tarball)
     with _staging(target) as staging:
         try:
             with tarfile.open(tarball) as archive:
                 archive.extractall(staging, filter="data")
         except tarfile.FilterError as error:
-            raise UsageError(f"{tarball}: unsafe archive member refused: {error}") from error
-        except (tarfile.TarError, EOFError, OSError) as error:
-            raise UsageError(f"{tarball}: not a readable tar archive: {error}") from error
+            raise UsageError(f"{origin}: unsafe archive member refused: {error}") from error
+        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+            raise UsageError(f"{origin}: not a readable tar archive: {error}") from error
+        except OSError as error:
+            raise file_error(error, origin, "cannot be unpacked") from error
         entries = list(staging.iterdir())
         top = entries[0] if len(entries) == 1 and entries[0].is_dir() else staging
-        _checked(top, str(tarball), "")
+        _checked(top, origin, "")
         top.rename(target)
 
 
@@ -144,8 +176,15 @@ class _staging:  # noqa: N801 - reads as a function at its two callers
     """A folder beside ``target`` that is gone afterwards unless it was renamed to it."""
 
     def __init__(self, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self._path = Path(tempfile.mkdtemp(prefix=".unpack-", dir=target.parent))
+        prefix = f".unpack-{target.name}-"
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            for left_over in target.parent.glob(f"{prefix}*"):
+                # Of a process that was killed: whoever unpacks holds the target's lock.
+                shutil.rmtree(left_over, ignore_errors=True)
+            self._path = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
+        except OSError as error:
+            raise InfrastructureError(f"{target.parent}: cannot be written: {error.strerror}") from error
 
     def __enter__(self) -> Path:
         return self._path
@@ -155,6 +194,17 @@ class _staging:  # noqa: N801 - reads as a function at its two callers
 
 
 def _checked(tree: Path, origin: str, key: str) -> Source:
+    version = version_of(tree)
+    if not version:
+        raise UsageError(
+            f"{origin}: not a kernel source tree (no Kconfig, or no VERSION in its Makefile)",
+            hint="-C takes the top folder of a Linux tree, a tarball of one, or its URL",
+        )
+    return Source(tree, version, origin, key)
+
+
+def version_of(tree: Path) -> str:
+    """Return a kernel tree's ``make kernelversion``, "" for a folder that is none."""
     makefile = tree / "Makefile"
     text = makefile.read_text(errors="replace") if makefile.is_file() else ""
     numbers = [
@@ -162,12 +212,9 @@ def _checked(tree: Path, origin: str, key: str) -> Source:
         for part in ("VERSION", "PATCHLEVEL", "SUBLEVEL", "EXTRAVERSION")
     ]
     if not (tree / "Kconfig").is_file() or numbers[0] is None or numbers[1] is None:
-        raise UsageError(
-            f"{origin}: not a kernel source tree (no Kconfig, or no VERSION in its Makefile)",
-            hint="-C takes the top folder of a Linux tree, a tarball of one, or its URL",
-        )
+        return ""
     version, patchlevel, sublevel, extra = (match[1] if match else "" for match in numbers)
-    return Source(tree, f"{version}.{patchlevel}" + (f".{sublevel}" if sublevel else "") + extra, origin, key)
+    return f"{version}.{patchlevel}" + (f".{sublevel}" if sublevel else "") + extra
 
 
 def file_sha256(path: Path) -> str:

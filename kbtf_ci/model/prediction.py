@@ -19,7 +19,8 @@ class Prediction:
     of the checks before it, 0 for success; ``rule`` names the check that decides, ``log`` are the kernel's
     lines. ``sysfs_bytes`` and ``sysfs_sha256`` describe ``/sys/kernel/btf/<name>``, None and "" where there
     will be none. ``base_mismatch`` says what the kernel will not notice: the first type that does not belong
-    to this vmlinux. ``cause`` and ``advice`` are for a person, "" where all is fine.
+    to this vmlinux. ``cause`` and ``advice`` are for a person, "" where all is fine. ``loader_checks``:
+    whether the checks before BTF's were made, for which raw BTF has not enough to show.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Prediction:
     base_mismatch: str = ""
     cause: str = ""
     advice: str = ""
+    loader_checks: bool = True
 
     @property
     def is_fine(self) -> bool:

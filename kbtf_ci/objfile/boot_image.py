@@ -12,7 +12,7 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from kbtf_ci.errors import UsageError
+from kbtf_ci.errors import UsageError, file_error
 
 # The real-mode part, where the version's text is too: at most 64 sectors behind the boot sector.
 _SETUP_BYTES: Final = 65 * 512
@@ -52,7 +52,7 @@ def read_release(image: Path) -> str:
         with image.open("rb") as file:
             data = file.read(_SETUP_BYTES)
     except OSError as error:
-        raise UsageError(f"{image}: cannot be read: {error.strerror}") from error
+        raise file_error(error, image, "cannot be read") from error
     if any(data[at : at + len(magic)] != magic for at, magic in (_BOOT_FLAG, _HEADER)):
         raise UsageError(f"{image}: {_what_else(data)}", hint=_WAY_OUT)
     protocol, xloadflags = _word(data, _PROTOCOL), _word(data, _XLOADFLAGS)

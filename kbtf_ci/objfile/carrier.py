@@ -22,11 +22,10 @@ from kbtf_ci.model.module import Module
 from kbtf_ci.objfile.compression import Buffer, load
 from kbtf_ci.objfile.elf import MODULE_LIMIT, ElfImage
 
-_HEADER: Final = struct.Struct("<16sHHIQQQIHHHHHH")
-_SECTION: Final = struct.Struct("<IIQQQQIIQQ")
-_SYMBOL_BYTES: Final = 24
+# By the bytes of an address: Ehdr, Shdr and the size of Sym, as in elf(5).
+_TABLES: Final = {4: ("16sHHIIIIIHHHHHH", "IIIIIIIIII", 16), 8: ("16sHHIQQQIHHHHHH", "IIQQQQIIQQ", 24)}
 _ET_REL: Final = 1
-_CLASS_AND_ORDER: Final = b"\x02\x01"  # ELFCLASS64, ELFDATA2LSB
+_IDENT: Final = slice(0, 7)  # magic, class, byte order, version
 _PROGBITS, _SYMTAB, _STRTAB = 1, 2, 3
 _WRITE, _ALLOC = 1, 2
 
@@ -38,8 +37,8 @@ _VERSION_BYTES: Final = 64
 _LAYOUT_VERSION: Final = b"module_layout\0"
 # What the kernel asks .modinfo for before it comes to the BTF; what it may print as well.
 _KEPT_INFO: Final = frozenset({b"name", b"vermagic", b"license", b"intree", b"retpoline"})
-# struct module's char name[MODULE_NAME_LEN] on 64 bits (include/linux/moduleparam.h).
-_NAME_BYTES: Final = 56
+# struct module's char name[MODULE_NAME_LEN] and an unsigned long together (include/linux/moduleparam.h).
+_NAME_AND_LONG: Final = 64
 
 
 @dataclass(frozen=True)
@@ -66,24 +65,25 @@ def make_carrier(
 ) -> bytes:
     """Return the carrier of a module's BTF, or of ``btf`` and ``base`` in the place of its own.
 
-    ``module`` is an unpacked 64-bit little-endian ``.ko``, called ``label`` in messages. ``name`` is another
-    module's name for it to go by. Given ``btf`` without ``base``, the carrier has no ``.BTF.base``. Raises
-    UsageError for what is no such module, and for a name that cannot be given.
+    ``module`` is an unpacked ``.ko`` of either class and byte order, which are the carrier's too, called
+    ``label`` in messages. ``name`` is another module's name for it to go by. Given ``btf`` without ``base``,
+    the carrier has no ``.BTF.base``. Raises UsageError for what is no module, and for a name that cannot be
+    given.
     """
     image = ElfImage(module, label)
-    if image.type != "ET_REL" or image.data[4:6] != _CLASS_AND_ORDER:
-        raise UsageError(f"{label}: not a 64-bit little-endian kernel module")
+    if image.type != "ET_REL":
+        raise UsageError(f"{label}: not a kernel module: its ELF type is {image.type}, not ET_REL")
     this = _required(image, _THIS_MODULE, label)
     info = _modinfo(_required(image, ".modinfo", label))
     if name is not None:
-        this, info = _renamed(this, info, name.encode(), label)
+        this, info = _renamed(image, this, info, name.encode(), label)
     sections = [
         _Section(_THIS_MODULE, _PROGBITS, this, _WRITE | _ALLOC, _CACHE_LINE),
         _Section(".modinfo", _PROGBITS, b"".join(entry + b"\0" for entry in info), _ALLOC),
         *_versions(image),
         *_btf_sections(image, btf, base),
     ]
-    return _assembled(image.machine, image.flags, sections)
+    return _assembled(image, sections)
 
 
 def write_carriers(source: Path, target: Path, modules: Iterable[Module]) -> None:
@@ -112,18 +112,21 @@ def _modinfo(data: bytes) -> list[bytes]:
     return [entry for entry in data.split(b"\0") if entry.partition(b"=")[0] in _KEPT_INFO]
 
 
-def _renamed(this: bytes, info: list[bytes], name: bytes, label: str) -> tuple[bytes, list[bytes]]:
+def _renamed(
+    image: ElfImage, this: bytes, info: list[bytes], name: bytes, label: str
+) -> tuple[bytes, list[bytes]]:
     """Return struct module and .modinfo with another name.
 
     The bytes of struct module before its name are zero in the file, and so are those behind it in its array.
     """
-    if not 0 < len(name) < _NAME_BYTES or b"/" in name or b"\0" in name:
+    room = _NAME_AND_LONG - image.pointer_bytes
+    if not 0 < len(name) < room or b"/" in name or b"\0" in name:
         raise UsageError(f"{name.decode(errors='replace')!r} cannot be a module's name")
     old = next((entry[len(b"name=") :] for entry in info if entry.startswith(b"name=")), b"")
     start = this.find(old + b"\0") if old else -1
     if start < 0:
         raise UsageError(f"{label}: its name= in .modinfo is not in its struct module")
-    renamed = this[:start] + name.ljust(_NAME_BYTES, b"\0") + this[start + _NAME_BYTES :]
+    renamed = this[:start] + name.ljust(room, b"\0") + this[start + room :]
     return renamed, [b"name=" + name if entry.startswith(b"name=") else entry for entry in info]
 
 
@@ -146,24 +149,27 @@ def _btf_sections(image: ElfImage, btf: bytes | None, base: bytes | None) -> lis
     return [_Section(name, _PROGBITS, data, 0, 4) for name, data in pairs if data is not None]
 
 
-def _assembled(machine: int, flags: int, sections: list[_Section]) -> bytes:
+def _assembled(image: ElfImage, sections: list[_Section]) -> bytes:
+    order = image.byte_order
+    ehdr, shdr, symbol_bytes = _TABLES[image.pointer_bytes]
+    header, row = struct.Struct(order + ehdr), struct.Struct(order + shdr)
     count = 1 + len(sections)
     whole = [
         *sections,
         _Section(
-            ".symtab", _SYMTAB, bytes(_SYMBOL_BYTES), align=8, link=count + 1, info=1, entry=_SYMBOL_BYTES
+            ".symtab", _SYMTAB, bytes(symbol_bytes), align=8, link=count + 1, info=1, entry=symbol_bytes
         ),
         _Section(".strtab", _STRTAB, b"\0"),
     ]
     names = b"\0" + b"".join(section.name.encode() + b"\0" for section in whole) + b".shstrtab\0"
     whole.append(_Section(".shstrtab", _STRTAB, names))
-    parts, table, at, name_at = [b""], [bytes(_SECTION.size)], _HEADER.size, 1
+    parts, table, at, name_at = [b""], [bytes(row.size)], header.size, 1
     for section in whole:
         padding = -at % section.align
         at += padding
         parts += [bytes(padding), section.data]
         table.append(
-            _SECTION.pack(
+            row.pack(
                 name_at, section.kind, section.flags, 0, at, len(section.data), section.link, section.info,
                 section.align, section.entry,
             )
@@ -171,9 +177,8 @@ def _assembled(machine: int, flags: int, sections: list[_Section]) -> bytes:
         at += len(section.data)
         name_at += len(section.name) + 1
     padding = -at % 8
-    ident = b"\x7fELF\x02\x01\x01" + bytes(9)
-    parts[0] = _HEADER.pack(
-        ident, _ET_REL, machine, 1, 0, 0, at + padding, flags, _HEADER.size, 0, 0, _SECTION.size, len(table),
-        len(table) - 1,
+    parts[0] = header.pack(
+        image.data[_IDENT], _ET_REL, image.machine, 1, 0, 0, at + padding, image.flags, header.size, 0, 0,
+        row.size, len(table), len(table) - 1,
     )  # fmt: skip
     return b"".join([*parts, bytes(padding), *table])

@@ -25,7 +25,7 @@ import lz4.block
 import lz4.frame
 import zstandard
 
-from kbtf_ci.errors import UsageError
+from kbtf_ci.errors import UsageError, file_error
 
 Buffer = bytes | mmap.mmap
 
@@ -206,9 +206,10 @@ def load(path: Path, limit: int) -> Buffer:
     """
     try:
         data = _content(path)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise UsageError(f"{path}: cannot be read: {reason or error}") from error
+    except OSError as error:
+        raise file_error(error, path, "cannot be read") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
     return unpack(data, str(path), limit)
 
 

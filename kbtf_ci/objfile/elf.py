@@ -91,6 +91,11 @@ class ElfImage:
         return self._data
 
     @property
+    def pointer_bytes(self) -> int:
+        """How many bytes a pointer has in code of the file's class: 4 or 8."""
+        return _CLASSES[self._data[4]] // 8
+
+    @property
     def byte_order(self) -> Literal["<", ">"]:
         """The file's byte order, as struct and numpy write it."""
         return _ORDERS[self._data[5]]
@@ -174,7 +179,7 @@ class ElfImage:
     def _find_layout(self) -> _Layout:
         ident = self._data[:16]
         if not ident.startswith(b"\x7fELF"):
-            raise self._unreadable("no ELF magic")
+            raise self._unreadable("no ELF magic" if ident else "it is empty")
         if len(ident) < 16 or ident[4] not in _CLASSES or ident[5] not in _ORDERS:
             raise self._unreadable("neither 32 nor 64 bits, or of no byte order")
         return _layout(_CLASSES[ident[4]], _ORDERS[ident[5]])

@@ -34,6 +34,7 @@ _CONFIG_LIMIT = 64 << 20
 _SIGNATURE = b"~Module signature appended~\n"  # MODULE_SIG_STRING, include/linux/module_signature.h
 _THIS_MODULE = ".gnu.linkonce.this_module"
 _BTF_MAGIC = (b"\x9f\xeb", b"\xeb\x9f")  # BTF_MAGIC in either byte order
+_BTF_HEADER_BYTES = 24
 _NT_GNU_BUILD_ID = 3
 
 # init/version-timestamp.c, linux_banner; a driver's format string has no digit there.
@@ -53,7 +54,8 @@ class ModuleFile:
     of each key, as get_modinfo() takes it, and ``vermagic`` is one of them. ``this_module_bytes`` is the size
     of ``struct module`` that it was built for, ``init_offset`` and ``exit_offset`` are where in it the
     pointers to init_module() and cleanup_module() go, in bytes; None where the file does not say.
-    ``btf_ids_bytes`` is the size of ``.BTF_ids``, 0 for none.
+    ``btf_ids_bytes`` is the size of ``.BTF_ids``, 0 for none. ``raw``: the file is split BTF alone, of which
+    nothing but ``btf`` is known.
     """
 
     path: Path
@@ -69,6 +71,7 @@ class ModuleFile:
     btf_ids_bytes: int
     signed: bool
     has_symbols: bool
+    raw: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ class KernelFile:
     ``kind`` is ``vmlinux``, ``bzImage`` (whatever carries a compressed vmlinux) or ``raw`` (BTF alone).
     ``banner`` is linux_banner without its newline and ``release`` the version in it; ``config`` the embedded
     configuration, values as in a .config file (``y``, ``m``, ``"text"``), None where there is none;
-    ``build_id`` in hex. Raw BTF knows none of these: they are empty.
+    ``build_id`` in hex; ``pointer_bytes`` 4 or 8, by the ELF class. Raw BTF knows none of these: they are
+    empty or None.
     """
 
     path: Path
@@ -88,6 +92,7 @@ class KernelFile:
     config: Mapping[str, str] | None
     kind: str
     build_id: str
+    pointer_bytes: int | None = None
 
 
 def read_module_file(path: Path) -> ModuleFile:
@@ -98,9 +103,12 @@ def read_module_file(path: Path) -> ModuleFile:
 def parse_module(data: Buffer, path: Path) -> ModuleFile:
     """Return what a module says, compressed or not, told by its magic; ``path`` names it.
 
-    Raises UsageError when it cannot be unpacked, is no readable ELF file, or is not of type ET_REL.
+    Raw split BTF, such as a copy of ``/sys/kernel/btf/xfs``, is a module of the file's name. Raises
+    UsageError when it cannot be unpacked, is no readable ELF file, or is not of type ET_REL.
     """
     data = unpack(data, str(path), MODULE_LIMIT)
+    if data[:2] in _BTF_MAGIC:
+        return _raw_module(_raw_btf(data, path), path)
     image = ElfImage(data, str(path))
     if image.type != "ET_REL":
         raise UsageError(f"{path}: not a kernel module: its ELF type is {image.type}, not ET_REL")
@@ -124,6 +132,31 @@ def parse_module(data: Buffer, path: Path) -> ModuleFile:
     )
 
 
+def _raw_btf(data: Buffer, path: Path) -> bytes:
+    if len(data) < _BTF_HEADER_BYTES:
+        raise UsageError(f"{path}: raw BTF cut short: {len(data)} bytes, its header has {_BTF_HEADER_BYTES}")
+    return data[:]
+
+
+def _raw_module(btf: bytes, path: Path) -> ModuleFile:
+    return ModuleFile(
+        path=path,
+        name=module_name({}, path.name.removesuffix(".btf")),
+        btf=btf,
+        base=None,
+        vermagic="",
+        modinfo={},
+        depends=(),
+        this_module_bytes=None,
+        init_offset=None,
+        exit_offset=None,
+        btf_ids_bytes=0,
+        signed=False,
+        has_symbols=False,
+        raw=True,
+    )
+
+
 def read_kernel_file(path: Path) -> KernelFile:
     """Return what the kernel at ``path`` says; raises UsageError as parse_kernel() and load() do."""
     return parse_kernel(load(path, KERNEL_LIMIT), path)
@@ -136,7 +169,7 @@ def parse_kernel(data: Buffer, path: Path) -> KernelFile:
     """
     data = unpack(data, str(path), KERNEL_LIMIT)
     if data[:2] in _BTF_MAGIC:
-        return KernelFile(path, data[:], "", "", None, "raw", "")
+        return KernelFile(path, _raw_btf(data, path), "", "", None, "raw", "")
     kind = "vmlinux"
     if data[:4] != b"\x7fELF":
         kind, data = "bzImage", embedded_vmlinux(data, str(path), KERNEL_LIMIT)
@@ -153,6 +186,7 @@ def parse_kernel(data: Buffer, path: Path) -> KernelFile:
         config=_config(image, path),
         kind=kind,
         build_id=_build_id(image),
+        pointer_bytes=image.pointer_bytes,
     )
 
 

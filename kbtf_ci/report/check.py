@@ -17,11 +17,14 @@ STALE = "would load, but its BTF does not belong to this vmlinux"
 _LOG_LINES = 6
 
 
-def document(release: str, version: tuple[int, int], predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """Return the JSON document: one entry a module."""
+def document(
+    release: str, version: tuple[int, int], predictions: Sequence[Prediction], warnings: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the JSON document: one entry a module, and what makes them less sure."""
     return {
         "schema": SCHEMA,
         "kernel": {"release": release, "rules": ".".join(map(str, version))},
+        "warnings": list(warnings),
         "totals": {"modules": len(predictions), **totals(predictions)},
         "modules": [entry(one) for one in predictions],
     }
@@ -42,6 +45,7 @@ def entry(one: Prediction) -> dict[str, Any]:
         "misfit": one.base_mismatch,  # its name in kbtf-ci 0.1
         "cause": one.cause,
         "advice": one.advice,
+        "loader_checks": one.loader_checks,
     }
 
 
@@ -70,6 +74,9 @@ def text(release: str, version: tuple[int, int], predictions: Sequence[Predictio
             yield from _module(one)
         yield f"  -> {cause}: {advice}"
         yield ""
+    raw = sum(not one.loader_checks for one in predictions)
+    if raw:
+        yield f"{raw} raw BTF: what the module loader asks before it looks at BTF is not checked there"
     size = sum(one.btf_bytes for one in predictions)
     rules = ".".join(map(str, version))
     yield f"{release or 'kernel'}, rules of {rules}: {len(predictions)} modules, {size:,} bytes of split BTF"

@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kbtf_ci.btf.predict.assess import kernel_version
+from kbtf_ci.btf.predict.kernel_btf import require_base, require_split_btf
 from kbtf_ci.btf.predict.sweep import KernelSpec, sweep
-from kbtf_ci.btf.rules.versions import Version
-from kbtf_ci.errors import ExitCode, UsageError
+from kbtf_ci.btf.rules.versions import Version, doubt
+from kbtf_ci.errors import ExitCode, UsageError, file_error
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.model.prediction import Prediction
@@ -25,13 +26,17 @@ _MISMATCH = "CONFIG_MODULE_ALLOW_BTF_MISMATCH"
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """What the user asked for; ``allow_mismatch`` None leaves it to the kernel's configuration."""
+    """What the user asked for; ``allow_mismatch`` None leaves it to the kernel's configuration.
+
+    ``run_config`` is that of the run directory among ``modules``, for a kernel which has none.
+    """
 
     modules: tuple[Path, ...]
     vmlinux: Path | None = None
     version: str = ""
     allow_mismatch: bool | None = None
     config: Path | None = None
+    run_config: Path | None = None
     jobs: int = 1
 
 
@@ -42,6 +47,7 @@ class Checked:
     release: str
     version: Version
     predictions: tuple[Prediction, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:
@@ -55,55 +61,95 @@ class Checked:
 
     def document(self) -> Mapping[str, object]:
         """Return the JSON document."""
-        return report.document(self.release, self.version, self.predictions)
+        return report.document(self.release, self.version, self.predictions, self.warnings)
 
 
 def check(options: CheckOptions, reporter: Reporter) -> Checked:
-    """Return what the kernel will say of every module. Raises UsageError for what cannot be read."""
-    options = _with_run_directory(options)
+    """Return what the kernel will say of every module.
+
+    Raises UsageError for what cannot be read, and for a kernel that cannot be judged by.
+    """
+    options = _with_run_directories(options)
     if options.vmlinux is None:
         raise UsageError(
             "check wants a kernel", hint="--vmlinux FILE, or a run directory in the place of modules"
         )
     reporter.stage("check")
     kernel = read_kernel_file(options.vmlinux)
-    paths = tuple(path for given in options.modules for path in module_files(given))
-    version = _version(options, kernel, paths[0])
-    facts = KernelSpec(kernel, version, _config(options, kernel, reporter))
-    found = sweep(facts, paths, options.jobs, lambda done: reporter.progress(f"{done} of {len(paths)}"))
-    return Checked(kernel.release, version, found)
+    require_base(kernel)
+    paths = tuple(dict.fromkeys(path for given in options.modules for path in module_files(given)))
+    version = _version(options, kernel, paths)
+    config = _config(options, kernel)
+    warnings = tuple(_warnings(kernel, version, config, options))
+    for text in warnings:
+        reporter.warn(text)
+    spec = KernelSpec(kernel, version, config)
+    found = sweep(spec, paths, options.jobs, lambda done: reporter.progress(f"{done} of {len(paths)}"))
+    return Checked(kernel.release, version, found, warnings)
 
 
-def _with_run_directory(options: CheckOptions) -> CheckOptions:
-    """Take kernel, configuration and modules from a run directory that is named instead of them."""
-    if options.vmlinux is not None or len(options.modules) != 1:
+def _with_run_directories(options: CheckOptions) -> CheckOptions:
+    """Put the modules of a run directory in its place, and its kernel and configuration where none is named.
+
+    What lies below its ``guest`` are copies. Raises UsageError where kernels of several would be meant.
+    """
+    runs = {path: RunDirectory(path) for path in options.modules}
+    runs = {path: run for path, run in runs.items() if run.run_json.is_file()}
+    modules = tuple(runs[path].modules if path in runs else path for path in options.modules)
+    options = replace(options, modules=modules)
+    if options.vmlinux is None and len(runs) > 1:
+        raise UsageError(
+            f"{len(runs)} run directories, each with a kernel of its own", hint="name one: --vmlinux"
+        )
+    if len(runs) != 1:
         return options
-    run = RunDirectory(options.modules[0])
-    if not run.run_json.is_file():
+    (run,) = runs.values()
+    config = run.file("kernel.config")
+    options = replace(options, run_config=config if config.is_file() else None)
+    if options.vmlinux is not None:
         return options
     run.read_built()
-    config = options.config or run.file("kernel.config")
-    return replace(options, vmlinux=run.kernel / "bzImage", modules=(run.modules,), config=config)
+    return replace(options, vmlinux=run.kernel / "bzImage", config=options.config or options.run_config)
 
 
-def _version(options: CheckOptions, kernel: KernelFile, first: Path) -> Version:
-    modules = () if options.version or kernel.release else (read_module_file(first),)
-    return kernel_version(options.version, kernel, modules)
+def _version(options: CheckOptions, kernel: KernelFile, paths: Sequence[Path]) -> Version:
+    """Return the version to judge by; modules are asked for it, one by one, where nothing else says it."""
+    asked = () if options.version or kernel.release else map(read_module_file, paths)
+    version = kernel_version(options.version, kernel, asked)
+    source = f"--kernel-version {options.version}" if options.version else str(kernel.path)
+    require_split_btf(version, source)
+    return version
 
 
-def _config(options: CheckOptions, kernel: KernelFile, reporter: Reporter) -> Mapping[str, str]:
-    """Return the configuration: the file named, the kernel's own, or ``config-<release>`` beside it."""
-    path = options.config or kernel.path.parent / f"config-{kernel.release}"
-    values = _read_config(path) if options.config or path.is_file() else dict(kernel.config or {})
+def _config(options: CheckOptions, kernel: KernelFile) -> dict[str, str]:
+    """Return the configuration: as named, ``config-<release>`` beside the kernel, embedded, the run's."""
+    beside = kernel.path.parent / f"config-{kernel.release}"
+    if options.config is not None:
+        values = _read_config(options.config)
+    elif kernel.release and beside.is_file():
+        values = _read_config(beside)
+    elif kernel.config is not None:
+        values = dict(kernel.config)
+    else:
+        values = _read_config(options.run_config) if options.run_config else {}
     if options.allow_mismatch is not None:
         values[_MISMATCH] = "y" if options.allow_mismatch else "n"
-    elif not values:
-        reporter.warn(f"no configuration of {kernel.path} at hand: {_MISMATCH} is taken to be off")
     return values
+
+
+def _warnings(
+    kernel: KernelFile, version: Version, config: Mapping[str, str], options: CheckOptions
+) -> Iterator[str]:
+    """Yield what makes the predictions less sure."""
+    unsure = doubt(version)
+    if unsure:
+        yield unsure
+    if not config and options.allow_mismatch is None:
+        yield f"no configuration of {kernel.path} at hand: {_MISMATCH} is taken to be off"
 
 
 def _read_config(path: Path) -> dict[str, str]:
     try:
         return parse_config(path.read_text(errors="replace"))
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+        raise file_error(error, path, "cannot be read") from error

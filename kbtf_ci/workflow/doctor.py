@@ -9,20 +9,25 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from kbtf_ci.container import base, image
+from kbtf_ci.container.daemon import is_private
 from kbtf_ci.container.engine import Engine
-from kbtf_ci.errors import InfrastructureError
+from kbtf_ci.container.places import own_socket, url_of
+from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.guest.accel import kvm_works
+from kbtf_ci.infra.cachedirs import disk_bytes
 from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.runner import Command, Mount, Runner, run
 
 State = Literal["ok", "warn", "bad"]
 
 _GB = 10**9
+_PARTS = ("source", "build", "packages", "ccache", "btf")
 # Measured: images 0.9 GB, a kernel's source 1.7 GB, its build 1 GB (smoke) to several GB (all modules with
 # debug information), and ccache keeps the objects once more.
 _DISK_BAD = 5 * _GB
@@ -46,17 +51,38 @@ def examine(kvm: Callable[[Runner], str] = kvm_works) -> list[Finding]:
 
     ``kvm`` runs a guest in KVM and returns "" or why it did not.
     """
-    return [*_engine(kvm), _disk(cache_root()), examine_memory(), _cores()]
+    return [*_engine(kvm), *_cache(), examine_memory(), _cores()]
+
+
+def _cache() -> Iterator[Finding]:
+    try:
+        root = cache_root()
+        yield _held(root)
+        yield _disk(root)
+    except UsageError as error:
+        yield Finding("cache", "bad", error.message, error.hint)
+
+
+def _held(root: Path) -> Finding:
+    """Return the finding on what the cache holds; images are the engine's."""
+    sizes = {name: disk_bytes(root / name) for name in _PARTS}
+    parts = ", ".join(f"{name} {size / _GB:.1f}" for name, size in sizes.items() if size)
+    detail = f"{sum(sizes.values()) / _GB:.1f} GB in {root}" + (f" ({parts})" if parts else "")
+    return Finding("cache", "ok", f"{detail}; `kbtf-ci prune` frees what is no longer used")
 
 
 def _engine(kvm: Callable[[Runner], str]) -> Iterator[Finding]:
     try:
         engine = Engine.connect()
+    except UsageError:  # said of the cache itself, where our own daemon's socket would be
+        yield Finding("container engine", "bad", "none answers outside of the cache, which is none")
+        return
     except InfrastructureError as error:
         yield Finding("container engine", "bad", error.message, error.hint)
         return
     version = f"{engine.name} {engine.version}, API {engine.address.api_version}, {engine.address.url}"
     yield Finding("container engine", "ok", f"{version}{' (rootless)' if engine.rootless else ''}")
+    yield from _own_daemon(engine)
     name = image.image_name(image.DEFAULT_SUITE)
     if not base.present(engine.address, name):
         yield Finding("toolchain image", "warn", f"{name} is not built yet", "run `kbtf-ci setup`")
@@ -64,7 +90,16 @@ def _engine(kvm: Callable[[Runner], str]) -> Iterator[Finding]:
     yield Finding("toolchain image", "ok", name)
     runner = engine.runner(name)
     yield _kvm(kvm(runner))
-    yield _ccache(runner, cache_root() / "ccache")
+    with suppress(UsageError):  # said of the cache itself
+        yield _ccache(runner, cache_root() / "ccache")
+
+
+def _own_daemon(engine: Engine) -> Iterator[Finding]:
+    with suppress(UsageError):
+        socket = own_socket()
+        if engine.address.url == url_of(socket) and not is_private(socket.parent):
+            detail = f"{socket.parent} is open to other users, and its socket makes them root"
+            yield Finding("engine's folder", "warn", detail, "run `kbtf-ci setup`, which closes it")
 
 
 def _kvm(reason: str) -> Finding:
@@ -108,7 +143,7 @@ def _disk(folder: Path) -> Finding:
 def judge_disk(free: int, folder: Path) -> Finding:
     """Return the finding on ``free`` bytes in ``folder``."""
     state: State = "bad" if free < _DISK_BAD else "warn" if free < _DISK_WARN else "ok"
-    remedy = "" if state == "ok" else "free some, or set KBTF_CI_CACHE to a folder on a larger disk"
+    remedy = "" if state == "ok" else "run `kbtf-ci prune`, or set KBTF_CI_CACHE to a folder on a larger disk"
     return Finding("disk", state, f"{free / _GB:.0f} GB free in {folder}", remedy)
 
 

@@ -44,6 +44,7 @@ def verify(
     options: PrebuiltOptions, guest: GuestOptions, output: Path | None, command: str, reporter: Reporter
 ) -> Verdict:
     """Boot a kernel that others built and judge all its modules. Raises KbtfError as ``run.run``."""
+    cache_root()  # one that cannot be used is refused before there is a folder
     directory = rundir.create(output or rundir.default_path("prebuilt"))
     if output is None:
         rundir.point_latest(directory)
@@ -55,7 +56,7 @@ def verify(
         "profile": {"name": "prebuilt", "memory_mib": None, "cpus": 1},
     }
     this = Run(directory, Record(directory, reporter, facts), reporter)
-    with this.record.track():
+    with directory.locked(reporter.note), this.record.track():
         with this.record.stage("toolchain"):
             tools = toolchain(options.suite, reporter)
         this.record.add(toolchain=asdict(tools.image))

@@ -10,7 +10,8 @@ observations -> verdict -> report. Each stage hands on one frozen value and neve
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from kbtf_ci.guest.accel import choose
 from kbtf_ci.guest.guest import booted
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.infra import rundir
+from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.profiles import Profile, find_profile
 from kbtf_ci.infra.record import Record, Reporter
 from kbtf_ci.kernel import build as kernel_build
@@ -42,8 +44,7 @@ def run(
     Raises KbtfError for whatever fails before the guest.
     """
     profile = find_profile(options.config)
-    this = _new_run(options, profile, output, command, reporter)
-    with this.record.track():
+    with _new_run(options, profile, output, command, reporter) as this, this.record.track():
         tools = _tools(options.suite, this)
         _require_kvm(guest.accel, tools, this)
         _build(options, profile, tools, this)
@@ -55,16 +56,14 @@ def build(
 ) -> rundir.RunDirectory:
     """Build a kernel into a new run directory, without booting it."""
     profile = find_profile(options.config)
-    this = _new_run(options, profile, output, command, reporter)
-    with this.record.track():
+    with _new_run(options, profile, output, command, reporter) as this, this.record.track():
         _build(options, profile, _tools(options.suite, this), this)
     return this.directory
 
 
 def verify(path: Path, guest: GuestOptions, reporter: Reporter) -> Verdict:
     """Boot the kernel of a run directory and judge its modules as they are in it now."""
-    this = _old_run(path, reporter)
-    with this.record.track():
+    with _old_run(path, reporter) as this, this.record.track():
         tools = _tools(_suite(this), this)
         _require_kvm(guest.accel, tools, this)
         return verification.verify(guest, tools.runner, this)
@@ -75,18 +74,20 @@ def shell(path: Path, options: GuestOptions, reporter: Reporter) -> int:
 
     Returns the shell's exit status.
     """
-    this = _old_run(path, reporter)
-    runner = toolchain(_suite(this), reporter).runner
-    spec = whole_guest(options, runner, this)
-    accel = choose(runner, spec.accel, reporter.warn)
-    console = this.directory.file("shell-console.log")
-    with booted(runner, spec, accel, console, reporter.warn) as guest:
-        return guest.shell.interact()
+    with _old_run(path, reporter) as this:
+        runner = toolchain(_suite(this), reporter).runner
+        spec = whole_guest(options, runner, this)
+        accel = choose(runner, spec.accel, reporter.warn)
+        console = this.directory.file("shell-console.log")
+        with booted(runner, spec, accel, console, reporter.warn) as guest:
+            return guest.shell.interact()
 
 
+@contextmanager
 def _new_run(
     options: BuildOptions, profile: Profile, output: Path | None, command: str, reporter: Reporter
-) -> Run:
+) -> Iterator[Run]:
+    cache_root()  # one that cannot be used is refused before there is a folder
     directory = rundir.create(output or rundir.default_path(profile.name))
     if output is None:
         rundir.point_latest(directory)
@@ -96,12 +97,16 @@ def _new_run(
         "wishes": options.facts(),
         "profile": {"name": profile.name, "memory_mib": profile.memory_mib, "cpus": profile.cpus},
     }
-    return Run(directory, Record(directory, reporter, facts), reporter)
+    with directory.locked(reporter.note):
+        yield Run(directory, Record(directory, reporter, facts), reporter)
 
 
-def _old_run(path: Path, reporter: Reporter) -> Run:
+@contextmanager
+def _old_run(path: Path, reporter: Reporter) -> Iterator[Run]:
     directory = rundir.RunDirectory(path.resolve())
-    return Run(directory, Record(directory, reporter, directory.read_built()), reporter)
+    directory.read_built()  # what is no run is refused without a lock left in it
+    with directory.locked(reporter.note):
+        yield Run(directory, Record(directory, reporter, directory.read_built()), reporter)
 
 
 def _suite(this: Run) -> str:

@@ -74,6 +74,12 @@ def measure_sizes(path: Path, jobs: int, reporter: Reporter) -> Sized:
     be encoded.
     """
     directory = rundir.RunDirectory(path.resolve())
+    directory.read_built()  # what is no run is refused without a lock left in it
+    with directory.locked(reporter.note):
+        return _measure(directory, jobs, reporter)
+
+
+def _measure(directory: rundir.RunDirectory, jobs: int, reporter: Reporter) -> Sized:
     facts = directory.read_built()
     reporter.stage("inventory")
     modules = inventory(directory.modules, facts["skipped_btf"])

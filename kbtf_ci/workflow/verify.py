@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kbtf_ci.btf.predict.assess import kernel_version
 from kbtf_ci.btf.predict.sweep import KernelSpec, sweep
+from kbtf_ci.btf.rules.versions import doubt
 from kbtf_ci.errors import ExitCode, KbtfError
 from kbtf_ci.guest.fleet import Share, observe_shares, shares
 from kbtf_ci.guest.guest import GuestSpec
@@ -153,7 +154,10 @@ def _predict(this: Run) -> tuple[Prediction, ...]:
     if vmlinux.is_file() and image.btf != read_kernel_file(vmlinux).btf:
         this.reporter.warn("bzImage and vmlinux hold different BTF: vmlinux was linked again after the image")
     config = read_config(directory)
-    spec = KernelSpec(image, kernel_version("", image), config)
+    version = kernel_version("", image)
+    if unsure := doubt(version):
+        this.reporter.warn(unsure)
+    spec = KernelSpec(image, version, config)
     found = sweep(spec, module_files(directory.modules), len(os.sched_getaffinity(0)))
     this.reporter.note(one_line(found))
     return found

@@ -15,7 +15,7 @@ from typing import Any
 from kbtf_ci.container import image as container_image
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.errors import InfrastructureError, UsageError
-from kbtf_ci.infra.locks import exclusive
+from kbtf_ci.infra.locks import exclusive, lock_of
 from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.profiles import Profile, find_profile
 from kbtf_ci.infra.record import Reporter
@@ -123,7 +123,7 @@ def locked_build_dir(folder: Path, reporter: Reporter) -> Iterator[None]:
     def waits() -> None:
         reporter.note(f"another run is using {folder}; waiting for it")
 
-    with exclusive(folder.with_suffix(".lock"), waits):
+    with exclusive(lock_of(folder), waits):
         yield
 
 

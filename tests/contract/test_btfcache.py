@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from kbtf_ci.container.engine import Engine
-from kbtf_ci.container.image import Toolchain
-from kbtf_ci.infra.runner import Command, Completed, Mount, run
+from kbtf_ci.infra.runner import Runner
 from kbtf_ci.kernel.btfcache import PROGRAM, clear, survey
+from tests.support import programs as support
+from tests.support.programs import SHIPPED, Programs
 
 pytestmark = pytest.mark.engine
 
@@ -41,29 +42,21 @@ _DETACHED = "--btf_encode_detached=m.ko.BTF.1"
 _SHARDS = 256
 
 
-class Bench:
+_ENV = {
+    "KBTF_CI_PAHOLE": "/bench/pahole",
+    "KBTF_CI_PAHOLE_ID": "one",
+    "KBTF_CI_BTF_CACHE": "/bench/cache",
+    "KBTF_CI_ACCOUNTS": "/bench/calls.log",
+    "LLVM_OBJCOPY": "objcopy",
+}
+
+
+class Bench(support.Bench):
     """A folder with a vmlinux and a way to run commands beside it in the container."""
 
-    def __init__(self, runner, folder: Path) -> None:
-        self.runner = runner
-        self.folder = folder
+    def __init__(self, runner: Runner, folder: Path, programs: Programs) -> None:
+        super().__init__(runner, folder, programs, env=_ENV)
         self.cache = folder / "cache"
-        self.cache.mkdir()
-        (folder / "pahole").write_text(_PAHOLE)
-        (folder / "pahole").chmod(0o755)
-        self.env = {
-            "KBTF_CI_PAHOLE": "/bench/pahole",
-            "KBTF_CI_PAHOLE_ID": "one",
-            "KBTF_CI_BTF_CACHE": "/bench/cache",
-            "KBTF_CI_ACCOUNTS": "/bench/calls.log",
-            "LLVM_OBJCOPY": "objcopy",
-        }
-        self.make("vmlinux", "int base;")
-        self.sh("printf one > b && objcopy --add-section .BTF=b vmlinux")
-
-    def sh(self, script: str, **env: str) -> Completed:
-        mounts = (Mount(self.folder, "/bench", writable=True),)
-        return run(self.runner, Command(("sh", "-c", script), mounts, {**self.env, **env}, workdir="/bench"))
 
     def make(self, name: str, text: str) -> None:
         (self.folder / "text.c").write_text(text)
@@ -84,15 +77,26 @@ class Bench:
         return sorted(self.cache.glob("[0-9a-f][0-9a-f]/*"))
 
 
-@pytest.fixture
-def bench(engine: Engine, toolchain: Toolchain, tmp_path: Path) -> Bench:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    bench = Bench(engine.runner(toolchain.image), folder)
+@pytest.fixture(scope="module")
+def beginning(runner: Runner, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What every test's folder holds at first."""
+    folder = tmp_path_factory.mktemp("beginning")
+    (folder / "cache").mkdir()
+    (folder / "pahole").write_text(_PAHOLE)
+    (folder / "pahole").chmod(0o755)
+    bench = Bench(runner, folder, Programs())
+    bench.make("vmlinux", "int base;")
     bench.make("m.ko", "struct s { int a; } v;")
-    return bench
+    assert bench.sh("printf one > b && objcopy --add-section .BTF=b vmlinux").status == 0
+    return folder
 
 
+@pytest.fixture
+def bench(runner: Runner, beginning: Path, tmp_path: Path, programs: Programs) -> Bench:
+    return Bench(runner, shutil.copytree(beginning, tmp_path / "work"), programs)
+
+
+@SHIPPED
 def test_the_second_module_of_the_same_content_is_answered_without_pahole(bench):
     bench.sh("cp m.ko n.ko; cp m.ko plain.ko")
     assert bench.sh(f"{_CALL} m.ko && {_CALL} n.ko && {_CALL} m.ko").status == 0
@@ -103,6 +107,7 @@ def test_the_second_module_of_the_same_content_is_answered_without_pahole(bench)
     assert kinds == [["miss", "m.ko"], ["hit", "n.ko"], ["hit", "m.ko"]]
 
 
+@SHIPPED
 def test_detached_btf_is_answered_as_well_and_apart_from_the_sections(bench):
     """scripts/gen-btf.sh has pahole write a file, and puts it into the module itself."""
     bench.sh("cp m.ko n.ko")
@@ -241,6 +246,7 @@ def test_a_folder_that_cannot_be_written_costs_no_more_than_the_cache(bench):
     assert bench.asked() == 1
 
 
+@SHIPPED
 def test_many_at_once_on_an_empty_cache_leave_one_whole_entry(bench):
     copies = " ".join(f"c{number}.ko" for number in range(24))
     done = bench.sh(
@@ -281,3 +287,122 @@ def test_survey_and_clear_see_what_it_wrote(bench):
     assert clear(bench.cache) == 1
     bench.sh(f"{_CALL} m.ko")
     assert bench.asked() == 2
+
+
+def test_a_command_for_objcopy_is_never_cut(bench):
+    """It ended within "m.ko" once, "m" got the section, and m.ko had none."""
+    bench.sh(f"cp m.ko n.ko; cp m.ko m; cp m.ko plain.ko; {_CALL} n.ko; {_CALL} plain.ko")
+    cut = 2 * 4096 - 1 - len(" --add-section .BTF=m.ko.btf m")
+    bench.sh(f"{_CALL} m.ko", LLVM_OBJCOPY="objcopy".ljust(cut))
+    assert bench.btf("m.ko") == bench.btf("plain.ko") != ""
+    assert bench.btf("m") == ""
+    assert bench.asked() == 1
+
+
+@pytest.mark.parametrize("name", ["a b.ko", "$(touch owned).ko", "a;touch owned;.ko", "a'.ko", "a\nb.ko"])
+def test_no_shell_sees_the_name_of_a_module(bench, name):
+    (bench.folder / name).write_bytes((bench.folder / "m.ko").read_bytes())
+    bench.sh(f"{_CALL} m.ko")
+    assert bench.run(*_CALL.split(), name).status == 0
+    assert bench.asked() == 1
+    assert not (bench.folder / "owned").exists()
+    assert bench.run("objcopy", "-O", "binary", "--only-section=.BTF", "--set-section-flags", ".BTF=alloc",
+                     name, "out").status == 0  # fmt: skip
+    assert (bench.folder / "out").read_text() == bench.btf("m.ko") != ""
+
+
+@pytest.mark.parametrize(
+    ("objcopy", "asked"),
+    [(" env  objcopy", 1), ("objcopy -p", 1), ('"objcopy"', 2), ("", 2), ("nowhere", 2), ("false", 2),
+     ("objcopy #", 2), ("env " * 15 + "objcopy", 2), ("/usr/bin", 2)],
+)  # fmt: skip
+def test_what_objcopy_cannot_be_asked_for_is_paholes(bench, objcopy, asked):
+    bench.sh(f"cp m.ko n.ko; {_CALL} m.ko")
+    done = bench.sh(f"{_CALL} n.ko", LLVM_OBJCOPY=objcopy)
+    assert done.status == 0
+    assert bench.asked() == asked
+    assert bench.btf("n.ko") == bench.btf("m.ko") != ""
+    assert not (bench.folder / "n.ko.btf").exists()
+
+
+# libelf that has elf_getshdrstrndx() fail from call FAIL_FROM on, and elf_getdata() where FAIL_DATA is set.
+_FAILING = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <libelf.h>
+#include <stdlib.h>
+int elf_getshdrstrndx(Elf *elf, size_t *index)
+{
+	static int calls;
+	int (*real)(Elf *, size_t *) = dlsym(RTLD_NEXT, "elf_getshdrstrndx");
+	return ++calls >= atoi(getenv("FAIL_FROM")) ? -1 : real(elf, index);
+}
+Elf_Data *elf_getdata(Elf_Scn *section, Elf_Data *data)
+{
+	Elf_Data *(*real)(Elf_Scn *, Elf_Data *) = dlsym(RTLD_NEXT, "elf_getdata");
+	return getenv("FAIL_DATA") ? NULL : real(section, data);
+}
+"""
+
+
+@pytest.mark.parametrize("fails", ["FAIL_FROM=1", "FAIL_FROM=2", "FAIL_FROM=9 FAIL_DATA=1"])
+def test_what_libelf_fails_in_is_paholes(bench, fails):
+    (bench.folder / "failing.c").write_text(_FAILING)
+    made = bench.sh("gcc -Wall -Wextra -Werror -shared -fPIC -o failing.so failing.c -ldl")
+    assert made.status == 0, made.text
+    bench.sh(f"{_CALL} m.ko; cp m.ko n.ko")
+    done = bench.sh(f"env {fails} LD_PRELOAD=./failing.so {_CALL} n.ko")
+    assert (done.status, done.text, bench.asked()) == (0, "", 2)
+    assert bench.sh("readelf -SW n.ko | grep -c '\\.BTF '").text == "1\n"
+
+
+def test_a_module_with_a_section_whose_name_cannot_be_read_is_not_kept(bench):
+    data = bytearray((bench.folder / "m.ko").read_bytes())
+    table = int.from_bytes(data[0x28:0x30], "little")
+    data[table + 64 : table + 68] = b"\xff\xff\xff\x7f"  # sh_name of the first
+    (bench.folder / "m.ko").write_bytes(data)
+    assert bench.sh(f"{_CALL} {_DETACHED} m.ko").status == 0
+    assert bench.entries() == []
+
+
+@pytest.mark.parametrize("limit", ["1GiB", "-1", "99999999999999999999", "many"])
+def test_a_bound_that_is_no_number_empties_nothing(bench, limit):
+    bench.sh(f"{_CALL} m.ko; {_CALL} m.ko", KBTF_CI_BTF_CACHE_MAX=limit)
+    assert (bench.asked(), len(bench.entries())) == (1, 1)
+
+
+@pytest.mark.parametrize("own", [PROGRAM, "/bench/bin/pahole", ""])
+def test_it_never_takes_itself_for_the_real_pahole(bench, own):
+    """Each of its processes started the next, without end."""
+    (bench.folder / "bin").mkdir()
+    (bench.folder / "bin/pahole").symlink_to(PROGRAM)
+    for call in ("--version", "-J --btf_base vmlinux m.ko", "-J vmlinux"):
+        start = f"timeout -s KILL 60 env PATH=/bench/bin {PROGRAM} {call}"
+        done = bench.sh(start, KBTF_CI_PAHOLE=own)
+        assert done.status == 127
+        assert done.text == (
+            f"{own or 'pahole'}: there is none besides kbtf-ci's own, which only stands in its place\n"
+        )
+
+
+def test_a_status_is_kept_where_children_are_not_waited_for(bench):
+    deaf = "exec env --ignore-signal=CHLD"
+    bench.sh("cp m.ko bad.ko")
+    assert bench.sh(f"{deaf} {_CALL} bad.ko").status == 3
+    bench.sh(f"{_CALL} m.ko")
+    done = bench.sh(f"cp m.ko n.ko; objcopy -R .BTF n.ko; {deaf} {_CALL} n.ko")
+    assert (done.status, bench.asked()) == (0, 2)
+    assert bench.btf("n.ko") == bench.btf("m.ko") != ""
+
+
+def test_a_cache_whose_paths_are_too_long_is_none(bench):
+    script = f"""
+        for length in $(seq 4006 8 4095); do
+            slashes=$(printf %0${{length}}d 0 | tr 0 / | cut -c 13-)
+            KBTF_CI_BTF_CACHE=/bench/cache$slashes {_CALL} m.ko || exit 1
+        done
+    """
+    assert bench.sh(script).status == 0
+    assert 2 <= bench.asked() < 12  # the first ones fit, the last ones do not
+    assert all(path.name.startswith(path.parent.name) for path in bench.entries())
+    assert [len(path.name) for path in bench.entries()] == [64]

@@ -53,6 +53,12 @@ def test_a_full_disk_is_no_fault_of_the_kernel(tmp_path):
         _build(tmp_path, "CONFIG_FULL_DISK=y\n")
 
 
+def test_a_compiler_killed_for_memory_is_no_fault_of_the_kernel(tmp_path):
+    with pytest.raises(InfrastructureError, match=r"killed or got no memory: .*vmlinux\] Killed") as caught:
+        _build(tmp_path, "CONFIG_KILLED=y\n")
+    assert "-j" in caught.value.hint
+
+
 def test_kbuilds_reason_for_no_btf_is_kept(tmp_path):
     built, _ = _build(tmp_path, "CONFIG_NO_VMLINUX=y\n")
     assert built.skipped_btf["lib/beta.ko"] == (

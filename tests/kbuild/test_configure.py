@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from kbtf_ci.errors import UsageError
+from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.infra.profiles import find_profile
 from kbtf_ci.kernel.kconfig import configure
 from tests.support import faketree
@@ -120,6 +120,39 @@ def test_an_unknown_target_is_refused(tmp_path):
     profile = replace(faketree.profile(tmp_path), target="nosuch_defconfig")
     with pytest.raises(UsageError, match="--config nosuch_defconfig"):
         configure(faketree.kbuild(tmp_path), profile, ())
+
+
+def test_a_toolchain_program_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UsageError, match="has no no-such-clang") as caught:
+        configure(faketree.kbuild(tmp_path, "LLVM=1"), faketree.profile(tmp_path), ())
+    assert "VAR=VALUE" in caught.value.hint
+
+
+def test_a_failing_kconfig_shows_its_first_error(tmp_path):
+    script = faketree.plant(tmp_path) / "scripts/olddefconfig.sh"
+    script.write_text("echo 'fs/Kconfig:3: syntax error'; exit 1\n")
+    with pytest.raises(UsageError, match=r"make olddefconfig failed: fs/Kconfig:3: syntax error"):
+        configure(faketree.kbuild(tmp_path), faketree.profile(tmp_path), ())
+
+
+@pytest.mark.parametrize(
+    ("script", "fault"),
+    [
+        ("kill -9 $$", "killed or got no memory"),
+        ("echo cp: x: No space left on device; exit 1", "no space"),
+    ],
+)
+def test_a_machine_that_fails_kconfig_is_not_blamed_on_the_user(tmp_path, script, fault):
+    (faketree.plant(tmp_path) / "scripts/olddefconfig.sh").write_text(f"{script}\n")
+    with pytest.raises(InfrastructureError, match=fault):
+        configure(faketree.kbuild(tmp_path), faketree.profile(tmp_path), ())
+
+
+def test_a_missing_file_of_the_tree_is_no_unknown_target(tmp_path):
+    makefile = faketree.plant(tmp_path) / "Makefile"
+    makefile.write_text(makefile.read_text().replace("olddefconfig:\n", "olddefconfig: arch/foo/Makefile\n"))
+    with pytest.raises(UsageError, match=r"make olddefconfig failed: .*No rule to make target 'arch/foo"):
+        configure(faketree.kbuild(tmp_path), faketree.profile(tmp_path), ())
 
 
 def test_a_config_file_is_the_start(tmp_path):

@@ -39,6 +39,7 @@ class BaseMismatch:
 
 # No data is of these kinds: nothing but FUNC's, VAR's and DATASEC's own places leads to them.
 _NO_DATA: Final = (Kind.FUNC, Kind.VAR, Kind.DATASEC, Kind.DECL_TAG)
+_BIT_FIELD: Final = (Kind.INT, Kind.ENUM, Kind.ENUM64)
 _NAME_LIMIT: Final = 512  # KSYM_NAME_LEN
 _TAGGED: Final = (Kind.STRUCT, Kind.UNION, Kind.TYPEDEF, Kind.FUNC, Kind.VAR, Kind.FUNC_PROTO)
 
@@ -55,6 +56,14 @@ class _References:
         return cls(
             np.concatenate([one.record for one in several]), np.concatenate([one.target for one in several])
         )
+
+
+@dataclass(frozen=True)
+class _Members(_References):
+    """Members of STRUCTs and UNIONs: where each starts, and of how many bits a bit field is, 0 for others."""
+
+    start: Ints
+    bits: Ints
 
 
 _Found = tuple[str, Ints, Callable[[int], str]]
@@ -106,8 +115,10 @@ class _Pass:
         yield self._leads("DECL_TAG", self._third(Kind.DECL_TAG), _TAGGED)
         yield self._resolves("array index", self._array(4), (Kind.INT,))
         yield self._no_data()
+        yield self._functions_by_value()
         yield self._sizeless()
         yield self._outside()
+        yield self._bit_fields()
         yield self._parameter_names()
 
     def _owner(self, places: Ints) -> Ints:
@@ -130,6 +141,19 @@ class _Pass:
     def _held(self) -> _References:
         """Elements of arrays and members: what is held by value."""
         return _References.of([self._array(3), self._entries(Kind.STRUCT, 1), self._entries(Kind.UNION, 1)])
+
+    @cached_property
+    def _members(self) -> _Members:
+        records = self.records
+        index = records.of(*COMPOSITES)
+        owner, place = records.entries(index, ENTRY_BYTES[Kind.STRUCT] // 4)
+        offset, kflag = records.words[place + 2], records.kflag[index][owner]
+        return _Members(
+            record=index[owner],
+            target=records.words[place + 1],
+            start=np.where(kflag, offset & 0xFF_FFFF, offset),
+            bits=np.where(kflag, offset >> 24, 0),
+        )
 
     def _told(self, rule: str, seen: _References, broken: Bools, what: str) -> _Found:
         record, target = seen.record[broken], seen.target[broken]
@@ -171,22 +195,32 @@ class _Pass:
         broken = self.targets.are(seen.target, _NO_DATA)
         return self._told("no data", seen, broken, "refers, where only data can be, to")
 
+    def _functions_by_value(self) -> _Found:
+        """C passes and returns pointers to functions alone; a bare prototype is never a value."""
+        seen = _References.of([self._third(Kind.FUNC_PROTO), self._entries(Kind.FUNC_PROTO, 1)])
+        broken = self.targets.are(self.targets.resolve(seen.target), (Kind.FUNC_PROTO,))
+        return self._told("function by value", seen, broken, "takes or returns a function by value:")
+
     def _sizeless(self) -> _Found:
-        broken = self.targets.sizes(self._held.target) == NO_SIZE
-        return self._told("no size", self._held, broken, "has a member or element without size:")
+        seen = _References.of([self._held, self._third(Kind.VAR)])
+        broken = self.targets.sizes(seen.target) == NO_SIZE
+        return self._told("no size", seen, broken, "holds what has no size:")
 
     def _outside(self) -> _Found:
         """A member of a STRUCT or UNION ends within it; bit fields are left out."""
-        records = self.records
-        index = records.of(*COMPOSITES)
-        owner, place = records.entries(index, 3)
-        target, offset = records.words[place + 1], records.words[place + 2]
-        has_kflag = records.kflag[index][owner]
-        start = np.where(has_kflag, offset & 0xFF_FFFF, offset)
-        end = start + 8 * self.targets.sizes(target)
-        whole = self.targets.are(self.targets.resolve(target), (*COMPOSITES, Kind.PTR, Kind.ARRAY))
-        broken = whole & (end > 8 * records.value[index][owner])
-        return self._told("outside", _References(index[owner], target), broken, "is too small for its member")
+        members = self._members
+        end = members.start + 8 * self.targets.sizes(members.target)
+        broken = (members.bits == 0) & (end > 8 * self.records.value[members.record])
+        return self._told("outside", members, broken, "is too small for its member")
+
+    def _bit_fields(self) -> _Found:
+        """A bit field is of an integer or enumerated type, and no wider than it (C11, 6.7.2.1)."""
+        members = self._members
+        whole_numbers = self.targets.are(self.targets.resolve(members.target), _BIT_FIELD)
+        broken = (members.bits > 0) & ~(
+            whole_numbers & (members.bits <= 8 * self.targets.sizes(members.target))
+        )
+        return self._told("bit field", members, broken, "has a bit field that cannot be of type")
 
     def _parameter_names(self) -> _Found:
         index = self.records.of(Kind.FUNC_PROTO)

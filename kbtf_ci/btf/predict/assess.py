@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 from kbtf_ci.btf.base_match.resolve import BaseMismatch, find_base_mismatch
 from kbtf_ci.btf.base_match.targets import Targets
@@ -78,7 +79,7 @@ class Assessor:
             kernel,
             file.release,
             StructModule.of(vmlinux) if vmlinux else None,
-            Targets.of(vmlinux) if vmlinux else None,
+            Targets.of(vmlinux, pointer_bytes=file.pointer_bytes) if vmlinux else None,
             takes_btf=config.get("CONFIG_DEBUG_INFO_BTF_MODULES", "y") == "y",
         )
 
@@ -117,7 +118,7 @@ class Assessor:
         return Outcome.VERIFIED
 
 
-def kernel_version(forced: str, kernel: KernelFile, modules: tuple[ModuleFile, ...] = ()) -> Version:
+def kernel_version(forced: str, kernel: KernelFile, modules: Iterable[ModuleFile] = ()) -> Version:
     """Return the version by whose rules to judge: the one forced, the kernel's own, else the modules'.
 
     Raises UsageError when none can be told.
@@ -127,7 +128,7 @@ def kernel_version(forced: str, kernel: KernelFile, modules: tuple[ModuleFile, .
         if version is None:
             raise UsageError(f"--kernel-version {forced}: not a version", hint="write it as 6.12")
         return version
-    for text in (kernel.release, *(module.vermagic for module in modules)):
+    for text in chain((kernel.release,), (module.vermagic for module in modules)):
         version = parse_version(text)
         if version is not None:
             return version

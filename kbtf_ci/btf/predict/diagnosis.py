@@ -12,10 +12,11 @@ from kbtf_ci.btf.base_match.shift import Origin, origin
 from kbtf_ci.btf.format.header import Header
 from kbtf_ci.btf.format.names import Strings
 from kbtf_ci.btf.format.records import walk
-from kbtf_ci.btf.format.wire import HEADER_BYTES, LAYOUT_HEADER_BYTES
+from kbtf_ci.btf.format.wire import HEADER_BYTES, LAYOUT_HEADER_BYTES, SWAPPED_MAGIC
 from kbtf_ci.btf.predict.assess import Assessment, Assessor
 from kbtf_ci.btf.predict.nearest import nearest
 from kbtf_ci.btf.rules.loader import LoaderCheck
+from kbtf_ci.btf.rules.rejection import Rejection
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,6 @@ class Diagnosis:
 
 
 _REBUILD: Final = "Install the kernel image and the modules from one build, or build the modules again."
-_MODULES_OFF: Final = 24  # bytes that CONFIG_DEBUG_INFO_BTF_MODULES adds to struct module
 _SHAPE_RULES: Final = {
     "header.length", "header.whole", "sections.length", "sections.offset", "strings.end", "type.head",
     "type.tail",
@@ -43,7 +43,7 @@ def diagnose(one: Assessment, assessor: Assessor, *, siblings_have_btf: bool = F
     if one.is_fine:
         return None
     if one.loader_check is not None:
-        return _loader_check(one, one.loader_check)
+        return _loader_check(one, one.loader_check, assessor)
     if not one.module.btf:
         return _without(one, siblings_have_btf=siblings_have_btf)
     if one.verdict.unchecked:
@@ -55,7 +55,7 @@ def diagnose(one: Assessment, assessor: Assessor, *, siblings_have_btf: bool = F
     return _refused(one, assessor)
 
 
-def _loader_check(one: Assessment, check: LoaderCheck) -> Diagnosis:
+def _loader_check(one: Assessment, check: LoaderCheck, assessor: Assessor) -> Diagnosis:
     if check.rule == "gate.symbols":
         return Diagnosis("stripped", "It has no symbol table. Strip modules with --strip-debug, not more.")
     if check.rule == "gate.vermagic":
@@ -64,7 +64,7 @@ def _loader_check(one: Assessment, check: LoaderCheck) -> Diagnosis:
         return Diagnosis("no module", f"{_sentence(check.text)} It is not a module that kbuild linked.")
     without = (
         " Without BTF of its own it was likely built without CONFIG_DEBUG_INFO_BTF_MODULES, as happens "
-        f"where no pahole is found: struct module then lacks {_MODULES_OFF} bytes."
+        f"where no pahole is found: struct module then lacks {_btf_members_bytes(assessor)} bytes."
     )
     return Diagnosis(
         "other configuration",
@@ -72,6 +72,16 @@ def _loader_check(one: Assessment, check: LoaderCheck) -> Diagnosis:
         f"configuration.{'' if one.module.btf else without} Build it with the kernel's own configuration "
         "and the same pahole.",
     )
+
+
+def _btf_members_bytes(assessor: Assessor) -> int:
+    """Return what CONFIG_DEBUG_INFO_BTF_MODULES adds to struct module (include/linux/module.h).
+
+    Sizes of four bytes and then as many pointers: of .BTF, and since 6.11 of .BTF.base.
+    """
+    pointer = assessor.targets.pointer_bytes if assessor.targets else 8
+    pairs = 2 if assessor.kernel.rules.relocates else 1
+    return -(-4 * pairs // pointer) * pointer + pairs * pointer
 
 
 def _without(one: Assessment, *, siblings_have_btf: bool) -> Diagnosis:
@@ -99,13 +109,7 @@ def _without(one: Assessment, *, siblings_have_btf: bool) -> Diagnosis:
 def _refused(one: Assessment, assessor: Assessor) -> Diagnosis:
     rule = one.verdict.rule
     if rule == "vmlinux.missing":
-        rejection = assessor.kernel.rejection
-        why = f" ({rejection.rule})" if rejection else ""
-        return Diagnosis(
-            "vmlinux refused",
-            f"The kernel refuses vmlinux's own BTF{why}, and so that of every module. Take the pahole that "
-            "this kernel's scripts/Makefile.btf knows.",
-        )
+        return _vmlinux_refused(assessor.kernel.rejection)
     if rule.startswith("relocate."):
         return _relocation(one, assessor)
     for rules, explain in ((_NEWER_RULES, _newer), (_SHAPE_RULES, _cut)):
@@ -113,9 +117,28 @@ def _refused(one: Assessment, assessor: Assessor) -> Diagnosis:
             found = explain(one)
             if found is not None:
                 return found
-    if rule.startswith(("header.", "sections.", "strings.")):
+    if _is_of_the_frame(rule):
         return _damaged(one)
     return _stale(one, assessor)
+
+
+def _vmlinux_refused(rejection: Rejection | None) -> Diagnosis:
+    rule = rejection.rule if rejection else ""
+    cut = (_is_of_the_frame(rule) or rule in _SHAPE_RULES) and rule not in _NEWER_RULES
+    return Diagnosis(
+        "vmlinux refused",
+        f"The kernel refuses vmlinux's own BTF ({rule}), and so that of every module. "
+        + (
+            "It was cut short or damaged after pahole wrote it: link vmlinux again, or copy it again."
+            if cut
+            else "Take the pahole that this kernel's scripts/Makefile.btf knows."
+        ),
+    )
+
+
+def _is_of_the_frame(rule: str) -> bool:
+    """Whether a rule is about header, sections or strings as a whole, and not about a type."""
+    return rule.startswith(("header.", "sections.", "strings."))
 
 
 def _relocation(one: Assessment, assessor: Assessor) -> Diagnosis:
@@ -176,6 +199,13 @@ def _stale(one: Assessment, assessor: Assessor) -> Diagnosis:
     if vmlinux is None or module.base is not None:
         return _damaged(one)
     types, string_bytes = vmlinux.nr_types, len(vmlinux.strings)
+    # libbpf keeps the empty string to the base (tools/lib/bpf/btf.c, btf_parse_str_sec()).
+    if header.strings(data)[:1] == b"\0" and found.types in (None, 1):
+        return Diagnosis(
+            "full BTF",
+            "It was written with no base at all, as vmlinux's is, and the kernel takes it for split BTF: "
+            "pahole was not told of vmlinux (--btf_base).",
+        )
     if found.types in (None, types) and found.string_bytes in (None, string_bytes):
         return _same_size(one, found)
     if _is_small(found, types, string_bytes):
@@ -195,6 +225,10 @@ def _stale(one: Assessment, assessor: Assessor) -> Diagnosis:
 def _damaged(one: Assessment) -> Diagnosis:
     words = next((line for line in one.verdict.log if line.startswith("BPF: ")), "")
     message = words.removeprefix("BPF: ") or one.verdict.rule
+    if (one.module.btf or b"")[:2] == SWAPPED_MAGIC:
+        return Diagnosis(
+            "other byte order", "Its BTF is of the other byte order: it is of another machine's."
+        )
     return Diagnosis("damaged", f"Its BTF is not what pahole writes: {message}. {_REINSTALL}")
 
 
@@ -250,7 +284,7 @@ def _agreement(one: Assessment, assessor: Assessor) -> str:
 
 
 def _way_out(one: Assessment) -> str:
-    if one.module.modinfo.get("intree"):
+    if one.module.raw or one.module.modinfo.get("intree"):
         return _REBUILD
     return (
         "It is an out-of-tree module without .BTF.base: build it against this very vmlinux, or with Linux "

@@ -116,6 +116,7 @@ def predicted(one: Assessment, assessor: Assessor, *, siblings_have_btf: bool) -
         base_mismatch=one.base_mismatch.text if one.base_mismatch else "",
         cause=why.cause if why else "",
         advice=why.text if why else "",
+        loader_checks=not one.module.raw,
     )
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from kbtf_ci.btf.format.header import Header
@@ -35,44 +36,70 @@ RULES: Final = (
 )
 
 
+_Row = tuple[str, str, int, Callable[[Header], bool]]
+# btf_parse_hdr(): what is asked of the fields, in the kernel's order.
+_FIELDS: Final[tuple[_Row, ...]] = (
+    ("header.magic", "Invalid magic", errno.EINVAL, lambda header: header.magic != MAGIC),
+    ("header.version", "Unsupported version", ENOTSUPP, lambda header: header.version != VERSION),
+    ("header.flags", "Unsupported flags", ENOTSUPP, lambda header: header.flags != 0),
+)
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A section as it stands behind the header: ``used`` bytes are taken before it, of ``room``."""
+
+    offset: int
+    length: int
+    used: int
+    room: int
+
+
+# btf_check_sec_info(): what is asked of each section, by offset: together they are one after the other.
+_PLACES: Final[tuple[tuple[str, str, Callable[[_Placed], bool]], ...]] = (
+    ("sections.offset", "Invalid section offset", lambda one: one.offset > one.room),
+    ("sections.gap", "Unsupported section found", lambda one: one.offset > one.used),
+    ("sections.overlap", "Section overlap found", lambda one: one.offset < one.used),
+    ("sections.length", "Total section length too long", lambda one: one.used + one.length > one.room),
+)
+
+
 def check_header(data: bytes, known: int, *, has_base: bool) -> Header:
     """Return the header that a kernel with one of ``known`` bytes accepts, or raise Rejection."""
-    if len(data) < 8:
-        raise reject("header.length", "hdr_len not found")
-    (length,) = struct.unpack_from(f"{NATIVE}I", data, 4)
-    if len(data) < length:
-        raise reject("header.whole", "btf_header not found")
-    if any(data[known:length]):
-        raise reject("header.unknown", "Unsupported btf_header", errno.E2BIG)
+    _check_length(data, known)
     header = Header.unpack(data, known)
-    if header.magic != MAGIC:
-        raise reject("header.magic", "Invalid magic")
-    if header.version != VERSION:
-        raise reject("header.version", "Unsupported version", ENOTSUPP)
-    if header.flags:
-        raise reject("header.flags", "Unsupported flags", ENOTSUPP)
-    if not has_base and len(data) == header.hdr_len:
+    for rule, text, number, fails in _FIELDS:
+        if fails(header):
+            raise reject(rule, text, number)
+    room = len(data) - header.hdr_len
+    if room == 0 and not has_base:
         raise reject("header.no_data", "No data")
-    _check_sections(header, len(data) - header.hdr_len)
+    _check_sections(header, room)
     at_end = min(known, header.hdr_len) < LAYOUT_HEADER_BYTES
     _check_strings(header, data, at_end=at_end, has_base=has_base)
     return header
 
 
-def _check_sections(header: Header, expected: int) -> None:
-    """btf_check_sec_info()."""
-    total = 0
+def _check_length(data: bytes, known: int) -> None:
+    """hdr_len comes first; what is behind the ``known`` bytes must be zero."""
+    if len(data) < 8:
+        raise reject("header.length", "hdr_len not found")
+    (length,) = struct.unpack_from(f"{NATIVE}I", data, 4)
+    if length > len(data):
+        raise reject("header.whole", "btf_header not found")
+    if any(data[known:length]):
+        raise reject("header.unknown", "Unsupported btf_header", errno.E2BIG)
+
+
+def _check_sections(header: Header, room: int) -> None:
+    used = 0
     for offset, length in _sorted(_sections(header)):
-        if expected < offset:
-            raise reject("sections.offset", "Invalid section offset")
-        if total < offset:
-            raise reject("sections.gap", "Unsupported section found")
-        if total > offset:
-            raise reject("sections.overlap", "Section overlap found")
-        if expected - total < length:
-            raise reject("sections.length", "Total section length too long")
-        total += length
-    if expected != total:
+        one = _Placed(offset, length, used, room)
+        for rule, text, fails in _PLACES:
+            if fails(one):
+                raise reject(rule, text)
+        used += length
+    if used < room:
         raise reject("sections.trailing", "Unsupported section found")
 
 
@@ -97,13 +124,17 @@ def _sorted(sections: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _check_strings(header: Header, data: bytes, *, at_end: bool, has_base: bool) -> None:
-    """btf_parse_str_sec(); since 7.1 a header with a layout section lets the strings lie anywhere."""
-    end = header.hdr_len + header.str_off + header.str_len
-    if at_end and end != len(data):
+    """btf_parse_str_sec(); since 7.1 a header with a layout section lets the strings lie anywhere.
+
+    The sections lie within ``data`` by now. Only split BTF may do without strings, or without the empty one
+    at their start.
+    """
+    strings = header.strings(data)
+    if at_end and header.hdr_len + header.str_off + len(strings) < len(data):
         raise reject("strings.end", "String section is not at the end")
-    if has_base and header.str_len == 0:
+    if not strings and has_base:
         return
-    if header.str_len == 0 or header.str_len - 1 > MAX_NAME_OFFSET or data[end - 1]:
+    if not strings.endswith(b"\0") or len(strings) > MAX_NAME_OFFSET + 1:
         raise reject("strings.section", "Invalid string section")
-    if not has_base and data[end - header.str_len]:
+    if not (has_base or strings.startswith(b"\0")):
         raise reject("strings.first", "Invalid string section")

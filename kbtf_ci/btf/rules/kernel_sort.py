@@ -1,11 +1,18 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""The kernel's sort(), for where it shows in which order equal elements come out."""
+"""The kernel's sort(), for where it shows in which order equal elements come out.
+
+What is known of lib/sort.c (Linux 6.12, sort_r()) and decides that order: a heap of the greatest first, built
+from its last parent up; an element sinks along the greater children to the bottom, and rises from there past
+all that are not greater; of a heap of more than three, the first and the greater of its children are taken at
+once, the last two fill the gaps, and the lower gap is settled first.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
@@ -13,46 +20,42 @@ _Compare = Callable[[_Item, _Item], int]
 
 
 def kernel_sort(items: Sequence[_Item], compare: _Compare[_Item]) -> list[_Item]:
-    """Return ``items`` as lib/sort.c, sort_r(), of Linux 6.12 leaves them: a heap sort that is not stable."""
-    heap = list(items)
-    end = len(heap)
-    if end < 2:
+    """Return ``items`` as the kernel would leave them; ``compare`` is as qsort(3) wants it."""
+    heap, taken = list(items), list[_Item]()
+    if len(heap) < 2:
         return heap
-    for top in range(end // 2 - 1, -1, -1):
-        _sift(heap, top, end, compare)
-    while end > 3:
-        end = _extract_two(heap, end, compare)
-    end -= 1
-    _swap(heap, 0, end)
-    if end == 2 and compare(heap[0], heap[1]) > 0:
-        _swap(heap, 0, 1)
-    return heap
+    for parent in reversed(range(len(heap) // 2)):
+        _settle(heap, parent, compare)
+    while len(heap) > 3:
+        greater = _greater_child(heap, 0, compare)
+        taken += heap[0], heap[greater]
+        for gap in (0, greater):
+            filler = heap.pop()
+            if gap < len(heap):
+                heap[gap] = filler
+        for gap in (greater, 0):
+            _settle(heap, gap, compare)
+    greatest, *rest = heap
+    if len(rest) == 2 and compare(rest[0], rest[1]) >= 0:
+        rest.reverse()
+    return [*rest, greatest, *reversed(taken)]
 
 
-def _extract_two(heap: list[_Item], end: int, compare: _Compare[_Item]) -> int:
-    _swap(heap, 0, end - 1)
-    second = 2 if compare(heap[1], heap[2]) <= 0 else 1
-    _swap(heap, second, end - 2)
-    end -= 2
-    for top in range(second, -1, -second):
-        _sift(heap, top, end, compare)
-    return end
+def _settle(heap: list[_Item], gap: int, compare: _Compare[_Item]) -> None:
+    """Move the element at ``gap``, if there is one, down to its place; those on the way move up by one."""
+    if gap >= len(heap):
+        return
+    way, sinking = [gap], heap[gap]
+    while 2 * way[-1] + 1 < len(heap):
+        way.append(_greater_child(heap, way[-1], compare))
+    while len(way) > 1 and compare(sinking, heap[way[-1]]) >= 0:
+        way.pop()
+    for upper, lower in pairwise(way):
+        heap[upper] = heap[lower]
+    heap[way[-1]] = sinking
 
 
-def _sift(heap: list[_Item], top: int, end: int, compare: _Compare[_Item]) -> None:
-    """Sift the element at ``top`` down: along the greater children to a leaf, then back up to its place."""
-    place = top
-    while (child := 2 * place + 1) + 1 < end:
-        place = child if compare(heap[child], heap[child + 1]) > 0 else child + 1
-    if child + 1 == end:
-        place = child
-    while place != top and compare(heap[top], heap[place]) >= 0:
-        place = (place - 1) // 2
-    bottom = place
-    while place != top:
-        place = (place - 1) // 2
-        _swap(heap, place, bottom)
-
-
-def _swap(heap: list[_Item], one: int, other: int) -> None:
-    heap[one], heap[other] = heap[other], heap[one]
+def _greater_child(heap: list[_Item], parent: int, compare: _Compare[_Item]) -> int:
+    """Return where the greater child is; of equals the second, and an only child where it is."""
+    first, second = 2 * parent + 1, 2 * parent + 2
+    return first if second == len(heap) or compare(heap[first], heap[second]) > 0 else second

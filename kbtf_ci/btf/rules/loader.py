@@ -48,7 +48,12 @@ class LoaderCheck:
 
 
 def check_loader(module: ModuleFile, struct: StructModule | None, release: str) -> LoaderCheck | None:
-    """Return the first check in the kernel's order that ``module`` does not pass; ``release`` may be ""."""
+    """Return the first check in the kernel's order that ``module`` does not pass; ``release`` may be "".
+
+    None for raw BTF too: it has nothing that could be asked.
+    """
+    if module.raw:
+        return None
     if not module.has_symbols:
         return LoaderCheck("gate.symbols", errno.ENOEXEC, "it has no symbol table: stripped with plain strip")
     if module.this_module_bytes is None:

@@ -14,6 +14,10 @@ from kbtf_ci.btf.format.wire import HEADER_BYTES, LAYOUT_HEADER_BYTES, Kind
 
 Version = tuple[int, int]
 
+# The first kernel with split BTF, and the last one whose checks were read and held against its word.
+FIRST: Final[Version] = (5, 11)
+LAST: Final[Version] = (7, 3)
+
 # The first kernel that knows a kind; those before ENUM64 and FLOAT came with 4.18 to 5.2.
 _KINDS_SINCE: Final = (
     (6, 0, Kind.ENUM64),
@@ -78,3 +82,16 @@ def parse_version(text: str) -> Version | None:
     """Return (major, minor) of a release such as ``6.12.107+deb13-amd64``; None if it does not start so."""
     match = re.match(r"(\d+)\.(\d+)", text)
     return (int(match[1]), int(match[2])) if match else None
+
+
+def is_too_old(version: Version) -> bool:
+    """Whether mainline of that version has no split BTF at all (5f9ae91f7c0d is of 5.11)."""
+    return version < FIRST
+
+
+def doubt(version: Version) -> str:
+    """Return a sentence on why the rules for ``version`` may not be its own, "" where they are."""
+    if FIRST <= version <= LAST:
+        return ""
+    shown, nearest = (".".join(map(str, one)) for one in (version, FIRST if version < FIRST else LAST))
+    return f"the rules of Linux {shown} are not known: those of {nearest} are taken, the nearest that are"

@@ -16,21 +16,14 @@ from tests.support import sketch as sk
 from tests.support.edges import edges
 from tests.support.mutate import mutants
 from tests.support.sketch import Sketch
+from tests.support.smallbase import small_base
 from tests.support.vmlinux import Vmlinux
 
 MUTANTS = [100, pytest.param(1000, marks=pytest.mark.full)]
 
 
 def base():
-    sketch = Sketch(strings=bytearray(b"\0"))
-    number = sketch.add(sk.INT, sketch.string("int"), 4, 1 << 24 | 32)
-    for kind in (sk.FLOAT, sk.ENUM, sk.ENUM64, sk.FWD, sk.STRUCT, sk.UNION):
-        sketch.add(kind, sketch.string(f"kind{kind}"), 0 if kind == sk.FWD else 8)
-    sketch.add(sk.STRUCT, sketch.string("bits"), 4, sketch.string("low"), number, 3 << 24, vlen=1, kflag=1)
-    for name in ("twin", "twin", "task_struct"):
-        sketch.add(sk.STRUCT, sketch.string(name), 8)
-    sketch.add(sk.CONST, 0, number)
-    return sketch.bytes()
+    return small_base().bytes()
 
 
 def healthy(vmlinux, name="own"):

@@ -85,6 +85,15 @@ def test_a_healthy_module_is_not_flagged():
         ("no size", lambda one: one.add(sk.ARRAY, 0, 0, PROTO, INT, 2)),
         ("outside", lambda one: one.add(sk.STRUCT, 0, 8, 0, STRUCT, 32, vlen=1)),
         ("outside", lambda one: one.add(sk.UNION, 0, 4, 0, STRUCT, 0, vlen=1)),
+        ("outside", lambda one: one.add(sk.STRUCT, 0, 6, 0, INT, 24, vlen=1)),
+        ("outside", lambda one: one.add(sk.STRUCT, 0, 6, 0, INT, 24, vlen=1, kflag=1)),
+        ("no size", lambda one: one.add(sk.VAR, one.string("v"), FWD, 0)),
+        ("no size", lambda one: one.add(sk.VAR, one.string("v"), PROTO, 0)),
+        ("function by value", lambda one: one.add(sk.FUNC_PROTO, 0, PROTO)),
+        ("function by value", lambda one: one.add(sk.FUNC_PROTO, 0, 0, one.string("a"), PROTO, vlen=1)),
+        ("function by value", lambda one: one.add(sk.FUNC_PROTO, 0, one.end_id)),
+        ("bit field", lambda one: one.add(sk.STRUCT, 0, 8, 0, STRUCT, 3 << 24, vlen=1, kflag=1)),
+        ("bit field", lambda one: one.add(sk.STRUCT, 0, 8, 0, INT, 33 << 24, vlen=1, kflag=1)),
         ("parameter name", lambda one: one.add(sk.FUNC_PROTO, 0, 0, one.string("a b"), INT, vlen=1)),
     ],
 )
@@ -107,6 +116,35 @@ def test_the_first_of_several_is_told_and_all_are_counted():
 def test_a_bit_field_is_not_held_to_its_types_size():
     one = split()
     one.add(sk.STRUCT, 0, 1, 0, INT, 3 << 24 | 2, vlen=1, kflag=1)
+    assert look(one) is None
+
+
+@pytest.mark.parametrize("kind", [sk.TYPEDEF, sk.CONST])
+def test_a_function_by_value_is_seen_through_modifiers(kind):
+    one = healthy()
+    function = one.add(kind, one.string("m_fn_t") if kind == sk.TYPEDEF else 0, PROTO)
+    broken = one.add(sk.FUNC_PROTO, 0, 0, one.string("a"), function, vlen=1)
+    found = look(one)
+    assert (found.rule, found.type_id, found.count) == ("function by value", broken, 1)
+    assert found.text == f"[{broken}] FUNC_PROTO takes or returns a function by value: " + (
+        f"[{function}] TYPEDEF 'm_fn_t'" if kind == sk.TYPEDEF else f"[{function}] CONST"
+    )
+
+
+def test_pointers_to_functions_are_passed_returned_and_held():
+    one = healthy()
+    named = one.add(sk.TYPEDEF, one.string("m_fn_t"), PROTO)
+    pointer, other = one.add(sk.PTR, 0, PROTO), one.add(sk.PTR, 0, named)
+    one.add(sk.FUNC_PROTO, 0, pointer, one.string("a"), other, vlen=1)
+    one.add(sk.STRUCT, 0, 8, one.string("b"), pointer, 0, vlen=1)
+    one.add(sk.VAR, one.string("v"), other, 0)
+    assert look(one) is None
+
+
+@pytest.mark.parametrize("bits", [1, 31, 32])
+def test_a_bit_field_may_be_as_wide_as_its_type(bits):
+    one = healthy()
+    one.add(sk.STRUCT, 0, 4, 0, INT, bits << 24, vlen=1, kflag=1)
     assert look(one) is None
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from kbtf_ci.container import daemon
 from kbtf_ci.errors import EngineError
+from tests.conftest import unavailable
 
 FAKE = Path(__file__).parents[2] / "support" / "fake_dockerd.py"
 
@@ -85,6 +86,28 @@ def test_starts_though_the_pidfile_names_a_process_that_is_another_one_by_now(fo
     daemon.start(())
     assert running(folder) != os.getpid()
     assert not containerd.exists()
+
+
+@pytest.mark.parametrize("before", [None, 0o755, 0o770])
+def test_the_folder_of_its_socket_is_closed_to_all_others(folder: Path, before: int | None) -> None:
+    if before is not None:
+        folder.mkdir()
+        folder.chmod(before)
+        assert not daemon.is_private(folder)
+    daemon.start(())
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert folder.stat().st_uid == os.geteuid()
+    assert daemon.is_private(folder)
+
+
+def test_a_folder_of_another_user_gets_no_daemon(folder: Path) -> None:
+    if os.geteuid() != 0:
+        unavailable("root", "only root gives a folder to another user")
+    folder.mkdir()
+    os.chown(folder, 65534, -1)
+    with pytest.raises(EngineError, match="belongs to user 65534"):
+        daemon.start(())
+    assert not (folder / "docker.pid").exists()
 
 
 def test_says_why_a_daemon_ended(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

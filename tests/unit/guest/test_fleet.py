@@ -5,10 +5,13 @@
 
 import signal
 import threading
+import time
+from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
-from kbtf_ci.errors import GuestError, InterruptError
+from kbtf_ci.errors import EngineError, GuestError, InterruptError
 from kbtf_ci.guest.fleet import Share, observe_shares, shares
 from kbtf_ci.guest.guest import GuestSpec
 from kbtf_ci.guest.keys import GuestKeys
@@ -51,11 +54,11 @@ class Fleet:
         kernel, image = make_files(folder, self.guests.keys)
         timeouts = Timeouts.parse(["boot=1s", "load=500ms", "ssh=2s"])
         self.spec = GuestSpec(kernel, image, accel=Accel.TCG, timeouts=timeouts)
-        self.folder, self.seen, self.boots = folder, [], []
+        self.folder, self.seen, self.boots, self.warnings = folder, [], [], []
 
     def observe(self, parts, listen=None, policy=LoadPolicy.AUTO):
         listener = Listener(
-            listen or self.seen.append, lambda number, s: self.boots.append(number), lambda _: None
+            listen or self.seen.append, lambda number, s: self.boots.append(number), self.warnings.append
         )
         divided = []
         for number, part in enumerate(parts, 1):
@@ -108,3 +111,54 @@ def test_an_interrupt_ends_every_guest(tmp_path):
         signal.signal(signal.SIGALRM, old)
     assert fleet.guests.living == []
     assert threading.active_count() <= before
+
+
+def test_a_guest_that_cannot_be_killed_spares_no_other_and_hides_no_interrupt(tmp_path):
+    fleet = Fleet(tmp_path, {("real", "a"): Load(end="hang"), ("real", "c"): Load(end="hang")})
+    fleet.spec = replace(fleet.spec, timeouts=Timeouts.parse(["boot=60s", "load=60s", "ssh=60s"]))
+    order, refusing = [], fleet.guests
+
+    class Refusing:
+        """Hands on guests of which the first refuses its first kill."""
+
+        @contextmanager
+        def start(self, command):
+            with refusing.start(command) as qemu:
+                kill, first = qemu.kill, not order
+                order.append(qemu)
+
+                def once():
+                    qemu.kill = kill
+                    threading.Timer(0.1, qemu.end, [137]).start()  # it ends all the same, by itself
+                    raise EngineError("the container engine was lost")
+
+                if first:
+                    qemu.kill = once
+                yield qemu
+
+    fleet.guests = Refusing()
+    interrupter = threading.Thread(
+        target=interrupt_when, args=(lambda: len(order) == 2 and all(refusing.requests),)
+    )
+
+    def interrupt(*_):
+        raise InterruptError("interrupted by SIGINT")
+
+    old = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        interrupter.start()
+        with pytest.raises(InterruptError):
+            fleet.observe([CHAIN[:1], CHAIN[2:]])
+    finally:
+        signal.signal(signal.SIGALRM, old)
+        interrupter.join()
+    assert fleet.warnings == [
+        "a guest could not be killed and ends by its deadline: the container engine was lost"
+    ]
+    assert refusing.living == []
+
+
+def interrupt_when(condition):
+    while not condition():
+        time.sleep(0.01)
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)

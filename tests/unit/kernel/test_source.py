@@ -5,13 +5,18 @@ import functools
 import hashlib
 import http.server
 import io
+import socketserver
+import subprocess
+import sys
 import tarfile
 import threading
 
 import pytest
 
 from kbtf_ci.errors import InfrastructureError, UsageError
+from kbtf_ci.infra.locks import if_free, use_mark_of
 from kbtf_ci.kernel.source import from_directory, from_tarball, from_url
+from tests.conftest import unavailable
 from tests.support import faketree
 
 
@@ -114,6 +119,110 @@ def test_a_download_is_held_to_its_digest(tmp_path, server):
     assert source.version == "6.12.3-fake"
     path.unlink()
     assert from_url(f"{url}/linux.tar.xz", digest, cache, lambda _: None).path == source.path
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: data + b"x"]
+)
+def test_a_damaged_download_in_the_cache_is_fetched_again(tmp_path, server, spoil):
+    folder, url = server
+    path = tarball(folder / "linux.tar.xz", faketree.plant(tmp_path))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    cache, said = tmp_path / "cache", []
+    cache.mkdir()
+    (cache / f"download-{digest}").write_bytes(spoil(path.read_bytes()))
+    assert from_url(f"{url}/linux.tar.xz", digest, cache, said.append).version == "6.12.3-fake"
+    assert [words.split()[-1] for words in said] == ["damaged", f"{url}/linux.tar.xz"]
+    assert (cache / f"download-{digest}").read_bytes() == path.read_bytes()
+
+
+def test_a_sound_download_in_the_cache_is_taken(tmp_path):
+    path = tarball(tmp_path / "linux.tar.xz", faketree.plant(tmp_path))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    (tmp_path / "cache").mkdir()
+    path.rename(tmp_path / "cache" / f"download-{digest}")
+    source = from_url("http://nowhere.invalid/linux.tar.xz", digest, tmp_path / "cache", lambda _: None)
+    assert source.version == "6.12.3-fake"
+
+
+def test_a_download_that_is_cut_off_leaves_nothing_behind(tmp_path):
+    with socketserver.TCPServer(("127.0.0.1", 0), Cut) as serving:
+        thread = threading.Thread(target=serving.handle_request)
+        thread.start()
+        with pytest.raises(InfrastructureError, match="cannot be downloaded"):
+            from_url(f"http://127.0.0.1:{serving.server_address[1]}/x", "0" * 64, tmp_path, lambda _: None)
+        thread.join()
+    assert sorted(entry.suffix for entry in tmp_path.iterdir()) == [".lock", ".lock"]
+
+
+class Cut(socketserver.StreamRequestHandler):
+    """Promises more than it sends."""
+
+    def handle(self):
+        self.request.recv(4096)
+        self.wfile.write(b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\nhalf")
+
+
+def limited_unpacking(tmp_path, path, limits):
+    """Unpack ``path`` in a process of its own under ``limits``; return its exit code and message."""
+    script = (
+        "import sys; from pathlib import Path; from kbtf_ci.errors import KbtfError\n"
+        "from kbtf_ci.kernel.source import from_tarball\n"
+        "try: from_tarball(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+        "except KbtfError as error: print(int(error.exit_code), error.message)\n"
+    )
+    argv = [*limits, sys.executable, "-c", script, str(path), str(tmp_path / "cache")]
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+
+def test_a_disk_that_is_full_while_unpacking_is_no_fault_of_the_tarball(tmp_path):
+    tree = faketree.plant(tmp_path)
+    (tree / "large").write_bytes(bytes(1 << 20))
+    path = tarball(tmp_path / "linux.tar.xz", tree)
+    (tmp_path / "cache").mkdir()
+    small = (
+        "unshare",
+        "-rm",
+        "sh",
+        "-c",
+        f'mount -t tmpfs -o size=256k none {tmp_path}/cache && exec "$@"',
+        "sh",
+    )
+    if subprocess.run([*small, "true"], capture_output=True, check=False).returncode != 0:
+        unavailable("namespaces", "this machine gives no user namespace to mount a small tmpfs in")
+    done = limited_unpacking(tmp_path, path, small)
+    assert done.stdout == f"5 {path}: cannot be unpacked: No space left on device\n", done.stderr
+
+
+def test_a_file_that_a_limit_cuts_short_is_no_fault_of_the_tarball(tmp_path):
+    tree = faketree.plant(tmp_path)
+    (tree / "large").write_bytes(bytes(1 << 20))
+    done = limited_unpacking(tmp_path, tarball(tmp_path / "linux.tar.xz", tree), ("prlimit", "--fsize=65536"))
+    assert done.stdout.startswith("5 "), done.stderr
+    assert done.stdout.endswith("File too large\n")
+    assert [entry for entry in (tmp_path / "cache").iterdir() if entry.is_dir()] == []
+
+
+def test_what_a_killed_process_left_half_unpacked_is_swept(tmp_path):
+    path = tarball(tmp_path / "linux.tar.xz", faketree.plant(tmp_path))
+    key = f"tarball-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+    left_over, of_another = (tmp_path / "cache" / f".unpack-{name}-x" for name in (key, "other"))
+    for folder in (left_over, of_another):
+        (folder / "linux").mkdir(parents=True)
+    from_tarball(path, tmp_path / "cache")
+    assert not left_over.exists()
+    assert of_another.exists()
+
+
+def test_a_tree_in_use_is_marked_until_its_process_ends(tmp_path):
+    path = tarball(tmp_path / "linux.tar.xz", faketree.plant(tmp_path))
+    limited_unpacking(tmp_path, path, ())
+    (tree,) = (entry for entry in (tmp_path / "cache").iterdir() if entry.is_dir())
+    with if_free(use_mark_of(tree)) as got:
+        assert got
+    from_tarball(path, tmp_path / "cache")
+    with if_free(use_mark_of(tree)) as got:
+        assert not got
 
 
 def test_a_url_without_a_digest_is_refused(tmp_path):

@@ -12,6 +12,7 @@ from elftools.elf.elffile import ELFFile
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.model.module import Module
 from kbtf_ci.objfile.carrier import make_carrier, write_carriers
+from tests.support import images
 from tests.support.elf import make_elf
 
 THIS = ".gnu.linkonce.this_module"
@@ -64,6 +65,33 @@ def test_the_elf_is_what_elf_validity_cache_copy_asks_for():
     # ____cacheline_aligned
     assert this["sh_addralign"] % 64 == 0
     assert this["sh_offset"] % this["sh_addralign"] == 0
+
+
+@pytest.mark.parametrize(("bits", "order"), [(32, "<"), (32, ">"), (64, ">")])
+def test_a_carrier_is_of_its_modules_class_and_byte_order(bits, order):
+    names = {32: 59, 64: 55}
+    crc = struct.pack(f"{order}{'I' if bits == 32 else 'Q'}", 0xABCD) + b"module_layout"
+    parts = [
+        images.Part(THIS, this_module()), images.Part(".modinfo", INFO), images.Part(".BTF", BTF),
+        images.Part("__versions", bytes(64) + crc.ljust(64, b"\0")),
+    ]  # fmt: skip
+    own = images.build(parts, bits=bits, order=order)
+    carrier = make_carrier(own, name="n" * names[bits])
+    elf = ELFFile(io.BytesIO(carrier))
+    assert (elf.elfclass, elf.little_endian, elf["e_shentsize"]) == (
+        bits,
+        order == "<",
+        40 if bits == 32 else 64,
+    )
+    assert elf["e_machine"] == ELFFile(io.BytesIO(own))["e_machine"]
+    held = data(carrier)
+    assert (held[".BTF"], held["__versions"]) == (BTF, crc.ljust(64, b"\0"))
+    assert held[THIS] == this_module(b"n" * names[bits])
+    (symbols,) = (section for section in elf.iter_sections() if section["sh_type"] == "SHT_SYMTAB")
+    assert symbols.num_symbols() == 1
+    assert make_carrier(carrier, name="foo_bar") == make_carrier(own)
+    with pytest.raises(UsageError, match="cannot be a module's name"):
+        make_carrier(own, name="n" * (names[bits] + 1))
 
 
 def test_a_distilled_base_comes_along():

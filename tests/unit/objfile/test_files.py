@@ -29,6 +29,7 @@ from tests.support.images import (
 LAYOUTS = pytest.mark.parametrize(("bits", "order"), list(itertools.product((32, 64), "<>")))
 PACKED = pytest.mark.parametrize("kind", ["plain", *PACKERS])
 BTF = b"\x9f\xeb\x01\0base"
+RAW_REST = b"\x01\0the rest of a header of 24 bytes"
 
 
 def put(folder, name, data, kind="plain"):
@@ -77,7 +78,7 @@ def test_a_module_says_what_it_is_not():
     with pytest.raises(UsageError, match=r"vmlinux: not a kernel module: its ELF type is ET_EXEC"):
         parse_module(vmlinux(), Path("vmlinux"))
     with pytest.raises(UsageError, match=r"x: not a readable ELF file: no ELF magic"):
-        parse_module(BTF, Path("x"))
+        parse_module(b"text", Path("x"))
 
 
 @PACKED
@@ -102,14 +103,16 @@ def test_an_image_tells_what_its_vmlinux_tells(tmp_path, kind):
 def test_a_kernel_of_any_layout_is_read(bits, order):
     found = parse_kernel(vmlinux(bits=bits, order=order), Path("vmlinux"))
     assert (found.btf, found.build_id, found.banner) == (BTF, BUILD_ID.hex(), BANNER)
+    assert found.pointer_bytes == bits // 8
 
 
 @PACKED
 @pytest.mark.parametrize("magic", [b"\x9f\xeb", b"\xeb\x9f"])
 def test_raw_btf_is_a_kernel_that_says_nothing_else(tmp_path, kind, magic):
-    found = read_kernel_file(put(tmp_path, "btf", magic + b"\x01\0rest", kind))
-    assert (found.kind, found.btf) == ("raw", magic + b"\x01\0rest")
+    found = read_kernel_file(put(tmp_path, "btf", magic + RAW_REST, kind))
+    assert (found.kind, found.btf) == ("raw", magic + RAW_REST)
     assert (found.release, found.banner, found.config, found.build_id) == ("", "", None, "")
+    assert found.pointer_bytes is None
 
 
 def test_a_kernel_without_its_configuration_has_none():

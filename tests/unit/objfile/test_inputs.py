@@ -41,7 +41,7 @@ def test_the_btf_is_told_apart_and_an_empty_one_is_none(tmp_path):
 
 
 def test_a_tree_is_read_again_where_files_changed_and_a_missing_module_is_left_out(tmp_path):
-    (tmp_path / "vmlinux").write_bytes(b"\x9f\xeb\x01\0base")
+    (tmp_path / "vmlinux").write_bytes(b"\x9f\xeb\x01\0 the base, and no more")
     first = state(tmp_path)
     scanner = Scanner()
     before = scanner.scan(tmp_path, ["m.ko", "gone.ko"])
@@ -51,7 +51,7 @@ def test_a_tree_is_read_again_where_files_changed_and_a_missing_module_is_left_o
     after = scanner.scan(tmp_path, ["m.ko"])
     assert after.base == before.base
     assert after.modules == {"m.ko": second} != before.modules
-    (tmp_path / "vmlinux").write_bytes(b"\x9f\xeb\x01\0case")
+    (tmp_path / "vmlinux").write_bytes(b"\x9f\xeb\x01\0 the case, and no more")
     assert scanner.scan(tmp_path, []).base != before.base
 
 

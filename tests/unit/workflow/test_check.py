@@ -4,11 +4,14 @@
 """``kbtf-ci check`` over files: what is read, by which rules, and the cause that is named for each fault."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from kbtf_ci.commands.main import main
+from kbtf_ci.infra.rundir import RunDirectory
 from tests.support import images, pair
 from tests.support import sketch as sk
 
@@ -88,6 +91,51 @@ def test_a_stale_module_that_loads_is_flagged(bench):
     assert (one["outcome"], one["cause"]) == ("VERIFIED", "relinked")
     assert one["misfit"].startswith("[")
     assert "would load, but its BTF does not belong to this vmlinux" in bench.check(path).stdout
+
+
+def two_pointers(base, pointer):
+    """A module whose struct has just room for two pointers of so many bytes."""
+    one = pair.split(base)
+    to = one.add(sk.PTR, 0, pair.INT)
+    members = [one.string("a"), to, 0, one.string("b"), to, 8 * pointer]
+    one.add(sk.STRUCT, one.string("m_two"), 2 * pointer, *members, vlen=2)
+    return one.bytes()
+
+
+@pytest.mark.parametrize(("bits", "written", "cause"), [(32, 4, ""), (64, 8, ""), (64, 4, "other vmlinux")])
+def test_pointers_are_as_wide_as_the_kernels_elf_class_says(bench, bits, written, cause):
+    bench.vmlinux.write_bytes(images.vmlinux(bench.base.bytes(), bits=bits))
+    path = bench.module(two_pointers(bench.base, written), bits=bits)
+    one = bench.only(path)
+    assert (one["outcome"], one["cause"]) == ("VERIFIED", cause)
+    assert ("is too small for its member" in one["base_mismatch"]) == bool(cause)
+
+
+@pytest.mark.parametrize("name", ["long int", "unsigned long", "long unsigned int"])
+@pytest.mark.parametrize(("size", "written", "cause"), [(4, 4, ""), (8, 8, ""), (8, 4, "other vmlinux")])
+def test_raw_btf_tells_the_width_of_pointers_by_its_long(bench, name, size, written, cause):
+    for other in ("long long int", "__int128", "long_int"):
+        bench.base.add(sk.INT, bench.base.string(other), 12 - size, 32)
+    bench.base.add(sk.INT, bench.base.string(name), size, 32)
+    bench.vmlinux.write_bytes(bench.base.bytes())
+    assert bench.only(bench.module(two_pointers(bench.base, written)))["cause"] == cause
+
+
+def test_without_a_long_pointers_are_taken_to_have_eight_bytes(bench):
+    bench.vmlinux.write_bytes(bench.base.bytes())
+    assert bench.only(bench.module(two_pointers(bench.base, 8)))["cause"] == ""
+    assert bench.only(bench.module(two_pointers(bench.base, 4)))["cause"] == "other vmlinux"
+
+
+@pytest.mark.parametrize(
+    ("bits", "version", "lacks"), [(64, "6.12", 24), (64, "6.1", 16), (32, "6.12", 16), (32, "6.1", 8)]
+)
+def test_what_btf_adds_to_struct_module_follows_the_class_and_the_version(bench, bits, version, lacks):
+    record = next(words for words in bench.base.records if words[2] == 0x500)
+    record[2] = 0x540
+    bench.vmlinux.write_bytes(images.vmlinux(bench.base.bytes(), bits=bits))
+    one = bench.only("--kernel-version", version, bench.module(None, bits=bits))
+    assert f"struct module then lacks {lacks} bytes" in one["advice"]
 
 
 def test_an_out_of_tree_module_without_a_base_gets_another_way_out(bench):
@@ -199,9 +247,54 @@ def test_raw_btf_takes_its_version_from_the_modules(bench):
     assert "is taken to be off" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["m", "m.btf", "m.ko"])
+def test_raw_split_btf_is_a_module_of_its_files_name(bench, name):
+    path = bench.folder / name
+    path.write_bytes(pair.split(bench.base).bytes())
+    one = bench.only(path)
+    assert (one["name"], one["outcome"], one["cause"]) == ("m", "VERIFIED", "")
+    assert one["loader_checks"] is False
+    assert "1 raw BTF: what the module loader asks" in bench.check(path).stdout
+    healthy = bench.module(pair.split(bench.base).bytes(), "healthy.ko")
+    assert [one["loader_checks"] for one in bench.modules(path, healthy)] == [False, True]
+
+
+def test_raw_split_btf_of_another_vmlinux_is_refused_or_flagged_as_a_modules_is(bench):
+    written_for = pair.vmlinux()
+    written_for.add(sk.PTR, 0, written_for.add(sk.PTR, 0, pair.INT))
+    path = bench.folder / "m"
+    path.write_bytes(pair.split(written_for).bytes())
+    one = bench.only(path)
+    assert (one["outcome"], one["cause"]) == ("VERIFIED", "relinked")
+    assert "Whether their version strings agree cannot be told" in one["advice"]
+    assert "out-of-tree" not in one["advice"]
+    path.write_bytes(pair.split(bench.base).bytes()[:-10])
+    assert bench.only(path)["cause"] == "truncated"
+
+
+def test_btf_that_was_written_with_no_base_is_named(bench):
+    full = sk.Sketch(strings=bytearray(b"\0"))
+    for number in range(40):
+        full.add(sk.FUNC, full.string(f"function_{number}"), full.add(sk.FUNC_PROTO))
+    assert bench.only(bench.module(full.bytes()))["cause"] == "full BTF"
+
+
+def test_btf_of_the_other_byte_order_is_named(bench):
+    swapped = bytearray(pair.split(bench.base).bytes())
+    swapped[:2] = swapped[1::-1]
+    one = bench.only(bench.module(bytes(swapped)))
+    assert (one["outcome"], one["rule"], one["cause"]) == ("REJECTED", "header.magic", "other byte order")
+
+
 @pytest.mark.parametrize(
     ("name", "data", "words"),
-    [("text.ko", b"hello", "not a readable ELF file"), ("cut.ko.xz", b"\xfd7zXZ\0cut", "cut.ko.xz")],
+    [
+        ("text.ko", b"hello", "not a readable ELF file: no ELF magic"),
+        ("two.ko", b"hi", "not a readable ELF file: no ELF magic"),
+        ("two", b"\x9f\xeb", "raw BTF cut short: 2 bytes, its header has 24"),
+        ("empty.ko", b"", "not a readable ELF file: it is empty"),
+        ("cut.ko.xz", b"\xfd7zXZ\0cut", "cut.ko.xz"),
+    ],
 )
 def test_what_is_no_module_costs_one_line(bench, name, data, words):
     (bench.folder / name).write_bytes(data)
@@ -209,6 +302,119 @@ def test_what_is_no_module_costs_one_line(bench, name, data, words):
     assert done.exit_code == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def big_endian(base):
+    swapped = bytearray(base.bytes())
+    swapped[:2] = swapped[1::-1]
+    return images.vmlinux(bytes(swapped), order=">")
+
+
+@pytest.mark.parametrize(
+    ("vmlinux", "words"),
+    [
+        (big_endian, "its BTF is big-endian, and this machine little-endian"),
+        (lambda base: pair.split(base).bytes(), "split BTF, which is a module's and not vmlinux's"),
+        (lambda base: b"\x9f\xeb", "raw BTF cut short: 2 bytes, its header has 24"),
+        (lambda base: b"hi", "not a vmlinux, a bzImage or raw BTF"),
+        (lambda base: b"", "not a vmlinux, a bzImage or raw BTF"),
+    ],
+)
+def test_what_can_be_no_kernel_to_judge_by_costs_one_line(bench, vmlinux, words):
+    path = bench.module(pair.split(bench.base).bytes())
+    bench.vmlinux.write_bytes(vmlinux(bench.base))
+    done = bench.check("--json", path)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"kbtf-ci: {bench.vmlinux}: {words}" in done.stderr
+
+
+@pytest.mark.parametrize("cut", [8, 100, -1])
+def test_a_vmlinux_whose_btf_was_cut_is_no_matter_of_pahole(bench, cut):
+    path = bench.module(pair.split(bench.base).bytes())
+    bench.vmlinux.write_bytes(images.vmlinux(bench.base.bytes()[:cut]))
+    one = bench.only(path)
+    assert (one["outcome"], one["cause"]) == ("REJECTED", "vmlinux refused")
+    assert "cut short or damaged" in one["advice"]
+    assert "pahole that" not in one["advice"]
+
+
+def test_a_version_without_split_btf_is_an_error(bench):
+    path = bench.module(pair.split(bench.base).bytes())
+    done = bench.check("--kernel-version", "4.19", path)
+    assert done.exit_code == 2
+    assert "--kernel-version 4.19: Linux 4.19 knows no split BTF, which came with 5.11" in done.stderr
+    bench.vmlinux.write_bytes(
+        images.vmlinux(bench.base.bytes()).replace(b"6.12.107+deb13", b"4.18.0-553.el8")
+    )
+    done = bench.check(path)
+    assert done.exit_code == 2
+    assert f"{bench.vmlinux}: Linux 4.18 knows no split BTF" in done.stderr
+    # A distribution's kernel may have it all the same.
+    assert bench.check("--kernel-version", "5.14", path).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "known"), [("5.11", True), ("7.3", True), ("7.4", False), ("8.0", False)]
+)
+def test_rules_that_are_not_known_are_a_warning(bench, version, known):
+    path = bench.module(pair.split(bench.base).bytes())
+    done = bench.check("--kernel-version", version, "--json", path)
+    warned = f"the rules of Linux {version} are not known: those of 7.3 are taken" in " ".join(
+        done.stderr.split()
+    )
+    assert (done.exit_code, warned) == (0, not known)
+    assert len(json.loads(done.stdout)["warnings"]) == (0 if known else 1)
+
+
+@pytest.fixture
+def run(bench):
+    """A run directory: the kernel, a module and its stripped copy, which is as stale as no other."""
+    run = RunDirectory(bench.folder / "run")
+    healthy = pair.split(bench.base).bytes()
+    for tree, btf in ((run.modules, healthy), (run.guest_modules, healthy[:30])):
+        (tree / "kernel").mkdir(parents=True)
+        bench.module(btf, str((tree / "kernel/m.ko").relative_to(bench.folder)))
+    run.write_run({"kernel": {}})
+    (run.kernel / "bzImage").write_bytes(images.bzimage(images.vmlinux(bench.base.bytes(), config=None)))
+    run.file("kernel.config").write_text("CONFIG_MODULE_ALLOW_BTF_MISMATCH=y\n")
+    return run
+
+
+def checked(*words):
+    done = CliRunner().invoke(main, ["check", "--json", *map(str, words)])
+    assert done.exit_code in (0, 1), done.stderr
+    values = json.loads(done.stdout)
+    return [(Path(one["file"]).name, one["outcome"]) for one in values["modules"]], values["warnings"]
+
+
+def test_a_run_directory_means_its_own_modules_kernel_and_configuration(bench, run):
+    assert checked(run.path) == ([("m.ko", "VERIFIED")], [])
+    (run.modules / "kernel/m.ko").write_bytes((run.guest_modules / "kernel/m.ko").read_bytes())
+    assert checked(run.path) == ([("m.ko", "DROPPED")], [])
+    assert checked("--no-allow-mismatch", run.path) == ([("m.ko", "REJECTED")], [])
+
+
+def test_with_another_kernel_a_run_directory_still_means_its_own_modules(bench, run):
+    (run.modules / "kernel/m.ko").write_bytes((run.guest_modules / "kernel/m.ko").read_bytes())
+    bench.vmlinux.write_bytes(images.vmlinux(bench.base.bytes(), config=None))
+    assert checked("--vmlinux", bench.vmlinux, run.path) == ([("m.ko", "DROPPED")], [])
+    # That kernel's own configuration comes before the run's.
+    bench.vmlinux.write_bytes(images.vmlinux(bench.base.bytes(), config=b"CONFIG_SMP=y\n"))
+    assert checked("--vmlinux", bench.vmlinux, run.path) == ([("m.ko", "REJECTED")], [])
+
+
+def test_a_run_directory_stands_beside_other_modules(bench, run):
+    other = bench.module(pair.split(bench.base).bytes(), "other.ko")
+    assert checked(run.path, other) == ([("m.ko", "VERIFIED"), ("other.ko", "VERIFIED")], [])
+    assert checked(other, other, "--vmlinux", bench.vmlinux)[0] == [("other.ko", "VERIFIED")]
+
+
+def test_of_two_run_directories_the_kernel_must_be_named(bench, run):
+    second = bench.folder / "second"
+    shutil.copytree(run.path, second)
+    done = CliRunner().invoke(main, ["check", str(run.path), str(second)])
+    assert (done.exit_code, "name one: --vmlinux" in done.stderr) == (2, True)
+    assert len(checked("--vmlinux", bench.vmlinux, run.path, second)[0]) == 2
 
 
 def test_without_a_kernel_the_way_out_is_named(tmp_path):

@@ -27,7 +27,7 @@ def test_without_an_engine_the_rest_is_still_looked_at(
     assert found["container engine"].state == "bad"
     assert "none.sock" in found["container engine"].detail
     assert "kbtf-ci setup" in found["container engine"].remedy
-    assert set(found) == {"container engine", "disk", "memory", "cores"}
+    assert set(found) == {"container engine", "cache", "disk", "memory", "cores"}
 
 
 def test_the_disk_of_a_cache_that_is_not_there_yet_is_its_parents(
@@ -37,6 +37,34 @@ def test_the_disk_of_a_cache_that_is_not_there_yet_is_its_parents(
     monkeypatch.setenv("KBTF_CI_CACHE", str(tmp_path / "a" / "b"))
     disk = by_subject(doctor.examine(lambda runner: ""))["disk"]
     assert disk.detail.endswith(f"GB free in {tmp_path}")
+
+
+def test_a_cache_that_is_a_file_is_said_to_be_one_and_the_rest_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    monkeypatch.setenv("KBTF_CI_CACHE", f"{tmp_path}/file")
+    found = by_subject(doctor.examine(lambda runner: ""))
+    assert (found["cache"].state, found["cache"].detail) == (
+        "bad",
+        f"KBTF_CI_CACHE={tmp_path}/file: not a folder",
+    )
+    assert "KBTF_CI_CACHE" in found["cache"].remedy
+    assert {"container engine", "memory", "cores"} <= set(found)
+
+
+def test_what_the_cache_holds_is_told_with_what_frees_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    monkeypatch.setenv("KBTF_CI_CACHE", str(tmp_path))
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "large").write_bytes(bytes(150_000_000))
+    cache = by_subject(doctor.examine(lambda runner: ""))["cache"]
+    assert cache.state == "ok"
+    assert cache.detail.startswith(f"0.2 GB in {tmp_path} (source 0.2)")
+    assert "kbtf-ci prune" in cache.detail
 
 
 @pytest.mark.parametrize(("free", "state"), [(4 * 10**9, "bad"), (6 * 10**9, "warn"), (16 * 10**9, "ok")])

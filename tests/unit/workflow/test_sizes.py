@@ -5,6 +5,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -196,3 +198,25 @@ def test_a_broken_sizes_json_is_made_anew(run, content):
     (run.directory.path / "sizes.json").write_bytes(content)
     run.measure_sizes()
     assert run.json["totals"]["counted"] == 3
+
+
+def test_two_commands_on_one_run_directory_take_turns(run):
+    hold = (
+        "import sys; from pathlib import Path; from kbtf_ci.infra.rundir import RunDirectory\n"
+        "with RunDirectory(Path(sys.argv[1])).locked(print): print('held', flush=True); sys.stdin.read()"
+    )
+    argv = [sys.executable, "-c", hold, str(run.directory.path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        told = Told()
+        newer = {"release": "6.12.4", "pahole": "130"}
+        told.note = lambda text: (told.notes.append(text), run.write(kernel=newer), other.stdin.close())
+        sized = run.measure_sizes(told)
+    assert told.notes[0] == f"another command is using {run.directory.path}; waiting for it"
+    assert "6.12.4" in json.dumps(sized.values), "run.json was read before the other command had written it"
+
+
+def test_a_folder_that_holds_no_run_gets_no_lock(tmp_path):
+    with pytest.raises(UsageError, match="holds no run"):
+        measure_sizes(tmp_path, 1, Told())
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""The images that kbtf-ci made: which the engine holds, what stands on what, and how one goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from docker import APIClient
+from docker.errors import APIError
+
+from kbtf_ci.container import base, image
+from kbtf_ci.container.api import Address, engine_errors, explain
+from kbtf_ci.infra.locks import if_free, use_mark_of
+from kbtf_ci.model.prune import Item, Kind
+
+_TOOLCHAIN = "kbtf-ci/toolchain:"
+_BASE = "kbtf-ci/base-"
+
+
+@dataclass(frozen=True)
+class _Held:
+    """An image that the engine holds; ``name`` is its first one of ours, "" for none, ``size`` in bytes."""
+
+    name: str
+    id: str
+    size: int
+    made: datetime
+    layers: tuple[str, ...]
+
+    def stands_on(self, other: _Held) -> bool:
+        return len(other.layers) < len(self.layers) and self.layers[: len(other.layers)] == other.layers
+
+
+def stored(address: Address) -> tuple[Item, ...]:
+    """Return the images of ours that the engine holds, with those that lost their name to a later one.
+
+    What an image shares with the one it stands on counts there alone. Raises EngineError.
+    """
+    with engine_errors("list the images"), closing(address.open()) as client:
+        held = [_held(client, listed) for listed in client.images()]
+        used = {container["ImageID"] for container in client.containers(all=True)}
+    ours = [one for one in held if one.name]
+    ours += [one for one in held if not one.name and any(one.stands_on(base) for base in ours)]
+    return tuple(_item(one, ours, in_use=one.id in used) for one in ours)
+
+
+def remove(address: Address, name: str) -> str:
+    """Remove an image by its name or id; return "", or why it is still there. Raises EngineError."""
+    lock = base.lock_folder(name)
+    mark = use_mark_of(lock)
+    with (
+        if_free(lock, mark) as free,
+        engine_errors(f"remove the image {name}"),
+        closing(address.open()) as client,
+    ):
+        if not free:
+            return "in use"
+        try:
+            client.remove_image(name)
+        except APIError as error:
+            return explain(error)
+        for file in (lock, mark):
+            file.unlink(missing_ok=True)
+    return ""
+
+
+def _held(client: APIClient, listed: Mapping[str, Any]) -> _Held:
+    # Podman puts every name below the host that it did not get the image from.
+    names = [name.removeprefix("localhost/") for name in listed.get("RepoTags") or ()]
+    own = [name for name in names if name.startswith((_TOOLCHAIN, _BASE))]
+    foreign = [name for name in names if name not in own and name != "<none>:<none>"]
+    about: Mapping[str, Any] = {} if foreign and not own else client.inspect_image(listed["Id"])  # type: ignore[no-untyped-call]
+    layers = about.get("RootFS", {}).get("Layers") or ()
+    made = datetime.fromtimestamp(listed["Created"], UTC)
+    name = own[0].removesuffix(":latest") if own else ""
+    return _Held(name, listed["Id"], listed["Size"], made, tuple(layers))
+
+
+def _item(one: _Held, ours: Sequence[_Held], *, in_use: bool) -> Item:
+    below = max((other for other in ours if one.stands_on(other)), key=lambda other: other.size, default=None)
+    mark = use_mark_of(base.lock_folder(one.name or one.id))
+    used = datetime.fromtimestamp(mark.stat().st_mtime, UTC) if mark.exists() else one.made
+    with if_free(mark) as free:
+        held = in_use or not free
+    return Item(
+        kind=_kind(one.name),
+        name=one.name or one.id,
+        size=one.size - (below.size if below else 0),
+        last_used=max(used, one.made),
+        purpose=_purpose(one.name),
+        in_use=held,
+        current=one.name in _current(),
+        needed_by=frozenset(other.name or other.id for other in ours if other.stands_on(one)),
+    )
+
+
+def _kind(name: str) -> Kind:
+    if not name:
+        return Kind.LEFT_OVER
+    return Kind.TOOLCHAIN if name.startswith(_TOOLCHAIN) else Kind.BASE
+
+
+def _purpose(name: str) -> str:
+    if not name:
+        return "an image without a name on a base of ours"
+    kind = _kind(name)
+    suite = name.removeprefix(_TOOLCHAIN).removeprefix(_BASE).rpartition("-")[0]
+    what = f"toolchain of {suite}" if kind is Kind.TOOLCHAIN else f"Debian {suite} below the toolchain"
+    return what if name in _current() else f"{what}, by an earlier recipe"
+
+
+def _current() -> Iterable[str]:
+    return {name for suite in base.SUITES for name in (image.image_name(suite), base.own_name(suite))}
