@@ -48,8 +48,8 @@ def main() -> None:
     parser.add_argument("--suite", default=DEFAULT_SUITE)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    options = workspace.BuildOptions(options.config, len(os.sched_getaffinity(0)), options.suite)
-    with TerminalReporter(quiet=True) as reporter, workspace.open_build(options, reporter) as kbuild:
+    build = workspace.BuildOptions(options.config, len(os.sched_getaffinity(0)), options.suite)
+    with TerminalReporter(quiet=True) as reporter, workspace.open_build(build, reporter) as kbuild:
         for number in range(options.rounds):
             with tempfile.TemporaryDirectory(dir=kbuild.build_dir.parent) as scratch:
                 print(f"round {number + 1}: {_told(_round(kbuild, Path(scratch)))}", flush=True)

@@ -24,7 +24,7 @@ from pathlib import Path
 from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.kernel.btfcache import Wrapper
 from kbtf_ci.kernel.kbuild import Kbuild
-from kbtf_ci.kernel.measure import Wish, measure
+from kbtf_ci.kernel.measure import MakeOverrides, measure
 from kbtf_ci.kernel.source import file_sha256
 from kbtf_ci.model.regeneration import Usage
 from kbtf_ci.report.terminal import TerminalReporter
@@ -39,10 +39,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--identity", action="store_true")
     options = parser.parse_args()
-    options = workspace.BuildOptions(options.config, len(os.sched_getaffinity(0)), options.suite)
+    build = workspace.BuildOptions(options.config, len(os.sched_getaffinity(0)), options.suite)
     with (
         TerminalReporter(quiet=True) as reporter,
-        workspace.open_build(options, reporter) as kbuild,
+        workspace.open_build(build, reporter) as kbuild,
         tempfile.TemporaryDirectory(dir=kbuild.build_dir.parent) as scratch,
     ):
         if options.identity:
@@ -99,7 +99,7 @@ def _touched(kbuild: Kbuild, cache: Path | None) -> Usage:
 
 
 def _make(kbuild: Kbuild, cache: Path | None) -> Usage:
-    return measure(replace(kbuild, wrapper=Wrapper(cache)), Wish(), lambda line: None).usage
+    return measure(replace(kbuild, wrapper=Wrapper(cache)), MakeOverrides(), lambda line: None).usage
 
 
 if __name__ == "__main__":
