@@ -32,4 +32,4 @@ def run(*, output: Path | None, quiet: bool, debug: bool, bisect: bool, **option
         verdict = workflow.run(
             build_options_of(options), guest_options_of(options), output, command_line(), reporter
         )
-        finish(verdict, reporter, junit=options["junit"], as_json=options["as_json"])
+        finish(verdict, reporter, junit=options["junit"], as_json=options["as_json"], bisect=bisect)

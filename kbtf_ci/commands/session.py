@@ -121,7 +121,9 @@ def echo_json(document: object) -> None:
     click.echo(json.dumps(document, indent=1))
 
 
-def finish(verdict: Verdict, reporter: TerminalReporter, *, junit: Path | None, as_json: bool) -> NoReturn:
+def finish(
+    verdict: Verdict, reporter: TerminalReporter, *, junit: Path | None, as_json: bool, bisect: bool
+) -> NoReturn:
     """Print a verdict and exit with its code, or raise the error that ended it early."""
     reporter.close()
     echo([*verdict.summary(), f"run directory: {verdict.directory.path}"], err=as_json)
@@ -131,4 +133,6 @@ def finish(verdict: Verdict, reporter: TerminalReporter, *, junit: Path | None, 
         verdict.write_junit(junit)
     if verdict.error is not None:
         raise verdict.error
+    if bisect and verdict.only_unreadable:
+        sys.exit(ExitCode.BISECT_SKIP)
     sys.exit(verdict.exit_code)

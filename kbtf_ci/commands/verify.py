@@ -50,4 +50,4 @@ def verify(*, run_directory: Path | None, quiet: bool, debug: bool, bisect: bool
         else:
             wishes = prebuilt.PrebuiltOptions(options["kernel"], options["modules"], options["suite"])
             verdict = prebuilt.verify(wishes, guest, options["output"], command_line(), reporter)
-        finish(verdict, reporter, junit=options["junit"], as_json=options["as_json"])
+        finish(verdict, reporter, junit=options["junit"], as_json=options["as_json"], bisect=bisect)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tomllib
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ class Profile:
 
     Either ``target`` names a defconfig target of kbuild or ``config_file`` a ``.config``. ``fragments``
     lie on top in order, kbtf-ci's own two last. ``require`` are names of modules that must be built.
+    ``own_file`` is the user's TOML file that says all this, None for a profile that ships with kbtf-ci.
     Sizes are MiB; ``disk_mib`` is what the build directory needs when it starts empty.
     """
 
@@ -77,13 +79,15 @@ class Profile:
     disk_mib: int = 0
     memory_mib: int = 2048
     cpus: int = 2
+    own_file: Path | None = None
 
     @property
     def key(self) -> str:
-        """What tells this profile's build directory from others: two .config files may have one name."""
-        if self.config_file is None:
+        """What tells this profile's build directory from others: two files may have one name."""
+        file = self.config_file or self.own_file
+        if file is None:
             return self.name
-        return f"{self.name}-{hashlib.sha256(str(self.config_file).encode()).hexdigest()[:12]}"
+        return f"{self.name}-{hashlib.sha256(os.fsencode(file)).hexdigest()[:12]}"
 
 
 def known_profiles() -> list[str]:
@@ -135,6 +139,7 @@ def _read(path: Path) -> Profile:
         disk_mib=values.disk,
         memory_mib=values.guest.memory,
         cpus=values.guest.cpus,
+        own_file=None if path.parent == shipped("configs") else path.resolve(),
     )
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,9 @@ from typing import Any
 from kbtf_ci.errors import InfrastructureError, UsageError, file_error
 from kbtf_ci.infra.locks import exclusive
 from kbtf_ci.model.run_record import RUN_SCHEMA, RunRecord
+
+# A file name in a text may hold bytes that are no UTF-8 (PEP 383).
+_NEVER_FAILS = "backslashreplace"
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,18 @@ def point_latest(run: RunDirectory) -> None:
     fresh.replace(link)
 
 
+def discard(run: RunDirectory, *, keep_folder: bool) -> None:
+    """Remove what a refused run has made, and its folder, and an empty one above, unless it is to be kept."""
+    for name in (run.kernel, run.guest):
+        shutil.rmtree(name, ignore_errors=True)
+    for file in (run.run_json, run.file("requested.config"), run.file("kernel.config"), run.file(".lock")):
+        file.unlink(missing_ok=True)
+    with suppress(OSError):
+        if not keep_folder:
+            run.path.rmdir()
+            run.path.parent.rmdir()
+
+
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write JSON to ``path``, whole or not at all."""
     write_text(path, json.dumps(values, indent=1) + "\n")
@@ -152,7 +168,9 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write ``path`` by way of a temporary file and a rename. Raises InfrastructureError on a full disk."""
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, prefix=f".{path.name}-", delete=False, encoding="utf-8", errors=_NEVER_FAILS
+        ) as file:
             try:
                 file.write(text)
                 file.close()

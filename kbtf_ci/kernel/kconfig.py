@@ -92,7 +92,7 @@ def requests(profile: Profile, added: Sequence[str]) -> tuple[Request, ...]:
 
 def _of_file(path: Path) -> Iterator[Request]:
     try:
-        text = path.read_text()
+        text = path.read_text(errors="surrogateescape")
     except OSError as error:
         raise file_error(error, path, "cannot be read") from error
     except UnicodeDecodeError as error:
@@ -123,28 +123,37 @@ def configure(kbuild: Kbuild, profile: Profile, added: Sequence[str]) -> Configu
     scratch.mkdir(exist_ok=True)
     stamp = scratch / "configured"
     before = _inputs(kbuild, profile, requested)
-    if not (kbuild.source.fixed and config.exists() and stamp.exists()) or stamp.read_text() != _stamp(
-        before, config.read_text()
+    if not (kbuild.source.fixed and config.exists() and stamp.exists()) or _text(stamp) != _stamp(
+        before, _text(config)
     ):
         stamp.unlink(missing_ok=True)
         text = _decide(kbuild, profile, requested, scratch)
-        if not config.exists() or config.read_text() != text:
-            config.write_text(text)
+        if not config.exists() or _text(config) != text:
+            config.write_text(text, errors="surrogateescape")
         stamp.write_text(_stamp(before, text))
-    text = config.read_text()
-    return Configured(config, hashlib.sha256(text.encode()).hexdigest(), _values(text), requested)
+    text = _text(config)
+    return Configured(config, _sha256(text), _values(text), requested)
 
 
 def _inputs(kbuild: Kbuild, profile: Profile, requested: Sequence[Request]) -> str:
     """Return all that decides the configuration of an unchanging source."""
-    start = profile.config_file.read_text() if profile.config_file else profile.target
+    start = _text(profile.config_file) if profile.config_file else profile.target
     pahole = f"{kbuild.pahole} {kbuild.pahole.stat().st_mtime_ns}" if kbuild.pahole else ""
     lines = (kbuild.source.key, kbuild.toolchain, pahole, *kbuild.variables, start)
     return "\n".join([*lines, *(request.line for request in requested)])
 
 
 def _stamp(inputs: str, config: str) -> str:
-    return hashlib.sha256(f"{inputs}\0{config}".encode()).hexdigest()
+    return _sha256(f"{inputs}\0{config}")
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+
+
+def _text(config: Path) -> str:
+    # What is no UTF-8 stands in comments, which are Kconfig's to keep or drop.
+    return config.read_text(errors="surrogateescape")
 
 
 def _values(text: str) -> dict[str, str]:
@@ -177,10 +186,10 @@ def _run_kconfig(kbuild: Kbuild, profile: Profile, requested: Sequence[Request],
     else:
         config.unlink(missing_ok=True)
         _make(kbuild, profile.target, variable)
-    with config.open("a") as file:
+    with config.open("a", errors="surrogateescape") as file:
         file.writelines(f"{request.line}\n" for request in requested)
     _make(kbuild, "olddefconfig", variable)
-    return config.read_text()
+    return _text(config)
 
 
 def _make(kbuild: Kbuild, target: str, variable: str) -> None:

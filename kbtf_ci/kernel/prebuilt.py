@@ -82,7 +82,16 @@ _PACKAGE_HINT: Final = (
 _FOLDER_HINT: Final = "name the boot image with --kernel, and the modules' folder with --modules"
 
 
+def check_named(kernel: Sequence[str]) -> None:
+    """Raise UsageError, before anything is started, for a file or folder that is not there."""
+    for word in kernel:
+        if word != RUNNING:
+            _existing(word)
+
+
 def _existing(word: str) -> Path:
+    if not word:
+        raise UsageError("--kernel '': names nothing", hint="name an image, packages, a folder, or running")
     path = Path(word)
     if not path.exists():
         raise UsageError(f"--kernel {word}: no such file or directory")

@@ -12,10 +12,12 @@ from pathlib import Path
 from kbtf_ci.errors import InfrastructureError
 from kbtf_ci.infra.runner import Command, Mount, Runner, run
 
-# All files in one command: starting a container per module costs more than its work.
-_SCRIPT = """
-strip_one='mkdir -p "/out/${1%/*}"; exec strip --strip-debug -o "/out/$1" "/in/$1"'
-exec xargs -r -n 1 -P "$1" sh -c "$strip_one" strip < /out/.todo
+# All files in one command: starting a container per module costs more than its work. Their names, whatever is
+# in them, end with NUL, and no shell takes them apart.
+_TODO = ".todo"
+_SCRIPT = f"""
+strip_one='exec strip --strip-debug -o "/out/$1" "/in/$1"'
+exec xargs -0 -r -n 1 -P "$1" sh -c "$strip_one" strip < /out/{_TODO}
 """
 
 
@@ -30,8 +32,9 @@ def strip_modules(
     todo = tuple(file for file in files if not _is_current(source / file, target / file))
     if not todo:
         return ()
-    target.mkdir(parents=True, exist_ok=True)
-    (target / ".todo").write_text("".join(f"{file}\n" for file in todo))
+    for folder in {(target / file).parent for file in todo}:
+        folder.mkdir(parents=True, exist_ok=True)
+    (target / _TODO).write_bytes(b"".join(os.fsencode(file) + b"\0" for file in todo))
     mounts = (Mount(source, "/in"), Mount(target, "/out", writable=True))
     done = run(runner, Command(("sh", "-c", _SCRIPT, "sh", str(jobs)), mounts, label="strip"))
     if done.status != 0:

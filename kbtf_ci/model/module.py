@@ -16,10 +16,12 @@ class Module:
     """One ``.ko`` of the inventory.
 
     ``name`` is the kernel's own name for it (``KBUILD_MODNAME``, underscores), ``file`` its path below
-    the modules directory (``kernel/fs/xfs/xfs.ko``). ``btf_bytes`` and ``btf_sha256`` describe the
+    the modules directory (``kernel/fs/xfs/xfs.ko``), to which ``packed`` is added where it lies there
+    compressed (``.xz``). ``btf_bytes`` and ``btf_sha256`` describe the
     ``.BTF`` section, 0 and "" where there is none; ``base_bytes`` the ``.BTF.base`` section.
     ``depends`` are names of modules, from ``.modinfo``; ``no_btf_reason`` is kbuild's own line where
-    the build log has one.
+    the build log has one. ``fault`` says why the file cannot be read, "" where it can; the name is then the
+    file's.
     """
 
     name: str
@@ -29,6 +31,13 @@ class Module:
     base_bytes: int = 0
     depends: tuple[str, ...] = ()
     no_btf_reason: str = ""
+    packed: str = ""
+    fault: str = ""
+
+    @property
+    def stored(self) -> str:
+        """The path that it really has below the modules directory."""
+        return self.file + self.packed
 
     @property
     def has_btf(self) -> bool:

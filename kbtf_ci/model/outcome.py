@@ -42,6 +42,7 @@ class Outcome(StrEnum):
     NO_BTF = "NO_BTF"
     LOAD_FAILED = "LOAD_FAILED"
     NOT_REACHED = "NOT_REACHED"
+    UNREADABLE = "UNREADABLE"
 
 
 class Death(StrEnum):
@@ -116,6 +117,8 @@ def judge(module: Module, observations: Sequence[Observation], moved_sha256: str
     module with ``.BTF.base`` must hash to once the kernel has moved it to vmlinux's; "" where that is not
     known.
     """
+    if module.fault:
+        return ModuleResult(module, Outcome.UNREADABLE, reason=module.fault)
     if not module.has_btf:
         last = observations[-1] if observations else None
         return ModuleResult(module, Outcome.NO_BTF, last, reason=module.no_btf_reason)
@@ -156,3 +159,9 @@ def exit_code(results: Iterable[ModuleResult]) -> ExitCode:
     if outcomes and all(outcome is Outcome.VERIFIED for outcome in outcomes):
         return ExitCode.VERIFIED
     return ExitCode.NOT_VERIFIED
+
+
+def only_unreadable(results: Iterable[ModuleResult]) -> bool:
+    """Return whether some modules could not be read and nothing else is wrong: no word on the kernel."""
+    faults = {result.outcome for result in results if result.outcome is not Outcome.VERIFIED}
+    return faults == {Outcome.UNREADABLE}

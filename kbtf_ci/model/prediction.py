@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import ModuleResult, Observation, Outcome, btf_refused
 
 
@@ -41,6 +42,15 @@ class Prediction:
     def is_fine(self) -> bool:
         """Whether the kernel will take the BTF, and nothing speaks against it."""
         return self.outcome is Outcome.VERIFIED and not self.cause
+
+
+@dataclass(frozen=True)
+class OverriddenPrediction:
+    """A file that is not loaded because modprobe takes another one of its name, and what it would come to."""
+
+    module: Module
+    by: Module
+    prediction: Prediction
 
 
 @dataclass(frozen=True)

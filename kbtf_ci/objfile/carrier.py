@@ -92,7 +92,7 @@ def write_carriers(source: Path, target: Path, modules: Iterable[Module]) -> Non
     Raises UsageError, naming the file, for what cannot be made one; InfrastructureError on a full disk.
     """
     for module in modules:
-        original, path = source / module.file, target / module.file
+        original, path = source / module.stored, target / module.file
         carrier = make_carrier(load(original, MODULE_LIMIT), label=str(original))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,8 @@ _SHN_XINDEX = 0xFFFF
 _CLASSES = {1: 32, 2: 64}  # EI_CLASS
 _ORDERS: dict[int, Literal["<", ">"]] = {1: "<", 2: ">"}  # EI_DATA
 
-_SUFFIX = re.compile(r"\.ko(\.(xz|zst|gz))?$")
+_SUFFIX = re.compile(r"\.ko(\.(xz|zst|gz))?\Z")
+_PACKED = re.compile(r"(?<=\.ko)\.(xz|zst|gz)\Z")
 
 
 @dataclass(frozen=True)
@@ -231,21 +232,41 @@ class ElfImage:
 def read_module(path: Path, file: str) -> Module:
     """Return the inventory's entry for the module at ``path``, known as ``file`` below its tree.
 
-    It may be compressed. Where a section name occurs twice the first one counts, as for the kernel
-    (kernel/module/main.c, find_any_sec()). Raises UsageError when it is not an ELF file that can be read.
+    It may be compressed. Raises UsageError when it is not an ELF file that can be read.
     """
-    image = ElfImage(load(path, MODULE_LIMIT), str(path))
+    return module_entry(ElfImage(load(path, MODULE_LIMIT), str(path)), file)
+
+
+def module_entry(image: ElfImage, file: str) -> Module:
+    """Return the inventory's entry for a module, known as ``file`` (packed or not) below its tree.
+
+    Where a section name occurs twice the first one counts, as for the kernel (kernel/module/main.c,
+    find_any_sec()). Raises UsageError for a section that is outside the file.
+    """
     info = modinfo(image.section(".modinfo") or b"")
     btf = image.section(".BTF") or b""
     base = image.find(".BTF.base")
+    plain = unpacked_name(file)
     return Module(
         name=module_name(info, file),
-        file=file,
+        file=plain,
+        packed=file[len(plain) :],
         btf_bytes=len(btf),
         btf_sha256=hashlib.sha256(btf).hexdigest() if btf else "",
         base_bytes=base.size if base else 0,
         depends=dependencies(info),
     )
+
+
+def unreadable_entry(file: str, fault: str) -> Module:
+    """Return the inventory's entry for a module whose file says nothing but its name."""
+    plain = unpacked_name(file)
+    return Module(module_name({}, file), plain, 0, "", packed=file[len(plain) :], fault=fault)
+
+
+def unpacked_name(file: str) -> str:
+    """Return a module's file name without what says how it is compressed."""
+    return _PACKED.sub("", file)
 
 
 def modinfo(data: bytes) -> dict[str, str]:

@@ -6,59 +6,94 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kbtf_ci.errors import BuildError, InfrastructureError, UsageError
 from kbtf_ci.model.module import Module
-from kbtf_ci.objfile.elf import read_module
+from kbtf_ci.objfile.depmod import Preference, read_preference
+from kbtf_ci.objfile.elf import read_module, unreadable_entry
 
 _NAMES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")  # as modules_install writes them, compressed or not
 
 
-def inventory(tree: Path, skipped_btf: Mapping[str, str] | None = None) -> tuple[Module, ...]:
-    """Return every ``.ko``, ``.ko.xz``, ``.ko.zst`` and ``.ko.gz`` below ``tree``, sorted by file.
+@dataclass(frozen=True)
+class Overridden:
+    """A module that is not loaded, because modprobe would take another file of its name."""
 
-    ``skipped_btf`` maps files to kbuild's reason for giving them no BTF. Raises UsageError when there is
-    none, when one is not an ELF file, or when two have one name (the kernel would load only one).
-    """
-    reasons = skipped_btf or {}
-    by_name: dict[str, Module] = {}
-    for module in _read(tree):
-        file = module.file
-        if module.name in by_name:
-            raise UsageError(
-                f"{tree}: {file} and {by_name[module.name].file} are both module '{module.name}'"
-            )
-        by_name[module.name] = (
-            replace(module, no_btf_reason=reasons.get(file, "")) if file in reasons else module
+    module: Module
+    by: Module
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The modules of a tree, sorted by file, each name once; and what they stand in the way of."""
+
+    modules: tuple[Module, ...]
+    overridden: tuple[Overridden, ...] = ()
+
+    @classmethod
+    def of(cls, modules: Iterable[Module], preference: Preference) -> Inventory:
+        """Return the inventory of these modules, of which several may have one name (DKMS, say)."""
+        by_name: dict[str, list[Module]] = {}
+        for module in modules:
+            by_name.setdefault(module.name, []).append(module)
+        chosen = {name: preference.best(candidates) for name, candidates in by_name.items()}
+        losers = (
+            Overridden(module, chosen[name])
+            for name, candidates in by_name.items()
+            for module in candidates
+            if module is not chosen[name]
         )
-    if not by_name:
-        raise UsageError(f"{tree}: no .ko file in it")
-    return tuple(sorted(by_name.values(), key=lambda module: module.file))
+        return cls(
+            tuple(sorted(chosen.values(), key=lambda module: module.file)),
+            tuple(sorted(losers, key=lambda loser: loser.module.stored)),
+        )
+
+
+def inventory(
+    tree: Path, skipped_btf: Mapping[str, str] | None = None, files: Iterable[str] | None = None
+) -> Inventory:
+    """Return what is below ``tree``: each ``.ko``, ``.ko.xz``, ``.ko.zst`` and ``.ko.gz``, or just ``files``.
+
+    ``skipped_btf`` maps files to kbuild's reason for giving them no BTF. One that cannot be read is there,
+    with its fault. Raises UsageError when there is none at all.
+    """
+    paths = module_files(tree) if files is None else [tree / file for file in files]
+    # Decompressing and hashing let other threads run.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        read = list(pool.map(lambda path: _entry(path, str(path.relative_to(tree))), paths))
+    return Inventory.of((with_reason(module, skipped_btf or {}) for module in read), read_preference(tree))
+
+
+def _entry(path: Path, file: str) -> Module:
+    try:
+        return read_module(path, file)
+    except UsageError as error:
+        return unreadable_entry(file, fault_of(error, path))
+
+
+def fault_of(error: UsageError, path: Path) -> str:
+    """Return what is wrong with the file at ``path``, without its name in front."""
+    return error.message.removeprefix(f"{path}: ")
+
+
+def with_reason(module: Module, skipped_btf: Mapping[str, str]) -> Module:
+    """Return the module with kbuild's reason for giving it no BTF, if there is one."""
+    reason = skipped_btf.get(module.file, "")
+    return replace(module, no_btf_reason=reason) if reason else module
 
 
 def module_files(path: Path) -> list[Path]:
     """Return ``path``, or where it is a folder every module below it. UsageError when there is none."""
     if not path.is_dir():
         return [path]
-    found = _below(path)
+    found = sorted(one for one in path.rglob("*.ko*") if one.name.endswith(_NAMES) and not one.is_dir())
     if not found:
         raise UsageError(f"{path}: no .ko file in it")
     return found
-
-
-def _below(tree: Path) -> list[Path]:
-    return sorted(path for path in tree.rglob("*.ko*") if path.name.endswith(_NAMES))
-
-
-def _read(tree: Path) -> Iterator[Module]:
-    paths = _below(tree)
-    # Decompressing and hashing let other threads run.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from pool.map(lambda path: read_module(path, str(path.relative_to(tree))), paths)
 
 
 def require(names: Iterable[str], modules: Iterable[Module]) -> None:

@@ -60,6 +60,7 @@ def totals(predictions: Sequence[Prediction]) -> dict[str, int]:
         "dropped": counts[Outcome.DROPPED],
         "no_btf": counts[Outcome.NO_BTF],
         "load_failed": counts[Outcome.LOAD_FAILED],
+        "unreadable": counts[Outcome.UNREADABLE],
     }
 
 

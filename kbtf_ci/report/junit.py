@@ -12,11 +12,13 @@ from kbtf_ci.model.outcome import ModuleResult, Outcome
 
 # XML 1.0 cannot hold these at all, and kernel logs can.
 _FORBIDDEN = {code: "?" for code in range(32) if chr(code) not in "\t\n\r"}
+# Of these the kernel has said nothing.
+_ERRORS = (Outcome.NOT_REACHED, Outcome.UNREADABLE)
 
 
 def junit(release: str, results: Sequence[ModuleResult]) -> str:
-    """Return the document. What was not reached is an error, any other fault a failure."""
-    unreached = sum(result.outcome is Outcome.NOT_REACHED for result in results)
+    """Return the document. What was not reached or not read is an error, any other fault a failure."""
+    unreached = sum(result.outcome in _ERRORS for result in results)
     verified = sum(result.outcome is Outcome.VERIFIED for result in results)
     suite = ET.Element(
         "testsuite",
@@ -36,7 +38,7 @@ def _case(result: ModuleResult) -> ET.Element:
     folder = result.module.file.rpartition("/")[0].replace("/", ".")
     case = ET.Element("testcase", name=result.module.name, classname=folder, time=f"{seconds:.6f}")
     if result.outcome is not Outcome.VERIFIED:
-        kind = "error" if result.outcome is Outcome.NOT_REACHED else "failure"
+        kind = "error" if result.outcome in _ERRORS else "failure"
         fault = ET.SubElement(
             case, kind, type=result.outcome.value, message=result.reason.translate(_FORBIDDEN)
         )

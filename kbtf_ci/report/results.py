@@ -12,7 +12,7 @@ from typing import Any
 
 from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.outcome import ModuleResult, Observation, Outcome
-from kbtf_ci.model.prediction import Prediction, disagreements
+from kbtf_ci.model.prediction import OverriddenPrediction, Prediction, disagreements
 
 RESULTS_SCHEMA = "kbtf-ci/results/1"
 
@@ -46,6 +46,8 @@ def document(
     results: Sequence[ModuleResult],
     predictions: Sequence[Prediction] = (),
     ended: str = "",
+    *,
+    overridden: Sequence[OverriddenPrediction] = (),
 ) -> dict[str, Any]:
     """Return results.json as a value. ``ended`` says why a run ended before its last module."""
     predicted = {one.name: one for one in predictions}
@@ -58,6 +60,15 @@ def document(
         "modes": modes(results),
         "disagreements": [one.result.module.name for one in disagreements(predictions, results)],
         "modules": [_entry(result, predicted.get(result.module.name)) for result in results],
+        "overridden": [
+            {
+                "name": one.module.name,
+                "file": one.module.file,
+                "by": one.by.file,
+                "predicted": _predicted(one.prediction),
+            }
+            for one in overridden
+        ],
     }
 
 

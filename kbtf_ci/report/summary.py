@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.outcome import ModuleResult, Outcome
-from kbtf_ci.model.prediction import Prediction, disagreements
+from kbtf_ci.model.prediction import OverriddenPrediction, Prediction, disagreements
 from kbtf_ci.report.check import differences
 from kbtf_ci.report.results import GuestFacts, modes, totals
 
@@ -25,6 +25,8 @@ def summary(
     results: Sequence[ModuleResult],
     predictions: Sequence[Prediction] = (),
     ended: str = "",
+    *,
+    overridden: Sequence[OverriddenPrediction] = (),
 ) -> Iterator[str]:
     """Yield the lines of the summary.
 
@@ -52,6 +54,11 @@ def summary(
             yield f"    {one.base_mismatch}"
             yield f"    -> {advice[one.name]}"
     yield from differences(disagreements(predictions, results))
+    for other in overridden:
+        yield (
+            f"{other.module.file} was not loaded: modprobe takes {other.by.file} in its place "
+            f"(predicted of it: {other.prediction.outcome.value})"
+        )
     shown = (f"{counts[outcome.value.lower()]} {outcome.value}" for outcome in Outcome)
     yield ", ".join(text for text in shown if not text.startswith("0 ")) or "nothing was verified"
 

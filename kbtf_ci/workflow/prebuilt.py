@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -14,20 +15,21 @@ from pathlib import Path
 
 from kbtf_ci import __version__
 from kbtf_ci.container.image import DEFAULT_SUITE
-from kbtf_ci.errors import InfrastructureError
+from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.guest.accel import choose
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.infra import rundir
 from kbtf_ci.infra.paths import cache_root
-from kbtf_ci.infra.record import Record, Reporter
-from kbtf_ci.kernel.prebuilt import Prebuilt, find
+from kbtf_ci.infra.record import Reporter
+from kbtf_ci.kernel.prebuilt import Prebuilt, check_named, find
 from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.objfile.compression import load
+from kbtf_ci.objfile.depmod import KEPT_CONFIGURATION, read_preference
 from kbtf_ci.objfile.elf import MODULE_LIMIT
 from kbtf_ci.objfile.files import parse_config
 from kbtf_ci.objfile.inventory import module_files
 from kbtf_ci.workflow import verify as verification
-from kbtf_ci.workflow.verify import GuestOptions, Run, Verdict
+from kbtf_ci.workflow.verify import GuestOptions, Run, Verdict, new_run
 from kbtf_ci.workflow.workspace import toolchain
 
 
@@ -44,10 +46,7 @@ def verify(
     options: PrebuiltOptions, guest: GuestOptions, output: Path | None, command: str, reporter: Reporter
 ) -> Verdict:
     """Boot a kernel that others built and judge all its modules. Raises KbtfError as ``run.run``."""
-    cache_root()  # one that cannot be used is refused before there is a folder
-    directory = rundir.create(output or rundir.default_path("prebuilt"))
-    if output is None:
-        rundir.point_latest(directory)
+    check_named(options.kernel)
     facts = {
         "kbtf_ci": __version__,
         "command": command,
@@ -55,8 +54,7 @@ def verify(
         # One CPU a guest: the probe loads one module after the other, and more guests share better.
         "profile": {"name": "prebuilt", "memory_mib": None, "cpus": 1},
     }
-    this = Run(directory, Record(directory, reporter, facts), reporter)
-    with directory.locked(reporter.note), this.record.track():
+    with new_run(output, "prebuilt", facts, reporter) as this, this.record.track():
         with this.record.stage("toolchain"):
             tools = toolchain(options.suite, reporter)
         this.record.add(toolchain=asdict(tools.image))
@@ -74,10 +72,11 @@ def _take(found: Prebuilt, this: Run) -> None:
     files = module_files(found.modules)
     try:
         (directory.kernel / "bzImage").write_bytes(found.image.read_bytes())
-        config = found.config.read_text() if found.config else ""
+        config = found.config.read_text(errors="replace") if found.config else ""
         if found.config:
             rundir.write_text(directory.file("kernel.config"), config)
         _unpack(files, found.modules, directory.modules)
+        _keep_preference(found.modules, directory.modules)
     except OSError as error:
         raise InfrastructureError(f"{directory.path}: cannot be written: {error.strerror}") from error
     this.reporter.note(f"{found.release}: {len(files)} modules from {found.origin}")
@@ -88,12 +87,23 @@ def _take(found: Prebuilt, this: Run) -> None:
     )
 
 
+def _keep_preference(source: Path, target: Path) -> None:
+    """Keep what decides which of several files of one module is loaded."""
+    rundir.write_text(target / KEPT_CONFIGURATION, read_preference(source).configuration())
+    if (source / "modules.dep").is_file():
+        shutil.copyfile(source / "modules.dep", target / "modules.dep")
+
+
 def _unpack(files: Iterable[Path], source: Path, target: Path) -> None:
     def one(path: Path) -> None:
         plain = target / path.relative_to(source)
         plain = plain.with_name(plain.name[: plain.name.rindex(".ko")] + ".ko")
         plain.parent.mkdir(parents=True, exist_ok=True)
-        plain.write_bytes(load(path, MODULE_LIMIT)[:])
+        try:
+            plain.write_bytes(load(path, MODULE_LIMIT)[:])
+        except UsageError:
+            # It goes on as it is, packed or not, and the inventory says what is wrong with it.
+            shutil.copy2(path, target / path.relative_to(source), follow_symlinks=False)
 
     # Decompressing and writing let other threads run.
     with ThreadPoolExecutor(os.cpu_count()) as pool:

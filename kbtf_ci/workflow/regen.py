@@ -148,7 +148,7 @@ class _Tree:
     def check(self) -> dict[str, str]:
         """Return what the offline check complains of, by module; one without BTF is no matter of its own."""
         vmlinux = read_kernel_file(self.path / "vmlinux")
-        config = parse_config((self.path / ".config").read_text())
+        config = parse_config((self.path / ".config").read_text(errors="replace"))
         spec = KernelSpec(vmlinux, kernel_version("", vmlinux), config)
         paths: Sequence[Path] = [
             self.path / file for file in self.kbuild.modules if (self.path / file).is_file()

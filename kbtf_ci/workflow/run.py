@@ -21,7 +21,6 @@ from kbtf_ci.guest.accel import choose
 from kbtf_ci.guest.guest import booted
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.infra import rundir
-from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.profiles import Profile, find_profile
 from kbtf_ci.infra.record import Record, Reporter
 from kbtf_ci.kernel import build as kernel_build
@@ -32,7 +31,7 @@ from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.objfile.inventory import inventory, require
 from kbtf_ci.workflow import verify as verification
 from kbtf_ci.workflow import workspace
-from kbtf_ci.workflow.verify import GuestOptions, Run, Verdict, whole_guest
+from kbtf_ci.workflow.verify import GuestOptions, Run, Verdict, new_run, whole_guest
 from kbtf_ci.workflow.workspace import BuildOptions, Tools, toolchain
 
 
@@ -87,18 +86,14 @@ def shell(path: Path, options: GuestOptions, reporter: Reporter) -> int:
 def _new_run(
     options: BuildOptions, profile: Profile, output: Path | None, command: str, reporter: Reporter
 ) -> Iterator[Run]:
-    cache_root()  # one that cannot be used is refused before there is a folder
-    directory = rundir.create(output or rundir.default_path(profile.name))
-    if output is None:
-        rundir.point_latest(directory)
     facts = {
         "kbtf_ci": __version__,
         "command": command,
         "wishes": options.facts(),
         "profile": {"name": profile.name, "memory_mib": profile.memory_mib, "cpus": profile.cpus},
     }
-    with directory.locked(reporter.note):
-        yield Run(directory, Record(directory, reporter, facts), reporter)
+    with new_run(output, profile.name, facts, reporter) as this:
+        yield this
 
 
 @contextmanager
@@ -132,7 +127,7 @@ def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> 
     with record.stage("source"):
         source = workspace.source(options, tools, reporter)
         record.add(source={"version": source.version, "origin": source.origin})
-    folder = workspace.build_folder(source, profile, options.suite)
+    folder = workspace.build_folder(source, profile, options)
     with workspace.locked_build_dir(folder, reporter):
         kbuild = workspace.kbuild(options, tools, source, folder)
         with record.stage("configure"):
@@ -146,7 +141,7 @@ def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> 
             pahole = ask_kbuild(kbuild)
         with record.stage("inventory"):
             _copy_kernel(built, folder, directory)
-            modules = inventory(directory.modules, _skipped(built.skipped_btf))
+            modules = inventory(directory.modules, _skipped(built.skipped_btf)).modules
             require(profile.require, modules)
             size = sum(module.btf_bytes for module in modules)
             reporter.note(f"{len(modules)} modules, {size:,} bytes of split BTF")
@@ -165,7 +160,7 @@ def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> 
 
 def _keep_configuration(configured: Configured, directory: rundir.RunDirectory) -> None:
     rundir.write_text(directory.file("requested.config"), configured.requested_text)
-    rundir.write_text(directory.file("kernel.config"), configured.path.read_text())
+    rundir.write_text(directory.file("kernel.config"), configured.path.read_text(errors="replace"))
 
 
 def _tell_progress(reporter: Reporter) -> Callable[[kernel_build.Progress], None]:

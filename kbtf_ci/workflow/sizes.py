@@ -82,7 +82,7 @@ def measure_sizes(path: Path, jobs: int, reporter: Reporter) -> Sized:
 def _measure(directory: rundir.RunDirectory, jobs: int, reporter: Reporter) -> Sized:
     facts = directory.read_build()
     reporter.stage("inventory")
-    modules = inventory(directory.modules, facts["skipped_btf"])
+    modules = inventory(directory.modules, facts["skipped_btf"]).modules
     if not any(module.has_btf for module in modules):
         raise UsageError(f"{directory.modules}: none of its {len(modules)} modules has a .BTF section")
     stamps = {module.file: _stamp(directory.modules / module.file) for module in modules}

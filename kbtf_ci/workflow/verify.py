@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from kbtf_ci.btf.predict.assess import kernel_version
 from kbtf_ci.btf.predict.sweep import KernelSpec, sweep
 from kbtf_ci.btf.rules.versions import doubt
-from kbtf_ci.errors import ExitCode, KbtfError
+from kbtf_ci.errors import ExitCode, KbtfError, UsageError
 from kbtf_ci.guest.fleet import Share, observe_shares, shares
 from kbtf_ci.guest.guest import GuestSpec
 from kbtf_ci.guest.image import EarlyModule, default_memory_mib, make_image
@@ -25,16 +27,24 @@ from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.session import Listener
 from kbtf_ci.guest.timeouts import Timeouts
 from kbtf_ci.infra import rundir
+from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.record import Record, Reporter
 from kbtf_ci.infra.runner import Runner
 from kbtf_ci.kernel.strip import strip_modules
 from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.module import Module
-from kbtf_ci.model.outcome import LoadPolicy, ModuleResult, Observation, exit_code, judge
-from kbtf_ci.model.prediction import Prediction
+from kbtf_ci.model.outcome import (
+    LoadPolicy,
+    ModuleResult,
+    Observation,
+    exit_code,
+    judge,
+    only_unreadable,
+)
+from kbtf_ci.model.prediction import OverriddenPrediction, Prediction
 from kbtf_ci.objfile.carrier import write_carriers
 from kbtf_ci.objfile.files import parse_config, read_kernel_file
-from kbtf_ci.objfile.inventory import check_unaltered, inventory, module_files
+from kbtf_ci.objfile.inventory import Inventory, check_unaltered, inventory, module_files
 from kbtf_ci.report.check import one_line
 from kbtf_ci.report.junit import junit
 from kbtf_ci.report.ktap import ktap
@@ -70,6 +80,7 @@ class Verdict:
     guest: GuestFacts | None
     results: tuple[ModuleResult, ...]
     predictions: tuple[Prediction, ...] = ()
+    overridden: tuple[OverriddenPrediction, ...] = ()
     error: KbtfError | None = None
     stages: dict[str, float] = field(default_factory=dict)
 
@@ -80,17 +91,32 @@ class Verdict:
         return ExitCode.NOT_VERIFIED if stale else exit_code(self.results)
 
     @property
+    def only_unreadable(self) -> bool:
+        """Whether some modules could not be read and nothing else is wrong: no word on the kernel."""
+        stale = any(one.base_mismatch for one in self.predictions)
+        return not stale and only_unreadable(self.results)
+
+    @property
     def ended(self) -> str:
         """Why the run ended before its last module, "" if it did not."""
         return self.error.message if self.error else ""
 
     def summary(self) -> Iterator[str]:
         """Yield the lines that a person reads."""
-        return summary(self.kernel, self.guest, self.results, self.predictions, self.ended)
+        return summary(
+            self.kernel,
+            self.guest,
+            self.results,
+            self.predictions,
+            self.ended,
+            overridden=self.overridden,
+        )
 
     def write(self) -> None:
         """Write results.json and the reports made from it."""
-        values = document(self.kernel, self.guest, self.results, self.predictions, self.ended)
+        values = document(
+            self.kernel, self.guest, self.results, self.predictions, self.ended, overridden=self.overridden
+        )
         rundir.write_json(self.directory.results_json, values)
         rundir.write_text(self.directory.file("results.ktap"), ktap(self.results))
         rundir.write_text(self.directory.file("summary.md"), markdown(self.kernel, self.stages, self.results))
@@ -110,6 +136,32 @@ class Run:
     reporter: Reporter
 
 
+@contextmanager
+def new_run(output: Path | None, name: str, facts: dict[str, Any], reporter: Reporter) -> Iterator[Run]:
+    """Give a run in a folder of its own: ``output``, else ``runs/<UTC time>-<name>``, held for this command.
+
+    A call that is refused before there is a kernel leaves no folder, and ``latest`` as it was; any other end
+    lets ``latest`` point at the run. Raises UsageError for a folder that is not empty or cannot be made.
+    """
+    cache_root()  # one that cannot be used is refused before there is a folder
+    path = output or rundir.default_path(name)
+    existed = path.is_dir()
+    directory = rundir.create(path)
+    record = Record(directory, reporter, facts)
+    refused = False
+    with directory.locked(reporter.note):
+        try:
+            yield Run(directory, record, reporter)
+        except UsageError:
+            refused = "kernel" not in record.facts
+            raise
+        finally:
+            if refused:
+                rundir.discard(directory, keep_folder=existed)
+            elif output is None:
+                rundir.point_latest(directory)
+
+
 def verify(options: GuestOptions, runner: Runner, this: Run) -> Verdict:
     """Boot the kernel of a run directory and judge its modules as they are in it now.
 
@@ -118,14 +170,17 @@ def verify(options: GuestOptions, runner: Runner, this: Run) -> Verdict:
     record, directory = this.record, this.directory
     with record.stage("check"):
         predictions = _predict(this)
-    modules = inventory(directory.modules, record.facts["skipped_btf"])
-    policy = _policy(options, modules, this)
+    listed = inventory(directory.modules, record.facts["skipped_btf"])
+    modules = listed.modules
+    predictions, overridden = _divided(predictions, listed, this)
+    readable = tuple(module for module in modules if not module.fault)
+    policy = _policy(options, readable, this)
     with record.stage("guest image"):
         parts = [
             Share(guest_spec(options, runner, this, part), part.modules, part.logs)
-            for part in _parts(options, modules, policy, this)
+            for part in _parts(options, readable, policy, this)
         ]
-    sight = _ObservationCollector(len(modules), this.reporter)
+    sight = _ObservationCollector(len(readable), this.reporter)
     guest, error = None, None
     with record.stage("guest"):
         try:
@@ -142,9 +197,25 @@ def verify(options: GuestOptions, runner: Runner, this: Run) -> Verdict:
     )
     kernel = KernelFacts(**record.facts["kernel"])
     stages = dict(record.facts["stages"])
-    verdict = Verdict(directory, kernel, guest, results, predictions, error, stages)
+    verdict = Verdict(directory, kernel, guest, results, predictions, overridden, error, stages)
     verdict.write()
     return verdict
+
+
+def _divided(
+    predictions: Sequence[Prediction], listed: Inventory, this: Run
+) -> tuple[tuple[Prediction, ...], tuple[OverriddenPrediction, ...]]:
+    """Return the predictions of what is loaded, and those of the files in whose place that is."""
+    by_path = {one.file: one for one in predictions}
+    tree = this.directory.modules
+    chosen = tuple(by_path[str(tree / module.stored)] for module in listed.modules)
+    overridden = tuple(
+        OverriddenPrediction(one.module, one.by, by_path[str(tree / one.module.stored)])
+        for one in listed.overridden
+    )
+    for one in overridden:
+        this.reporter.note(f"{one.module.file} is not loaded: modprobe takes {one.by.file} in its place")
+    return chosen, overridden
 
 
 def _predict(this: Run) -> tuple[Prediction, ...]:
@@ -167,7 +238,7 @@ def _predict(this: Run) -> tuple[Prediction, ...]:
 def read_config(directory: rundir.RunDirectory) -> dict[str, str]:
     """Return the kernel's configuration (``CONFIG_X`` to value), empty where the folder has none."""
     path = directory.file("kernel.config")
-    return parse_config(path.read_text()) if path.is_file() else {}
+    return parse_config(path.read_text(errors="replace")) if path.is_file() else {}
 
 
 def _policy(options: GuestOptions, modules: Sequence[Module], this: Run) -> LoadPolicy:
@@ -225,7 +296,8 @@ def _early_modules(this: Run, modules: Sequence[Module]) -> Iterator[EarlyModule
 def whole_guest(options: GuestOptions, runner: Runner, this: Run) -> GuestSpec:
     """Return a guest that carries all modules as they were built, where modprobe finds them."""
     directory = this.directory
-    modules = inventory(directory.modules, this.record.facts["skipped_btf"])
+    listed = inventory(directory.modules, this.record.facts["skipped_btf"])
+    modules = tuple(module for module in listed.modules if not module.fault)
     early = tuple(_early_modules(this, modules))
     release = this.record.facts["kernel"]["release"]
     part = Part(modules, LoadPolicy.AUTO, directory.guest, directory.path, early, release)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -107,9 +109,18 @@ def btf_cache() -> Path:
     return folder
 
 
-def build_folder(tree: kernel_source.Source, profile: Profile, suite: str) -> Path:
-    """Return the build directory of a profile on this source."""
-    return cache_root() / "build" / f"{tree.key}-{profile.key}-{suite}"
+def build_folder(tree: kernel_source.Source, profile: Profile, options: BuildOptions) -> Path:
+    """Return the build directory of these options on this source.
+
+    Its name covers all that makes another kernel of it: the source (a user's tree by its path, so that git
+    bisect keeps its directory), the suite, the profile's file, ``-K``, ``VAR=VALUE`` and pahole's content.
+    """
+    name = f"{tree.key}-{profile.key}-{options.suite}"
+    pahole = kernel_source.file_sha256(options.pahole) if options.pahole else ""
+    if options.added or options.variables or pahole:
+        more = json.dumps([options.added, options.variables, pahole]).encode()
+        name += f"-{hashlib.sha256(more).hexdigest()[:12]}"
+    return cache_root() / "build" / name
 
 
 @contextmanager
@@ -133,7 +144,7 @@ def open_build(options: BuildOptions, reporter: Reporter) -> Iterator[Kbuild]:
     profile = find_profile(options.config)
     tools = toolchain(options.suite, reporter)
     tree = source(options, tools, reporter)
-    folder = build_folder(tree, profile, options.suite)
+    folder = build_folder(tree, profile, options)
     if not (folder / "vmlinux").is_file() or not (folder / "modules.order").is_file():
         raise UsageError(
             f"{folder}: holds no finished build of {profile.name}",

@@ -73,6 +73,13 @@ def test_exactly_the_spoilt_modules_of_a_tree_are_named(cli, smoke_run, tmp_path
     for path in sorted(folder.rglob("*.ko"))[::2]:
         path.with_name(f"{path.name}.xz").write_bytes(lzma.compress(path.read_bytes(), preset=0))
         path.unlink()
+    (folder / "cut short.ko").write_bytes(next(folder.rglob("*.ko")).read_bytes()[:-70])
+    (folder / "gone.ko").symlink_to("nowhere")
+    (folder / "updates").mkdir()
+    whole = next(
+        path for path in folder.rglob("*.ko") if path.name not in ("ext2.ko", "tun.ko", "cut short.ko")
+    )
+    shutil.copy(whole, folder / "updates" / "its own\nname.ko")
     image = smoke_run / "kernel/bzImage"
     config = smoke_run / "kernel.config"
     shutil.copy(config, folder / "config")
@@ -80,7 +87,12 @@ def test_exactly_the_spoilt_modules_of_a_tree_are_named(cli, smoke_run, tmp_path
     assert done.returncode == 1, done.stdout + done.stderr
     values = results(cli.folder / "run")
     faults = {one["name"]: one["outcome"] for one in values["modules"] if one["outcome"] != "VERIFIED"}
-    assert faults == {"ext2": "REJECTED", "tun": "NO_BTF"}
+    unreadable = {"cut short": "UNREADABLE", "gone": "UNREADABLE"}
+    assert faults == {"ext2": "REJECTED", "tun": "NO_BTF", **unreadable}
+    # Of two files of one module modprobe takes the one below updates/, whatever its name.
+    (overridden,) = values["overridden"]
+    assert overridden["by"] == "updates/its own\nname.ko"
+    assert "updates/its own\\nname.ko in its place" in done.stdout
     assert values["disagreements"] == []
 
 

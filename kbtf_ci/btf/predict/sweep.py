@@ -15,9 +15,12 @@ from pathlib import Path
 from kbtf_ci.btf.predict.assess import Assessment, Assessor
 from kbtf_ci.btf.predict.diagnosis import diagnose
 from kbtf_ci.btf.rules.versions import Version
+from kbtf_ci.errors import UsageError
 from kbtf_ci.model.outcome import Outcome
 from kbtf_ci.model.prediction import Prediction
-from kbtf_ci.objfile.files import KernelFile, read_module_file
+from kbtf_ci.objfile.elf import unreadable_entry
+from kbtf_ci.objfile.files import KernelFile, ModuleFile, read_module_file
+from kbtf_ci.objfile.inventory import fault_of
 
 # A process costs about as much as so many modules: the interpreter, numpy, and vmlinux read again.
 _WORTH_PROCESSES = 1000
@@ -45,7 +48,8 @@ def sweep(
 ) -> tuple[Prediction, ...]:
     """Return a prediction for each module, in the order of ``paths``; ``on_done`` hears how many are done.
 
-    Raises UsageError for a kernel or module that cannot be read.
+    A module's file that cannot be read is UNREADABLE, and the others go on. Raises UsageError for a kernel
+    that cannot be read.
     """
     found: list[Prediction] = []
     for batch in _batches(facts, paths, processes):
@@ -83,8 +87,27 @@ class _Worker:
         self._assessor = facts.assessor()
 
     def predict(self, paths: Iterable[Path]) -> list[Prediction]:
-        found = self._assessor.assess_all([read_module_file(path) for path in paths])
-        return [predicted(one, self._assessor, siblings_have_btf=False) for one in found]
+        opened = [_open(path) for path in paths]
+        assessed = self._assessor.assess_all([one for one in opened if isinstance(one, ModuleFile)])
+        found = [predicted(one, self._assessor, siblings_have_btf=False) for one in assessed]
+        rest = iter(found)
+        return [next(rest) if isinstance(one, ModuleFile) else one for one in opened]
+
+
+def _open(path: Path) -> ModuleFile | Prediction:
+    """Return what the module's file says, or where it cannot be read the prediction that says so."""
+    try:
+        return read_module_file(path)
+    except UsageError as error:
+        fault = fault_of(error, path)
+        return Prediction(
+            name=unreadable_entry(path.name, fault).name,
+            file=str(path),
+            outcome=Outcome.UNREADABLE,
+            rule="unreadable",
+            cause="unreadable",
+            advice=f"{fault[:1].upper()}{fault[1:]}. It is cut short, damaged, or no module: get it again.",
+        )
 
 
 _worker: list[_Worker] = []

@@ -39,7 +39,7 @@ def test_results_json_has_the_schemas_words():
     assert values["schema"] == "kbtf-ci/results/1"
     assert values["totals"] == {
         "modules": 4, "verified": 2, "mismatch": 0, "rejected": 1, "dropped": 0, "no_btf": 0,
-        "load_failed": 0, "not_reached": 1,
+        "load_failed": 0, "not_reached": 1, "unreadable": 0,
     }  # fmt: skip
     assert values["modes"] == {"real": 2, "inert": 1}
     assert values["ended"] == "QEMU was killed"
