@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from kbtf_ci.errors import EngineError
 from kbtf_ci.infra.runner import Command, Mount, Runner, run
 from tests.support.local import LocalRunner
 from tests.support.proxy import EngineProxy
+from tests.support.waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture(params=["local", pytest.param("engine", marks=pytest.mark.engine)])
@@ -66,8 +67,8 @@ class TestEveryRunner:
         assert run(runner, sh("printf '\\377\\000\\r\\n'")).output == b"\xff\x00\r\n"
 
     def test_hands_on_each_piece_as_it_comes(self, runner: Runner) -> None:
-        with runner.start(sh("echo first; sleep 60")) as process:
-            assert process.read(timeout=20) == b"first\n"
+        with runner.start(sh("echo first; sleep 900")) as process:
+            assert process.read(timeout=PATIENCE_S) == b"first\n"
 
     @pytest.mark.parametrize("status", [0, 1, 42, 255])
     def test_returns_the_exit_status(self, runner: Runner, status: int) -> None:
@@ -75,7 +76,7 @@ class TestEveryRunner:
 
     def test_returns_the_status_of_a_command_that_is_never_read(self, runner: Runner) -> None:
         with runner.start(sh("exit 7")) as process:
-            assert process.wait(timeout=20) == 7
+            assert process.wait(timeout=PATIENCE_S) == 7
 
     def test_returns_128_and_the_signal_that_ended_the_command(self, runner: Runner) -> None:
         assert run(runner, sh("kill -SEGV $$")).status == 128 + 11
@@ -84,26 +85,26 @@ class TestEveryRunner:
         assert run(runner, Command(("cat",))).output == b""
 
     def test_read_gives_up_after_its_timeout(self, runner: Runner) -> None:
-        with runner.start(sh("sleep 60")) as process, pytest.raises(TimeoutError):
+        with runner.start(sh("sleep 900")) as process, pytest.raises(TimeoutError):
             process.read(timeout=0.2)
 
     def test_wait_gives_up_after_its_timeout(self, runner: Runner) -> None:
-        with runner.start(sh("sleep 60")) as process, pytest.raises(TimeoutError):
+        with runner.start(sh("sleep 900")) as process, pytest.raises(TimeoutError):
             process.wait(timeout=0.2)
 
     def test_the_end_of_the_output_stays_the_end(self, runner: Runner) -> None:
         with runner.start(sh("true")) as process:
-            assert [process.read(timeout=20), process.read(timeout=20)] == [b"", b""]
+            assert [process.read(timeout=PATIENCE_S), process.read(timeout=PATIENCE_S)] == [b"", b""]
 
     def test_kill_ends_the_command_at_once(self, runner: Runner) -> None:
-        with runner.start(sh("sleep 60")) as process:
+        with runner.start(sh("sleep 900")) as process:
             process.kill()
-            assert process.wait(timeout=20) == 128 + 9
-            assert process.read(timeout=20) == b""
+            assert process.wait(timeout=PATIENCE_S) == 128 + 9
+            assert process.read(timeout=PATIENCE_S) == b""
 
     def test_kill_is_harmless_after_the_end(self, runner: Runner) -> None:
         with runner.start(sh("exit 5")) as process:
-            process.wait(timeout=20)
+            process.wait(timeout=PATIENCE_S)
             process.kill()
             assert process.wait() == 5
 
@@ -139,8 +140,10 @@ class TestEveryRunner:
         wanted = free_port()
         command = Command(("python3", "-c", GREETER, str(wanted)), ports=(wanted,))
         with runner.start(command) as process:
-            assert process.read(timeout=20) == b"listening\n"
-            with socket.create_connection(("127.0.0.1", process.port(wanted)), timeout=20) as connection:
+            assert process.read(timeout=PATIENCE_S) == b"listening\n"
+            with socket.create_connection(
+                ("127.0.0.1", process.port(wanted)), timeout=PATIENCE_S
+            ) as connection:
                 assert connection.recv(100) == b"hello"
 
     def test_leaving_the_context_kills_the_command(self, runner: Runner, shared: Path) -> None:
@@ -187,7 +190,7 @@ class TestEveryRunner:
         waits = sh("while [ ! -e /shared/go ]; do sleep 0.05; done", mounts=mounts)
         with runner.start(waits) as waiting:
             assert run(runner, Command(("touch", "/shared/go"), mounts=mounts)).status == 0
-            assert waiting.wait(timeout=20) == 0
+            assert waiting.wait(timeout=PATIENCE_S) == 0
 
 
 @pytest.mark.engine
@@ -208,14 +211,14 @@ class TestTheEngineAlone:
         assert [line.split()[1] for line in status.text.splitlines()] == ["0" * 16] * 3 + ["1"]
 
     def test_ports_are_open_to_this_machine_only(self, engine_runner: Runner, engine: Engine) -> None:
-        command = Command(("sleep", "60"), ports=(2222,), label="only-here")
+        command = Command(("sleep", "900"), ports=(2222,), label="only-here")
         with engine_runner.start(command) as process, closing(engine.address.open()) as client:
             (found,) = client.containers(filters={"label": f"{owner.LABEL}=only-here"})
             (port,) = [port for port in found["Ports"] if "PublicPort" in port]
             assert (port["IP"], port["PublicPort"]) == ("127.0.0.1", process.port(2222))
 
     def test_a_port_that_was_not_asked_for_is_an_error(self, engine_runner: Runner) -> None:
-        with engine_runner.start(sh("sleep 60")) as process, pytest.raises(EngineError, match="2222"):
+        with engine_runner.start(sh("sleep 900")) as process, pytest.raises(EngineError, match="2222"):
             process.port(2222)
 
     def test_a_device_is_there_and_open_to_the_user(self, engine_runner: Runner) -> None:
@@ -231,7 +234,7 @@ class TestTheEngineAlone:
 
     def test_nothing_is_left_behind(self, engine_runner: Runner, engine: Engine) -> None:
         label = uuid.uuid4().hex
-        with engine_runner.start(Command(("sleep", "60"), label=label)):
+        with engine_runner.start(Command(("sleep", "900"), label=label)):
             assert len(containers(engine, label)) == 1
         assert containers(engine, label) == []
 
@@ -270,22 +273,24 @@ class TestTheEngineAlone:
 class TestALostEngine:
     def test_a_lost_engine_is_an_error_for_read_at_once(self, proxied: tuple[EngineProxy, Runner]) -> None:
         proxy, runner = proxied
-        with runner.start(sh("echo up; sleep 60")) as process:
-            assert process.read(timeout=20) == b"up\n"
+        with runner.start(sh("echo up; sleep 900")) as process:
+            assert process.read(timeout=PATIENCE_S) == b"up\n"
             threading.Timer(0.2, proxy.cut).start()
             with pytest.raises(EngineError, match="lost"):
-                process.read(timeout=20)
+                process.read(timeout=PATIENCE_S)
             with pytest.raises(EngineError, match="lost"):
-                process.wait(timeout=20)
+                process.wait(timeout=PATIENCE_S)
 
     def test_an_engine_lost_between_output_and_status_is_no_success(
-        self, proxied: tuple[EngineProxy, Runner]
+        self, proxied: tuple[EngineProxy, Runner], shared: Path
     ) -> None:
         proxy, runner = proxied
-        with runner.start(sh("sleep 0.5")) as process:
+        mounts = (Mount(shared, "/shared"),)
+        with runner.start(sh("while [ ! -e /shared/go ]; do sleep 0.05; done", mounts=mounts)) as process:
             proxy.refuse_new()
+            (shared / "go").touch()
             with pytest.raises(EngineError, match="lost"):
-                process.wait(timeout=20)
+                process.wait(timeout=PATIENCE_S)
 
 
 @pytest.fixture
@@ -319,7 +324,7 @@ from kbtf_ci.infra.runner import Command
 signal.signal(signal.SIGINT, signal.default_int_handler)
 runner = Engine.at(sys.argv[1]).runner(sys.argv[2])
 print("up", flush=True)
-with runner.start(Command(("sleep", "60"), label=sys.argv[3])) as process:
+with runner.start(Command(("sleep", "900"), label=sys.argv[3])) as process:
     process.wait()
 """
 
@@ -328,13 +333,6 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def containers(engine: Engine, label: str) -> list[str]:

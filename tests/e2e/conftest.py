@@ -10,8 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,15 +21,19 @@ import pytest
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
 from tests.support.cache import OwnCache
+from tests.support.waiting import PATIENCE_S
 
+# What a cold build of the smoke kernel may take on two cores that others use as well.
+BUILD_S = 3600
 KBTF_CI = str(Path(sys.executable).with_name("kbtf-ci"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder is an end-to-end test."""
+    """Everything in this folder is an end-to-end test, and the first of them may build a kernel."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(2 * BUILD_S))
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,13 @@ class Cli:
         """End what a failed test left running."""
         for process in self.started:
             process.terminate()
-            process.communicate(timeout=60)
+            process.communicate(timeout=PATIENCE_S)
 
     def __call__(
         self, *words: str | Path, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         process = self.start(*words, env=env)
-        out, err = process.communicate(timeout=1100)
+        out, err = process.communicate(timeout=BUILD_S)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 
@@ -104,16 +107,6 @@ class Containers:
 @pytest.fixture
 def containers(engine: Engine) -> Containers:
     return Containers(docker.DockerClient(base_url=engine.address.url))
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
-    """Return the first true value of ``condition``."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.005)
-    raise AssertionError(f"nothing after {seconds} s: {condition}")
 
 
 def results(run: Path) -> dict[str, Any]:

@@ -3,10 +3,7 @@
 
 """Real kernels that die under real modules: each death told apart, and the run goes on behind it."""
 
-import io
-
 import pytest
-from elftools.elf.elffile import ELFFile
 
 from kbtf_ci.guest.guest import GuestSpec
 from kbtf_ci.guest.image import make_image
@@ -15,27 +12,9 @@ from kbtf_ci.guest.session import Listener, observe
 from kbtf_ci.guest.timeouts import Timeouts
 from kbtf_ci.model.outcome import Death, LoadMode, LoadPolicy, Outcome, judge
 from kbtf_ci.objfile.inventory import inventory
+from tests.support.deadly import ENDLESS_LOOP, INVALID_OPCODE, RESET, with_init
 
 REAL, INERT = LoadMode.REAL, LoadMode.INERT
-INVALID_OPCODE = b"\x0f\x0b"  # ud2
-ENDLESS_LOOP = b"\xeb\xfe"  # jmp to itself
-RESET = b"\x66\xba\xf9\x0c\xb0\x06\xee\xeb\xfe"  # out 6 to port 0xcf9, the chipset's reset register
-
-
-def with_init(ko: bytes, code: bytes) -> bytes:
-    """Return the module with ``code`` in place of its init function's first instructions."""
-    elf = ELFFile(io.BytesIO(ko))
-    (symbol,) = elf.get_section_by_name(".symtab").get_symbol_by_name("init_module")
-    section = elf.get_section(symbol["st_shndx"])
-    start = symbol["st_value"]
-    result = bytearray(ko)
-    result[section["sh_offset"] + start : section["sh_offset"] + start + len(code)] = code
-    relocations = elf.get_section_by_name(f".rela{section.name}")
-    for number, relocation in enumerate(relocations.iter_relocations()):
-        if start - 8 < relocation["r_offset"] < start + len(code):
-            at = relocations["sh_offset"] + number * relocations["sh_entsize"] + 8
-            result[at : at + 8] = bytes(8)
-    return bytes(result)
 
 
 @pytest.fixture
@@ -65,7 +44,7 @@ def test_each_death_is_told_apart_and_every_module_is_verified_inert(
         image,
         memory_mib=512,
         accel=Accel.TCG,
-        timeouts=Timeouts.parse(["load=5s", "ssh=30s"]),
+        timeouts=Timeouts.parse(["load=30s", "ssh=5m"]),
     )
     seen = []
     listener = Listener(seen.append, lambda number, seconds: None, lambda text: None)

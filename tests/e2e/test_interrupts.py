@@ -9,10 +9,10 @@ import signal
 
 import pytest
 
-from tests.e2e.conftest import results, wait_for
+from tests.e2e.conftest import results
 from tests.support import faketree
-
-MODULE_LOADS = "kbtf-ci: load real"
+from tests.support.deadly import ENDLESS_LOOP, with_init
+from tests.support.waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture
@@ -22,12 +22,12 @@ def slow_tree(tmp_path):
 
 def test_sigint_during_the_build(cli, containers, toolchain, slow_tree):
     run = cli.folder / "run"
-    process = cli.start("run", "-C", slow_tree, "--config", "tinyconfig", "-o", run, "FAKE_SLEEP=600")
+    process = cli.start("run", "-C", slow_tree, "--config", "tinyconfig", "-o", run, "FAKE_SLEEP=3600")
     log = run / "build.log"
-    wait_for(lambda: log.exists() and "CC" in log.read_text())
+    wait_until(lambda: log.exists() and "CC" in log.read_text())
     assert containers.of(process)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, err
     assert "interrupted by SIGINT" in err
     assert not containers.of(process)
@@ -38,9 +38,9 @@ def test_sigterm_during_the_boot(cli, containers, spare_run):
     console = spare_run / "console.log"
     console.unlink()
     process = cli.start("verify", spare_run, "--accel", "tcg")
-    wait_for(lambda: console.exists() and console.stat().st_size > 0)
+    wait_until(lambda: console.exists() and console.stat().st_size > 0)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, err
     assert not containers.of(process)
     values = results(spare_run)
@@ -52,13 +52,16 @@ def test_sigterm_during_the_boot(cli, containers, spare_run):
 def test_qemu_killed_during_the_load(cli, containers, spare_run):
     console = spare_run / "console.log"
     console.unlink()
-    process = cli.start("verify", spare_run, "--accel", "tcg")
-    wait_for(lambda: console.exists() and MODULE_LOADS in console.read_text())
+    # A load that lasts: however late the signal comes, it comes under a load.
+    tun = next((spare_run / "kernel/modules").rglob("tun.ko"))
+    tun.write_bytes(with_init(tun.read_bytes(), ENDLESS_LOOP))
+    process = cli.start("verify", spare_run, "--accel", "tcg", "--timeouts", "load=1h")
+    wait_until(lambda: console.exists() and "kbtf-ci: load real tun" in console.read_text())
     (guest,) = containers.of(process)
     rows = guest.top()["Processes"]
     qemu = next(row for row in rows if "qemu-system" in row[-1] and "tini" not in row[-1])
     os.kill(int(qemu[1]), signal.SIGKILL)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 5, err
     assert "QEMU" in err
     assert not containers.of(process)
@@ -69,8 +72,8 @@ def test_qemu_killed_during_the_load(cli, containers, spare_run):
 
 def test_a_killed_run_is_cleaned_up_by_the_next(cli, containers, toolchain, slow_tree, engine):
     run = cli.folder / "run"
-    process = cli.start("run", "-C", slow_tree, "--config", "tinyconfig", "-o", run, "FAKE_SLEEP=600")
-    wait_for(lambda: (run / "build.log").exists() and "CC" in (run / "build.log").read_text())
+    process = cli.start("run", "-C", slow_tree, "--config", "tinyconfig", "-o", run, "FAKE_SLEEP=3600")
+    wait_until(lambda: (run / "build.log").exists() and "CC" in (run / "build.log").read_text())
     process.kill()
     process.communicate()
     assert containers.of(process)

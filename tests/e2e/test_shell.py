@@ -12,6 +12,7 @@ import time
 import pytest
 
 from tests.e2e.conftest import KBTF_CI
+from tests.support.waiting import PATIENCE_S
 
 TYPED = b"modprobe fs-ext2; modprobe xt_comment; lsmod; modprobe nosuch; exit 7"
 # lsmod's columns: a module, its bytes, and how many use it.
@@ -36,7 +37,7 @@ def shell(cli, spare_run):
 
 def test_what_a_script_sends_is_run_and_modprobe_finds_modules_and_what_they_need(shell):
     process = shell(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = process.communicate(TYPED, timeout=600)
+    out, err = process.communicate(TYPED, timeout=PATIENCE_S)
     assert process.returncode == 7, err
     assert all(line in out for line in LOADED), out
     assert out.endswith(b"modprobe: module nosuch not found in modules.dep\n")
@@ -44,7 +45,7 @@ def test_what_a_script_sends_is_run_and_modprobe_finds_modules_and_what_they_nee
 
 def test_no_input_is_the_end_of_the_shell(shell):
     process = shell(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = process.communicate(timeout=600)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (0, b""), err
 
 
@@ -56,11 +57,11 @@ def test_what_is_typed_at_a_terminal_is_run(shell):
     os.write(ours, TYPED + b"\r")
     out = read_until(ours, None)
     os.close(ours)
-    assert process.wait(timeout=600) == 7, prompt + out
+    assert process.wait(timeout=PATIENCE_S) == 7, prompt + out
     assert all(line in out for line in LOADED), out
 
 
-def read_until(descriptor: int, words: bytes | None, seconds: float = 600) -> bytes:
+def read_until(descriptor: int, words: bytes | None, seconds: float = PATIENCE_S) -> bytes:
     """Return what a terminal shows up to ``words``, or up to its end."""
     shown = b""
     end = time.monotonic() + seconds

@@ -4,7 +4,6 @@
 """Full BTF against split BTF, with the real pahole over the modules of a real build."""
 
 import json
-import time
 
 import pytest
 
@@ -13,11 +12,10 @@ from tests.e2e.conftest import Cli, results
 
 @pytest.fixture(scope="module")
 def first(smoke_run, tmp_path_factory):
-    """The seconds and the end of the first call on the smoke run."""
-    began = time.monotonic()
+    """The end of the first call on the smoke run."""
     done = Cli(tmp_path_factory.mktemp("sizes"))("sizes", smoke_run)
     assert done.returncode == 0, done.stderr
-    return time.monotonic() - began, done
+    return done
 
 
 def test_full_btf_is_larger_for_every_module_and_many_times_in_total(smoke_run, first):
@@ -30,31 +28,26 @@ def test_full_btf_is_larger_for_every_module_and_many_times_in_total(smoke_run, 
 
 
 def test_the_flags_are_kbuilds_own_and_were_recorded_by_the_build(smoke_run, first):
-    _, done = first
     recorded = json.loads((smoke_run / "run.json").read_text())["pahole"]
     values = json.loads((smoke_run / "sizes.json").read_text())
-    assert "pahole's flags" not in done.stderr
+    assert "pahole's flags" not in first.stderr
     assert values["pahole"]["flags"] == recorded["flags"]
     assert any(flag.startswith("--btf_features=") for flag in recorded["flags"])
 
 
 def test_the_text_has_both_tables(first):
-    _, done = first
-    lines = done.stdout.splitlines()
+    lines = first.stdout.splitlines()
     full, split = lines.index("FULL BTF"), lines.index("SPLIT BTF")
     assert int(lines[full + 3]) > int(lines[split + 3])
     assert all(line.startswith("./") for line in lines[full + 5 : full + 15])
 
 
 def test_a_second_call_encodes_nothing(cli, smoke_run, first):
-    seconds, done = first
-    assert "encoded 0" not in done.stderr
-    began = time.monotonic()
+    assert "encoded 0" not in first.stderr
     # No engine is needed for what is known already.
     again = cli("sizes", smoke_run, "--json", env={"DOCKER_HOST": "unix:///nonexistent/engine.sock"})
     assert again.returncode == 0, again.stderr
     assert "encoded 0 modules" in again.stderr
-    assert time.monotonic() - began < seconds
     assert json.loads(again.stdout) == json.loads((smoke_run / "sizes.json").read_text())
 
 

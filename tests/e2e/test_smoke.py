@@ -5,7 +5,7 @@
 
 import json
 
-from tests.e2e.conftest import results
+from tests.e2e.conftest import BUILD_S, results
 
 
 def test_every_module_is_verified(smoke_run):
@@ -42,7 +42,7 @@ def test_the_run_directory_holds_the_run(smoke_run):
 def test_a_second_run_compiles_nothing_and_two_at_once_pass(cli, smoke_run):
     both = [cli.start("run", "--config", "smoke", "-o", name) for name in ("one", "two")]
     for process in both:
-        _, err = process.communicate(timeout=600)
+        _, err = process.communicate(timeout=BUILD_S)
         assert process.returncode == 0, err
     for name in ("one", "two"):
         run = json.loads((cli.folder / name / "run.json").read_text())

@@ -3,8 +3,7 @@
 
 """How pahole is called over many modules, by the worker itself and a pahole that only counts bytes."""
 
-import os
-import time
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +12,7 @@ from kbtf_ci.kernel.encode import encode
 from kbtf_ci.kernel.pahole import Pahole, ask_kbuild
 from tests.support import faketree, paholes
 from tests.support.local import LocalRunner
+from tests.support.waiting import wait_until
 
 
 class Bench:
@@ -55,9 +55,11 @@ def test_every_module_is_encoded_with_kbuilds_flags_and_no_base_the_largest_firs
 
 
 def test_as_many_at_a_time_as_asked_for_and_no_more(bench):
-    count = ': > "$0.run.$$"; ls "$0".run.* | wc -l >> "$0.seen"; sleep 0.3; rm "$0.run.$$"'
+    # Each waits for two more, if they ever come, before it counts those that run.
+    wait = 'while [ "$(ls "$0".up.* | wc -l)" -lt 3 ] && [ $n -lt 600 ]; do n=$((n + 1)); sleep 0.05; done'
+    count = f': > "$0.run.$$"; : > "$0.up.$$"; n=0; {wait}; ls "$0".run.* | wc -l >> "$0.seen"; sleep 0.3'
     for number in range(6):
-        bench.module(f"kernel/{number}.ko", f"do: {count}\n")
+        bench.module(f"kernel/{number}.ko", f'do: {count}; rm "$0.run.$$"\n')
     bench.encode(jobs=3)
     seen = (bench.folder / "pahole.seen").read_text().split()
     assert max(map(int, seen)) == 3
@@ -89,14 +91,14 @@ def test_an_interrupt_ends_every_pahole_and_keeps_what_was_told(bench):
 
     def interrupted(encoded):
         got.append(encoded.file)
-        while not (bench.folder / "pahole.pid").exists():
-            time.sleep(0.01)
+        wait_until((bench.folder / "pahole.pid").exists)
         raise InterruptError("interrupted by SIGINT")
 
     with pytest.raises(InterruptError):
         bench.encode(jobs=2, on_encoded=interrupted)
     assert got == ["kernel/a.ko"]
-    assert _gone(int((bench.folder / "pahole.pid").read_text()))
+    pid = int((bench.folder / "pahole.pid").read_text())
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
 
 
 def test_nothing_stays_behind(bench):
@@ -126,14 +128,3 @@ def test_kbuild_itself_tells_its_flags(tmp_path):
 
 def test_a_kernel_that_exports_no_flags_has_none(tmp_path):
     assert ask_kbuild(faketree.kbuild(tmp_path)) == Pahole("pahole", ())
-
-
-def _gone(pid):
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.05)
-    return False

