@@ -23,7 +23,7 @@ def deadly(smoke_run, tmp_path):
     deadly = {"dummy": INVALID_OPCODE, "tun": ENDLESS_LOOP, "veth": RESET}
     modules = [
         module
-        for module in inventory(smoke_run / "kernel/modules")
+        for module in inventory(smoke_run / "kernel/modules").modules
         if module.name in {*deadly, "nls_utf8", "xt_comment", "x_tables"}
     ]
     for module in modules:

@@ -23,7 +23,7 @@ def spec(engine, toolchain, smoke_run, tmp_path):
     tree = smoke_run / "guest/modules"
 
     def spec(change=lambda content: content):
-        modules = dependency_order(one for one in inventory(tree) if one.name in NAMES)
+        modules = dependency_order(one for one in inventory(tree).modules if one.name in NAMES)
         early = [
             EarlyModule(one.name, change((tree / one.file).read_bytes()))
             for one in modules

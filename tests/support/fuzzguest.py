@@ -41,7 +41,7 @@ class Subject:
 
     @classmethod
     def of(cls, run: Path) -> Subject:
-        smallest = min(inventory(run / "kernel/modules"), key=lambda module: module.btf_bytes)
+        smallest = min(inventory(run / "kernel/modules").modules, key=lambda module: module.btf_bytes)
         return cls(run, make_carrier((run / "kernel/modules" / smallest.file).read_bytes()))
 
     def carrier(self, name: str, mutant: Mutant) -> bytes:
