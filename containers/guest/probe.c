@@ -7,6 +7,8 @@
  *   probe --inert PATH            writes the module PATH as mode "inert" hands it to the kernel
  *
  * Modes are real, inert and carrier, and look: the module is there already, as init loaded it for the network.
+ * "settle - -" loads nothing: it is answered once every CPU has given the probe a turn, so that what a kernel
+ * thread of the last module kept a CPU for stands in the log that comes with it.
  *
  * It never judges: errno, the SHA-256 of /sys/kernel/btf/NAME and the kernel's own records go to the host
  * as they are. With --once a module that loaded is unloaded behind its answer's facts, so that any number of
@@ -338,6 +340,27 @@ static int load_nothing(const char *path, const char **error)
 	return 0;
 }
 
+/* Moves to each CPU in turn: one that is locked up takes us when it is free again, and has been reported by then. */
+static int settle(const char *path, const char **error)
+{
+	enum { BITS = 8 * sizeof(long) };
+	unsigned long all[8192 / BITS] = { 0 }; /* NR_CPUS is no more than that on any architecture */
+	long bytes = syscall(SYS_sched_getaffinity, 0, sizeof(all), all);
+
+	(void)path;
+	(void)error;
+	for (long cpu = 0; cpu < bytes * 8; cpu++) {
+		unsigned long one[sizeof(all) / sizeof(*all)] = { 0 };
+
+		one[cpu / BITS] = all[cpu / BITS] & 1UL << cpu % BITS;
+		if (one[cpu / BITS])
+			syscall(SYS_sched_setaffinity, 0, bytes, one);
+	}
+	if (bytes > 0)
+		syscall(SYS_sched_setaffinity, 0, bytes, all);
+	return 0;
+}
+
 static const struct mode {
 	const char *name;
 	load_fn *load;
@@ -346,6 +369,7 @@ static const struct mode {
 	{ "inert", load_inert },
 	{ "carrier", load_file },
 	{ "look", load_nothing },
+	{ "settle", settle },
 };
 
 static const struct mode *mode_find(const char *name)
@@ -435,7 +459,7 @@ static void answer(const struct mode *mode, const char *name, const char *path)
 	json_records("kmsg_before", before);
 	putchar(',');
 	json_records("kmsg", kmsg_drain());
-	if (once && !result && mode->load != load_nothing && syscall(SYS_delete_module, name, O_NONBLOCK))
+	if (once && !result && mode->load != load_nothing && mode->load != settle && syscall(SYS_delete_module, name, O_NONBLOCK))
 		error = "cannot unload the module";
 	if (error) {
 		fputs(",\"error\":", stdout);

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from kbtf_ci.errors import EngineError
 from kbtf_ci.guest import accel as acceleration
@@ -20,6 +21,8 @@ from kbtf_ci.guest.session import GuestRun, Listener, observe
 from kbtf_ci.infra.runner import Command, Process, Runner
 from kbtf_ci.model.module import Module, closure, dependency_order
 from kbtf_ci.model.outcome import LoadPolicy, Observation
+
+_Told = TypeVar("_Told")
 
 
 @dataclass(frozen=True)
@@ -118,12 +121,13 @@ class _Merged:
                 self._boots += 1
                 self._listener.booted(self._boots, seconds)
 
-        return Listener(observed, booted, self._locked(self._listener.warned))
+        told = self._locked
+        return Listener(observed, booted, told(self._listener.warned), told(self._listener.kernel_warned))
 
-    def _locked(self, tell: Callable[[str], None]) -> Callable[[str], None]:
-        def told(text: str) -> None:
+    def _locked(self, tell: Callable[[_Told], None]) -> Callable[[_Told], None]:
+        def told(what: _Told) -> None:
             with self._lock:
-                tell(text)
+                tell(what)
 
         return told
 

@@ -58,13 +58,14 @@ class KmsgLog:
         self._path = path
         self._last = -1
 
-    def add(self, records: Iterable[Record]) -> None:
-        """Append the records that are new."""
+    def add(self, records: Iterable[Record]) -> tuple[Record, ...]:
+        """Append the records that are new, and return them."""
         new = []
         for record in records:
             if record.sequence > self._last:
                 self._last = record.sequence
-                new.append(record.stamped())
+                new.append(record)
         if new:
             with self._path.open("a", encoding="utf-8") as file:
-                file.write("".join(new))
+                file.write("".join(record.stamped() for record in new))
+        return tuple(new)

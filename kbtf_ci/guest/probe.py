@@ -19,17 +19,26 @@ from kbtf_ci.model.outcome import LoadMode, Observation
 COMMAND = ("/sbin/probe",)
 # The probe's word for a module that the guest loaded before it: no load, only what became of its BTF.
 _LOOK = "look"
+# And for none at all: the log since the last load, once every CPU has given the probe a turn.
+_SETTLE = "settle"
+SETTLE = f"{_SETTLE} - -"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one line of the probe says: ``observation`` None for the kernel's log before the first load.
+    """What one line of the probe says: ``observation`` None for the kernel's log without a load.
 
-    ``records`` are all log records that came with it, oldest first.
+    ``before`` are the log records since the answer before it, ``during`` those of the load itself.
     """
 
     observation: Observation | None
-    records: tuple[Record, ...]
+    before: tuple[Record, ...]
+    during: tuple[Record, ...] = ()
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """All of them, oldest first."""
+        return self.before + self.during
 
 
 def request(mode: LoadMode, module: Module, present: Collection[str] = ()) -> str:
@@ -57,7 +66,9 @@ def parse(line: str) -> Answer:
 
 
 def _answer(answer: dict[str, Any]) -> Answer:
-    before, after = _records(answer["kmsg_before"]), _records(answer["kmsg"])
+    before, during = _records(answer["kmsg_before"]), _records(answer["kmsg"])
+    if answer["mode"] == _SETTLE:
+        return Answer(None, before + during)
     btf = answer["btf"] or {}
     observation = Observation(
         name=answer["name"],
@@ -65,10 +76,10 @@ def _answer(answer: dict[str, Any]) -> Answer:
         errno=int(answer["errno"]),
         sysfs_bytes=btf["bytes"] if btf else None,
         sysfs_sha256=btf["sha256"] if btf else None,
-        log=tuple(line for record in after for line in record.lines),
+        log=tuple(line for record in during for line in record.lines),
         load_us=int(answer["load_us"]),
     )
-    return Answer(observation, before + after)
+    return Answer(observation, before, during)
 
 
 def _records(raw: list[str]) -> tuple[Record, ...]:

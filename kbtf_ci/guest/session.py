@@ -13,14 +13,16 @@ from pathlib import Path
 from kbtf_ci.errors import GuestError, InfrastructureError
 from kbtf_ci.guest import accel as acceleration
 from kbtf_ci.guest import probe
+from kbtf_ci.guest.boot_log import BootLog
+from kbtf_ci.guest.console import Console
 from kbtf_ci.guest.guest import Guest, GuestSpec, booted
-from kbtf_ci.guest.kmsg import KmsgLog
 from kbtf_ci.guest.plan import Batch, Plan
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.ssh import CommandError, ShellLostError, SilenceError
 from kbtf_ci.guest.timeouts import Deadline
 from kbtf_ci.guest.vm import GuestDiedError, KvmError
 from kbtf_ci.infra.runner import Runner
+from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import Death, LoadMode, LoadPolicy, Observation
 
@@ -30,11 +32,15 @@ KMSG_LOG = "kmsg.log"
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told what as it happens: each observation, each boot (its number and seconds), each warning."""
+    """Who is told what as it happens.
+
+    Each observation, each boot (its number and seconds), each warning of ours, each warning of the kernel's.
+    """
 
     observed: Callable[[Observation], None]
     booted: Callable[[int, float], None]
     warned: Callable[[str], None]
+    kernel_warned: Callable[[KernelWarning], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,8 @@ class _Session:
         """Boot a guest and load what is left until it dies or nothing is left."""
         self.progress = False
         self._begin_boot()
-        kmsg = KmsgLog(self.logs / KMSG_LOG)
+        emulated = self.accel is Accel.TCG
+        log = BootLog(self.logs / KMSG_LOG, self.listener.kernel_warned, emulated=emulated)
         console_log = self.logs / CONSOLE_LOG
         with booted(self.runner, self.spec, self.accel, console_log, self.listener.warned) as guest:
             self.listener.booted(self.boots, guest.boot_s)
@@ -120,7 +127,7 @@ class _Session:
             trouble = None
             self.plan.new_guest()
             while trouble is None and (batch := self.plan.next_batch()):
-                trouble = self._load(guest, batch, kmsg)
+                trouble = self._load(guest, batch, log)
         if trouble is not None and not self.progress:
             raise GuestError(
                 f"the guest dies again and again, and no module is to blame: {trouble.message}",
@@ -134,45 +141,59 @@ class _Session:
                 with (self.logs / name).open("a", encoding="utf-8") as file:
                     file.write(f"\n--- kbtf-ci: boot {self.boots} ---\n")
 
-    def _load(self, guest: Guest, batch: Batch, kmsg: KmsgLog) -> GuestError | InfrastructureError | None:
+    def _load(self, guest: Guest, batch: Batch, log: BootLog) -> GuestError | InfrastructureError | None:
         """Load ``batch``; return what ended the guest, None if it lives."""
         waiting = {module.name: None for module in batch.modules}
         start = time.monotonic()
         try:
-            self._run_probe(guest, batch, kmsg, waiting)
+            self._run_probe(guest, batch, log, waiting)
         except (GuestDiedError, SilenceError, ShellLostError, CommandError) as error:
-            self._blame(guest, batch.mode, waiting, *_death(guest, error))
+            self._lose(guest, batch.mode, waiting, log, error)
             return error
         finally:
             self.load_s += time.monotonic() - start
+            log.finish()
         if waiting:
             raise InfrastructureError(f"the probe ended without a word on {', '.join(waiting)}")
         return None
 
-    def _run_probe(self, guest: Guest, batch: Batch, kmsg: KmsgLog, waiting: dict[str, None]) -> None:
+    def _run_probe(self, guest: Guest, batch: Batch, log: BootLog, waiting: dict[str, None]) -> None:
         present = self.spec.image.present
         requests = [probe.request(batch.mode, module, present) for module in batch.modules]
-        for line in guest.shell.run(probe.COMMAND, requests, guest.timeouts.load):
+        for line in guest.shell.run(probe.COMMAND, [*requests, probe.SETTLE], guest.timeouts.load):
             answer = probe.parse(line)
-            kmsg.add(answer.records)
+            log.add(answer.before)
             if answer.observation is not None:
                 waiting.pop(answer.observation.name, None)
+                if answer.observation.name not in present:
+                    log.begin_load(answer.observation.name)
+                log.add(answer.during)
                 self._record(answer.observation)
 
-    def _blame(
-        self, guest: Guest, mode: LoadMode, waiting: dict[str, None], death: Death | None, words: str
+    def _lose(
+        self,
+        guest: Guest,
+        mode: LoadMode,
+        waiting: dict[str, None],
+        log: BootLog,
+        error: GuestError | InfrastructureError,
     ) -> None:
-        """Observe the death of the module last announced on the console, else of the first unanswered one."""
+        """Observe the end of a guest, and what its console said of it."""
+        death, words = _death(guest, error)
         if death is None:
             return
-        marker = guest.vm.console.marker
-        log = guest.vm.console.since_marker()
-        if marker is not None:
-            mode, name = marker.mode, marker.name
-        elif waiting:
-            name = next(iter(waiting))
-        else:
-            return
+        console = guest.vm.console
+        name = console.marker.name if console.marker is not None else next(iter(waiting), "")
+        log.add_console(console.since_marker(), name)
+        if death is Death.HANG and not waiting:
+            # Every load has had its answer: whatever keeps a CPU now is told, and none of them fails for it.
+            self.listener.warned(f"after the last load {words.removeprefix('kbtf-ci: ')}")
+        elif name:
+            self._blame(name, console.marker.mode if console.marker else mode, console, death, words)
+
+    def _blame(self, name: str, mode: LoadMode, console: Console, death: Death, words: str) -> None:
+        """Observe the death of the module last announced on the console, else of the first unanswered one."""
+        log = console.since_marker()
         self._record(Observation(name, mode, log=(*log, words) if words else log, death=death))
 
     def _record(self, observation: Observation) -> None:
@@ -202,4 +223,4 @@ def _death(guest: Guest, error: GuestError | InfrastructureError) -> tuple[Death
 def _hang(guest: Guest, error: SilenceError) -> tuple[Death, str]:
     alive = guest.shell.ping(min(guest.timeouts.ping, guest.timeouts.ssh))
     state = "its kernel still answers over SSH" if alive else "nor does it answer over SSH"
-    return Death.HANG, f"kbtf-ci: {error.message} under this load; {state}"
+    return Death.HANG, f"kbtf-ci: {error.message}; {state}"

@@ -163,6 +163,14 @@ def test_a_look_loads_nothing_and_tells_what_is_there(ask, root):
     assert "error" not in answer | other
 
 
+def test_to_settle_loads_nothing_and_is_answered_with_the_log_since(ask):
+    for options in ((), ("--once",)):
+        _, answer = ask("settle - -", options=options)
+        assert (answer["mode"], answer["errno"], answer["btf"]) == ("settle", 0, None)
+        assert (answer["kmsg_before"], answer["kmsg"]) == ([], [])
+        assert "error" not in answer
+
+
 def test_once_leaves_what_it_only_looked_at(ask, root):
     (root / "sys/kernel/btf/mod").write_bytes(b"btf")
     _, answer = ask("look mod /bench/none.ko", options=("--once",))

@@ -18,7 +18,7 @@ import socket
 import struct
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,12 +36,16 @@ from kbtf_ci.infra.runner import Command, Process
 
 @dataclass(frozen=True)
 class Load:
-    """What the kernel does with a module: an errno, its BTF, its words; or ``end``, one of ENDS."""
+    """What the kernel does with a module: an errno, its BTF, its words; or ``end``, one of ENDS.
+
+    ``late`` it says once the load has returned.
+    """
 
     errno: int = 0
     btf: bytes | None = b"btf"
     log: tuple[str, ...] = ()
     end: str = ""
+    late: tuple[str, ...] = ()
 
 
 # What the console says, and the status that QEMU ends with; None: it goes on, and the load never returns.
@@ -107,6 +111,7 @@ class FakeGuests:
     started: list[Command] = field(default_factory=list)
     requests: list[list[str]] = field(default_factory=list)
     living: list[FakeQemu] = field(default_factory=list)
+    unsettled: str = ""  # what the console says when a CPU is kept behind the last load, and no end to it
     clock: HandClock = field(default_factory=HandClock)
 
     def start(self, command: Command) -> AbstractContextManager[Process]:
@@ -137,6 +142,7 @@ class FakeQemu:
     def __init__(self, guests: FakeGuests, boot: Boot) -> None:
         self.guests = guests
         self.requests: list[str] = []
+        self.kmsg = list(BOOT_KMSG)
         self.ended = threading.Event()
         self.spinning = False
         self.silent = boot.status is None and _READY not in boot.console
@@ -152,6 +158,12 @@ class FakeQemu:
     def say(self, text: str) -> None:
         if text:
             self._console.put(text.replace("\n", "\r\n").encode())
+
+    def log(self, texts: Iterable[str]) -> list[str]:
+        """Return ``texts`` as new records of /dev/kmsg, from which the next probe reads all once more."""
+        new = [f"4,{number},2000000,-;{text}" for number, text in enumerate(texts, len(self.kmsg))]
+        self.kmsg += new
+        return new
 
     def end(self, status: int) -> None:
         with self._lock:
@@ -294,26 +306,34 @@ def _on_host(server: SshServer, command: str, channel: paramiko.Channel) -> int 
     return process.wait()
 
 
+BOOT_KMSG = ["6,0,0,-;Linux version 0", "6,1,5000000,-;tab\\x09here\n SUBSYSTEM=pci"]
+
+
 def probe(qemu: FakeQemu, channel: paramiko.Channel) -> int | None:
     """Answer as containers/guest/probe.c; the status to end with, None for none at all."""
-    _answer(channel, {"boot_kmsg": ["6,0,0,-;Linux version 0", "6,1,5000000,-;tab\\x09here\n SUBSYSTEM=pci"]})
-    sequence = 1
+    _answer(channel, {"boot_kmsg": qemu.kmsg})
+    late: tuple[str, ...] = ()
     for line in channel.makefile("r"):
         mode, name, path = line.split()
+        if mode == "settle":
+            if qemu.guests.unsettled:
+                qemu.say(qemu.guests.unsettled)
+                return _end(qemu, "hang")
+            _answer(channel, {"name": name, "mode": mode, "errno": 0, "load_us": 7, "btf": None,
+                              "kmsg_before": qemu.log(late), "kmsg": []})  # fmt: skip
+            late = ()
+            continue
         assert path.startswith("/lib/modules/")
         qemu.requests.append(f"{mode} {name}")
         qemu.say(f"[    2.0] kbtf-ci: load {mode} {name}\n")
         load = qemu.guests.loads.get((mode, name), Load())
         if load.end:
             return _end(qemu, load.end)
-        logged = []
-        for text in load.log:
-            sequence += 1
-            logged.append(f"4,{sequence},2000000,-;{text}")
+        before, during, late = qemu.log(late), qemu.log(load.log), load.late
         kept = load.btf is not None and load.errno == 0
         btf = {"bytes": len(load.btf), "sha256": hashlib.sha256(load.btf).hexdigest()} if kept else None
         _answer(channel, {"name": name, "mode": mode, "errno": load.errno, "load_us": 7, "btf": btf,
-                          "kmsg_before": [], "kmsg": logged})  # fmt: skip
+                          "kmsg_before": before, "kmsg": during})  # fmt: skip
     return 0
 
 

@@ -57,10 +57,14 @@ class Fleet:
         timeouts = Timeouts(ssh=120, fixed=frozenset({"ssh"}), clock=self.guests.clock)
         self.spec = GuestSpec(kernel, image, accel=Accel.TCG, timeouts=timeouts)
         self.folder, self.seen, self.boots, self.warnings = folder, [], [], []
+        self.kernel_warnings = []
 
     def observe(self, parts, listen=None, policy=LoadPolicy.AUTO):
         listener = Listener(
-            listen or self.seen.append, lambda number, s: self.boots.append(number), self.warnings.append
+            listen or self.seen.append,
+            lambda number, s: self.boots.append(number),
+            self.warnings.append,
+            self.kernel_warnings.append,
         )
         divided = []
         for number, part in enumerate(parts, 1):
@@ -77,6 +81,13 @@ def test_each_guest_loads_its_part_and_a_module_of_two_is_told_of_once(tmp_path)
     assert sorted(seen.name for seen in fleet.seen) == ["a", "b", "c"]
     assert (done.guests, done.boots, sorted(fleet.boots)) == (3, 3, [1, 2, 3])
     assert (tmp_path / "2/console.log").read_bytes()
+
+
+def test_what_the_kernels_of_all_guests_warn_of_is_told(tmp_path):
+    said = Load(log=("BUG: KASAN: slab-out-of-bounds in f+0x1/0x2 [b]",))
+    fleet = Fleet(tmp_path, {("real", "b"): said, ("real", "c"): said})
+    fleet.observe([CHAIN[:2], CHAIN[2:]])
+    assert sorted((one.kind.value, one.module) for one in fleet.kernel_warnings) == [("kasan", "b")] * 2
 
 
 def test_a_guest_that_dies_costs_its_own_part_a_boot(tmp_path):

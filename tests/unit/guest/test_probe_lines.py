@@ -27,6 +27,7 @@ def test_an_answer_becomes_an_observation_with_the_modules_own_lines():
     assert (seen.sysfs_bytes, seen.sysfs_sha256) == (3, "ab")
     assert seen.log == ("ext2: one", "two é")
     assert [record.sequence for record in answer.records] == [7, 8]
+    assert [record.sequence for record in answer.before] == [7]
 
 
 def test_a_module_that_is_there_already_is_only_looked_at_and_counts_as_real():
@@ -46,6 +47,14 @@ def test_the_kernels_log_before_the_first_load_is_no_observation():
     answer = probe.parse(json.dumps({"boot_kmsg": ["6,0,0,-;Linux version"]}))
     assert answer.observation is None
     assert answer.records[0].text == "Linux version"
+
+
+def test_what_came_since_the_last_load_is_no_observation():
+    answer = probe.parse(json.dumps({**LINE, "name": "-", "mode": "settle", "btf": None}))
+    assert answer.observation is None
+    assert [record.sequence for record in answer.before] == [7, 8]
+    assert answer.during == ()
+    assert probe.SETTLE.split() == ["settle", "-", "-"]
 
 
 @pytest.mark.parametrize(
@@ -78,5 +87,5 @@ def test_a_record_is_written_as_the_console_shows_it():
 def test_a_record_that_comes_twice_is_written_once(tmp_path):
     log = KmsgLog(tmp_path / "kmsg.log")
     log.add([Record(0, 0, "a"), Record(1, 0, "b")])
-    log.add([Record(0, 0, "a"), Record(1, 0, "b"), Record(2, 0, "c")])
+    assert log.add([Record(0, 0, "a"), Record(1, 0, "b"), Record(2, 0, "c")]) == (Record(2, 0, "c"),)
     assert (tmp_path / "kmsg.log").read_text() == "".join(f"[    0.000000] {text}\n" for text in "abc")

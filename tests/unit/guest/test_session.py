@@ -41,13 +41,19 @@ class Run:
         asked = {"boot": 60, "load": 30, "ssh": 120, "ping": 60} | timeouts
         timeouts = Timeouts(**asked, fixed=frozenset(asked), clock=self.guests.clock)
         self.spec = GuestSpec(kernel, image, accel=accel, timeouts=timeouts)
-        self.seen, self.boots, self.warnings = [], [], []
+        self.seen, self.boots, self.warnings, self.kernel_warnings = [], [], [], []
 
     def observe(self, policy=LoadPolicy.AUTO, modules=MODULES):
         listener = Listener(
-            self.seen.append, lambda number, s: self.boots.append(number), self.warnings.append
+            self.seen.append,
+            lambda number, s: self.boots.append(number),
+            self.warnings.append,
+            self.kernel_warnings.append,
         )
         return observe(self.guests, self.spec, modules, policy, logs=self.folder, listener=listener)
+
+    def warned(self):
+        return [(one.kind.value, one.module) for one in self.kernel_warnings]
 
     def told(self):
         return [(seen.name, seen.mode, seen.death or seen.errno) for seen in self.seen]
@@ -208,6 +214,64 @@ def test_auto_alone_falls_back_when_kvm_dies_under_a_real_guest(tmp_path, monkey
     assert run.observe().accel is Accel.TCG
     assert len(run.seen) == 4
     assert why in run.warnings[0]
+
+
+WARN = ("------------[ cut here ]------------", "WARNING: CPU: 0 PID: 9 at x.c:3 f+0x1/0x2",
+        "---[ end trace 0000000000000000 ]---")  # fmt: skip
+LOCKUP = "watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [thread:88]"
+
+
+def test_a_warning_of_a_load_is_its_modules_and_changes_no_outcome(tmp_path):
+    run = Run(tmp_path, {("real", "b"): Load(log=WARN), ("real", "d"): Load(log=("d: hello",))})
+    run.observe()
+    assert run.warned() == [("warning", "b")]
+    assert run.kernel_warnings[0].lines == (WARN[1],)
+    assert run.told() == [(name, REAL, 0) for name in "abcd"]
+
+
+def test_what_comes_between_two_loads_is_the_first_ones(tmp_path):
+    run = Run(tmp_path, {("real", "b"): Load(late=(LOCKUP, "CPU: 1 PID: 88"))})
+    run.observe()
+    assert run.warned() == [("soft-lockup", "b")]
+    assert run.kernel_warnings[0].host_may_be_to_blame
+    # The report is the load's before, and so no line of the module that was loaded meanwhile.
+    assert [seen.log for seen in run.seen] == [(), (), (), ()]
+
+
+def test_what_comes_behind_the_last_load_is_its(tmp_path):
+    run = Run(tmp_path, {("real", "d"): Load(late=(LOCKUP,))})
+    run.observe()
+    assert run.warned() == [("soft-lockup", "d")]
+
+
+def test_what_a_module_says_in_both_modes_is_told_of_both_and_the_log_read_again_of_none(tmp_path):
+    run = Run(tmp_path, {("real", "b"): Load(errno=19, log=WARN), ("inert", "b"): Load(log=WARN)})
+    run.observe()
+    assert run.warned() == [("warning", "b"), ("warning", "b")]
+
+
+def test_what_came_before_the_first_load_is_no_modules(tmp_path, monkeypatch):
+    boot = [f"4,{number},0,-;{line}" for number, line in enumerate(WARN)]
+    monkeypatch.setattr("tests.support.guest.BOOT_KMSG", boot)
+    run = Run(tmp_path)
+    run.observe()
+    assert run.warned() == [("warning", "")]
+
+
+def test_a_warning_before_a_death_is_told_from_the_console(tmp_path):
+    run = Run(tmp_path, {("real", "b"): Load(end="oops")})
+    run.observe()
+    assert run.warned() == [("oops", "b")]
+
+
+def test_a_cpu_that_is_never_free_again_is_a_warning_and_no_death(tmp_path):
+    run = Run(tmp_path)
+    run.guests.unsettled = f"[   30.0] {LOCKUP}\n"
+    assert run.observe().boots == 1
+    assert run.told() == [(name, REAL, 0) for name in "abcd"]
+    assert run.warned() == [("soft-lockup", "d")]
+    (word,) = run.warnings
+    assert word.startswith("after the last load the guest said nothing for 30 s")
 
 
 def test_no_thread_is_left_behind(tmp_path):
