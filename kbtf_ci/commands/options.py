@@ -20,6 +20,7 @@ from kbtf_ci.errors import UsageError
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.timeouts import Timeouts
 from kbtf_ci.infra.profiles import parse_size_mib
+from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn, parse_fail_on
 from kbtf_ci.model.outcome import LoadPolicy
 from kbtf_ci.workflow.verify import GuestOptions
 from kbtf_ci.workflow.workspace import BuildOptions
@@ -87,6 +88,11 @@ guest_options = combine(
     click.option("--bisect", is_flag=True, help="Exit 125 where the commit is not to blame."),
 )  # fmt: skip
 
+fail_on = click.option(
+    "--fail-on", "fail_on", default=",".join(sorted(DEFAULT_FAIL_ON)), show_default=True, metavar="LIST",
+    help=f"Which findings end the run with 1: {', '.join(FailOn)}; or none.",
+)  # fmt: skip
+
 common_options = combine(
     click.option("-q", "--quiet", is_flag=True, help="Only warnings, errors and the summary."),
     click.option("--debug", is_flag=True, help="Show the traceback of an error."),
@@ -121,7 +127,10 @@ def build_options_of(values: dict[str, Any]) -> BuildOptions:
 
 
 def guest_options_of(values: dict[str, Any]) -> GuestOptions:
-    """Return what ``guest_options`` parsed. Raises UsageError for a timeout that is none."""
+    """Return what ``guest_options`` and ``fail_on`` parsed.
+
+    Raises UsageError for a timeout or a finding that is none.
+    """
     return GuestOptions(
         accel=Accel(values["accel"]),
         memory_mib=values["memory_mib"],
@@ -130,6 +139,7 @@ def guest_options_of(values: dict[str, Any]) -> GuestOptions:
         load=LoadPolicy(values["load"]) if values["load"] else None,
         guests=values["guests"],
         timeouts=Timeouts.parse(values["timeouts"]),
+        fail_on=parse_fail_on(values["fail_on"]) if "fail_on" in values else DEFAULT_FAIL_ON,
     )
 
 

@@ -15,6 +15,7 @@ from kbtf_ci.commands.options import (
     build_options_of,
     command_line,
     common_options,
+    fail_on,
     guest_options,
     guest_options_of,
 )
@@ -25,6 +26,7 @@ from kbtf_ci.workflow import run as workflow
 @click.command()
 @build_options
 @guest_options
+@fail_on
 @common_options
 def run(*, output: Path | None, quiet: bool, debug: bool, bisect: bool, **options: Any) -> None:
     """Build a kernel, boot it, and verify the BTF of every module."""

@@ -10,7 +10,14 @@ from typing import Any
 
 import click
 
-from kbtf_ci.commands.options import combine, command_line, common_options, guest_options, guest_options_of
+from kbtf_ci.commands.options import (
+    combine,
+    command_line,
+    common_options,
+    fail_on,
+    guest_options,
+    guest_options_of,
+)
 from kbtf_ci.commands.session import finish, reporting
 from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.errors import UsageError
@@ -38,6 +45,7 @@ _prebuilt_options = combine(
 )
 @_prebuilt_options
 @guest_options
+@fail_on
 @common_options
 def verify(*, run_directory: Path | None, quiet: bool, debug: bool, bisect: bool, **options: Any) -> None:
     """Boot RUNDIR's kernel, or one that others built, and verify its modules as they are now."""

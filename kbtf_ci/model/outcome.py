@@ -8,10 +8,11 @@ from __future__ import annotations
 import errno as errno_module
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from kbtf_ci.errors import ExitCode
+from kbtf_ci.model.kernel_warning import KernelWarning, merge
 from kbtf_ci.model.module import Module
 
 
@@ -78,7 +79,8 @@ class Observation:
 class ModuleResult:
     """One module's verdict, with the attempt that gave it (``observation`` None: never attempted).
 
-    ``earlier`` holds attempts in other modes that came before it.
+    ``earlier`` holds attempts in other modes that came before it, ``warnings`` what the kernel complained of
+    meanwhile.
     """
 
     module: Module
@@ -86,6 +88,7 @@ class ModuleResult:
     observation: Observation | None = None
     earlier: tuple[Observation, ...] = ()
     reason: str = ""
+    warnings: tuple[KernelWarning, ...] = ()
 
 
 # kernel/bpf/btf.c, btf_module_notify(): printed when the module's BTF is refused. From 5.18 to 6.2 it is
@@ -145,6 +148,19 @@ def _judge_attempt(module: Module, seen: Observation, expected: str) -> tuple[Ou
         f"/sys/kernel/btf/{module.name} holds {seen.sysfs_bytes} bytes that are not the .ko's "
         f"{module.btf_bytes}{_RELOCATED if module.base_bytes else ''}"
     )
+
+
+def with_warnings(
+    results: Iterable[ModuleResult], warnings: Iterable[KernelWarning]
+) -> tuple[tuple[ModuleResult, ...], tuple[KernelWarning, ...]]:
+    """Return ``results`` with the kernel's warnings of their modules, and the warnings of none of them."""
+    merged = merge(warnings)
+    warned = tuple(
+        replace(result, warnings=tuple(one for one in merged if one.module == result.module.name))
+        for result in results
+    )
+    names = {result.module.name for result in warned}
+    return warned, tuple(one for one in merged if one.module not in names)
 
 
 def errno_text(number: int) -> str:

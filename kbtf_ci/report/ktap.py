@@ -5,23 +5,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
+from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn
+from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult, Outcome
+from kbtf_ci.report.kernel_warning import NO_MODULE, plain, title
 
 
-def ktap(results: Sequence[ModuleResult]) -> str:
-    """Return the document."""
-    return "".join(f"{line}\n" for line in _lines(results))
+def ktap(
+    results: Sequence[ModuleResult],
+    warnings: Sequence[KernelWarning] = (),
+    fail_on: Collection[FailOn] = DEFAULT_FAIL_ON,
+) -> str:
+    """Return the document, the kernel's warnings as diagnostic lines.
 
-
-def _lines(results: Sequence[ModuleResult]) -> Iterator[str]:
-    yield "KTAP version 1"
-    yield f"1..{len(results)}"
+    ``warnings`` are those of no module; where warnings count, they are a test of their own.
+    """
+    counted = FailOn.WARNING in fail_on
+    lines = ["KTAP version 1", f"1..{len(results) + bool(warnings and counted)}"]
     for number, result in enumerate(results, 1):
-        if result.outcome is Outcome.VERIFIED:
-            yield f"ok {number} {result.module.name}"
-            continue
+        lines.extend(_result(number, result, counted=counted))
+    lines.extend(_diagnostic(warnings))
+    if warnings and counted:
+        lines.append(f"not ok {len(results) + 1} {NO_MODULE} # WARNING {title(warnings[0])}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _result(number: int, result: ModuleResult, *, counted: bool) -> Iterator[str]:
+    name = result.module.name
+    if result.outcome is not Outcome.VERIFIED:
         log = result.observation.log if result.observation else ()
         yield from (f"# {line}" for line in log)
-        yield f"not ok {number} {result.module.name} # {result.outcome.value} {result.reason}".rstrip()
+    yield from _diagnostic(result.warnings)
+    if result.outcome is not Outcome.VERIFIED:
+        yield f"not ok {number} {name} # {result.outcome.value} {result.reason}".rstrip()
+    elif result.warnings and counted:
+        yield f"not ok {number} {name} # WARNING {title(result.warnings[0])}"
+    else:
+        yield f"ok {number} {name}"
+
+
+def _diagnostic(warnings: Sequence[KernelWarning]) -> Iterator[str]:
+    for one in warnings:
+        yield from (f"# {line}" for line in plain(one).splitlines())

@@ -8,13 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from kbtf_ci.model.kernel import KernelFacts
+from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult, Outcome
+from kbtf_ci.report.kernel_warning import by_owner, title
 from kbtf_ci.report.results import totals
 
 
-def markdown(kernel: KernelFacts, stages: Mapping[str, float], results: Sequence[ModuleResult]) -> str:
-    """Return the document: totals, the time of each stage in seconds, and a row for every fault."""
-    return "".join(f"{line}\n" for line in _lines(kernel, stages, results))
+def markdown(
+    kernel: KernelFacts,
+    stages: Mapping[str, float],
+    results: Sequence[ModuleResult],
+    warnings: Sequence[KernelWarning] = (),
+) -> str:
+    """Return the document: totals, seconds of each stage, a row for every fault, the kernel's warnings.
+
+    ``warnings`` are those of no module.
+    """
+    lines = (*_lines(kernel, stages, results), *_warnings(results, warnings))
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _lines(
@@ -32,6 +43,15 @@ def _lines(
         yield from (
             f"| {fault.module.name} | {fault.outcome.value} | {_cell(fault.reason)} |" for fault in faults
         )
+
+
+def _warnings(results: Sequence[ModuleResult], others: Sequence[KernelWarning]) -> Iterator[str]:
+    warned = list(by_owner(results, others))
+    if warned:
+        yield from ("", "## Kernel warnings")
+    for owner, one in warned:
+        yield from ("", f"**{owner}**: {title(one)}", "")
+        yield from (f"    {line}" for line in one.lines)
 
 
 def _cell(text: str) -> str:

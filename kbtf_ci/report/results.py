@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn
 from kbtf_ci.model.kernel import KernelFacts
+from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult, Observation, Outcome
 from kbtf_ci.model.prediction import OverriddenPrediction, Prediction, disagreements
+from kbtf_ci.report import kernel_warning
 
 RESULTS_SCHEMA = "kbtf-ci/results/1"
 
@@ -28,10 +31,15 @@ class GuestFacts:
     guests: int = 1
 
 
-def totals(results: Iterable[ModuleResult]) -> dict[str, int]:
-    """Return the number of modules and of each outcome, in the schema's words."""
+def totals(results: Sequence[ModuleResult], warnings: Sequence[KernelWarning] = ()) -> dict[str, int]:
+    """Return the number of modules, of each outcome, and of the kernel's warnings, in the schema's words.
+
+    ``warnings`` are those of no module.
+    """
     counts = Counter(result.outcome for result in results)
-    return {"modules": counts.total(), **{outcome.value.lower(): counts[outcome] for outcome in Outcome}}
+    outcomes = {outcome.value.lower(): counts[outcome] for outcome in Outcome}
+    warned = sum(len(result.warnings) for result in results) + len(warnings)
+    return {"modules": counts.total(), **outcomes, "warnings": warned}
 
 
 def modes(results: Iterable[ModuleResult]) -> dict[str, int]:
@@ -48,15 +56,21 @@ def document(
     ended: str = "",
     *,
     overridden: Sequence[OverriddenPrediction] = (),
+    warnings: Sequence[KernelWarning] = (),
+    fail_on: Collection[FailOn] = DEFAULT_FAIL_ON,
 ) -> dict[str, Any]:
-    """Return results.json as a value. ``ended`` says why a run ended before its last module."""
+    """Return results.json as a value.
+
+    ``ended`` says why a run ended before its last module; ``warnings`` are those of no module in ``results``.
+    """
     predicted = {one.name: one for one in predictions}
     return {
         "schema": RESULTS_SCHEMA,
         "kernel": vars(kernel).copy(),
         "guest": vars(guest).copy() if guest else None,
         "ended": ended or None,
-        "totals": totals(results),
+        "fail_on": sorted(fail_on),
+        "totals": totals(results, warnings),
         "modes": modes(results),
         "disagreements": [one.result.module.name for one in disagreements(predictions, results)],
         "modules": [_entry(result, predicted.get(result.module.name)) for result in results],
@@ -69,6 +83,7 @@ def document(
             }
             for one in overridden
         ],
+        "warnings": [{"module": one.module or None, **kernel_warning.entry(one)} for one in warnings],
     }
 
 
@@ -86,6 +101,7 @@ def _entry(result: ModuleResult, predicted: Prediction | None) -> dict[str, Any]
         "errno": -seen.errno if seen and seen.errno else None,
         "load_us": seen.load_us if seen else None,
         "kernel_log": list(seen.log) if seen else [],
+        "warnings": [kernel_warning.entry(one) for one in result.warnings],
         "earlier": [_attempt(attempt) for attempt in result.earlier],
         "predicted": _predicted(predicted) if predicted else None,
     }

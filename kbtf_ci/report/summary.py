@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from kbtf_ci.model.kernel import KernelFacts
+from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult, Outcome
 from kbtf_ci.model.prediction import OverriddenPrediction, Prediction, disagreements
 from kbtf_ci.report.check import differences
+from kbtf_ci.report.kernel_warning import by_owner, title
 from kbtf_ci.report.results import GuestFacts, modes, totals
 
 # How many of the kernel's lines on one module are shown; results.json has them all.
@@ -27,13 +29,14 @@ def summary(
     ended: str = "",
     *,
     overridden: Sequence[OverriddenPrediction] = (),
+    warnings: Sequence[KernelWarning] = (),
 ) -> Iterator[str]:
     """Yield the lines of the summary.
 
     Every module that is not VERIFIED stands in it with its reason, and with the offline check's advice;
-    where prediction and kernel differ, both stand side by side.
+    where prediction and kernel differ, both stand side by side. ``warnings`` are those of no module.
     """
-    counts = totals(results)
+    counts = totals(results, warnings)
     size = sum(result.module.btf_bytes for result in results)
     yield f"kernel {kernel.release}: {counts['modules']} modules, {size:,} bytes of split BTF"
     if guest is not None:
@@ -59,8 +62,22 @@ def summary(
             f"{other.module.file} was not loaded: modprobe takes {other.by.file} in its place "
             f"(predicted of it: {other.prediction.outcome.value})"
         )
-    shown = (f"{counts[outcome.value.lower()]} {outcome.value}" for outcome in Outcome)
-    yield ", ".join(text for text in shown if not text.startswith("0 ")) or "nothing was verified"
+    yield from _warnings(results, warnings)
+    yield _one_line(counts)
+
+
+def _one_line(counts: Mapping[str, int]) -> str:
+    shown = {outcome.value: counts[outcome.value.lower()] for outcome in Outcome}
+    told = [f"{count} {name}" for name, count in shown.items() if count] or ["nothing was verified"]
+    if warned := counts["warnings"]:
+        told.append(f"{warned} kernel warning{'s' if warned > 1 else ''}")
+    return ", ".join(told)
+
+
+def _warnings(results: Sequence[ModuleResult], others: Sequence[KernelWarning]) -> Iterator[str]:
+    for owner, one in by_owner(results, others):
+        yield f"kernel warning of {owner}: {title(one)}"
+        yield from (f"    {line}" for line in one.lines[:_LOG_LINES])
 
 
 def _faults(faults: Sequence[ModuleResult], advice: Mapping[str, str]) -> Iterator[str]:

@@ -31,7 +31,9 @@ from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.record import Record, Reporter
 from kbtf_ci.infra.runner import Runner
 from kbtf_ci.kernel.strip import strip_modules
+from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn
 from kbtf_ci.model.kernel import KernelFacts
+from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import (
     LoadPolicy,
@@ -40,6 +42,7 @@ from kbtf_ci.model.outcome import (
     exit_code,
     judge,
     only_unreadable,
+    with_warnings,
 )
 from kbtf_ci.model.prediction import OverriddenPrediction, Prediction
 from kbtf_ci.objfile.carrier import write_carriers
@@ -69,11 +72,15 @@ class GuestOptions:
     load: LoadPolicy | None = None
     guests: int | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
+    fail_on: frozenset[FailOn] = DEFAULT_FAIL_ON
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The end of a run: a result for every module, and the error that ended it early, if one did."""
+    """The end of a run: a result for every module, and the error that ended it early, if one did.
+
+    ``warnings`` are the kernel's that belong to no module; ``fail_on`` says which findings are no pass.
+    """
 
     directory: rundir.RunDirectory
     kernel: KernelFacts
@@ -83,18 +90,26 @@ class Verdict:
     overridden: tuple[OverriddenPrediction, ...] = ()
     error: KbtfError | None = None
     stages: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[KernelWarning, ...] = ()
+    fail_on: frozenset[FailOn] = DEFAULT_FAIL_ON
+
+    @property
+    def findings(self) -> frozenset[FailOn]:
+        """What speaks against this kernel besides outcomes: a warning, BTF of another vmlinux that loads."""
+        mismatch = any(one.base_mismatch for one in self.predictions)
+        warned = bool(self.warnings) or any(result.warnings for result in self.results)
+        found = {FailOn.BASE_MISMATCH: mismatch, FailOn.WARNING: warned}
+        return frozenset(finding for finding, there in found.items() if there)
 
     @property
     def exit_code(self) -> ExitCode:
-        """The exit code that the results ask for; BTF of another vmlinux that loads is no pass."""
-        stale = any(one.base_mismatch for one in self.predictions)
-        return ExitCode.NOT_VERIFIED if stale else exit_code(self.results)
+        """The exit code that the results and those findings ask for that count."""
+        return ExitCode.NOT_VERIFIED if self.findings & self.fail_on else exit_code(self.results)
 
     @property
     def only_unreadable(self) -> bool:
         """Whether some modules could not be read and nothing else is wrong: no word on the kernel."""
-        stale = any(one.base_mismatch for one in self.predictions)
-        return not stale and only_unreadable(self.results)
+        return not self.findings & self.fail_on and only_unreadable(self.results)
 
     @property
     def ended(self) -> str:
@@ -110,21 +125,31 @@ class Verdict:
             self.predictions,
             self.ended,
             overridden=self.overridden,
+            warnings=self.warnings,
         )
 
     def write(self) -> None:
         """Write results.json and the reports made from it."""
         values = document(
-            self.kernel, self.guest, self.results, self.predictions, self.ended, overridden=self.overridden
+            self.kernel,
+            self.guest,
+            self.results,
+            self.predictions,
+            self.ended,
+            overridden=self.overridden,
+            warnings=self.warnings,
+            fail_on=self.fail_on,
         )
         rundir.write_json(self.directory.results_json, values)
-        rundir.write_text(self.directory.file("results.ktap"), ktap(self.results))
-        rundir.write_text(self.directory.file("summary.md"), markdown(self.kernel, self.stages, self.results))
+        lines = ktap(self.results, self.warnings, self.fail_on)
+        rundir.write_text(self.directory.file("results.ktap"), lines)
+        page = markdown(self.kernel, self.stages, self.results, self.warnings)
+        rundir.write_text(self.directory.file("summary.md"), page)
         self.write_junit(self.directory.file("junit.xml"))
 
     def write_junit(self, path: Path) -> None:
         """Write JUnit XML to ``path``."""
-        rundir.write_text(path, junit(self.kernel.release, self.results))
+        rundir.write_text(path, junit(self.kernel.release, self.results, self.warnings, self.fail_on))
 
 
 @dataclass(frozen=True)
@@ -191,13 +216,25 @@ def verify(options: GuestOptions, runner: Runner, this: Run) -> Verdict:
             error = end
             record.failed(end)
     moved = {one.name: one.sysfs_sha256 for one in predictions}
-    results = tuple(
+    judged = tuple(
         judge(module, sight.observations.get(module.name, ()), moved.get(module.name, ""))
         for module in modules
     )
+    results, warnings = with_warnings(judged, sight.warnings)
     kernel = KernelFacts(**record.facts["kernel"])
     stages = dict(record.facts["stages"])
-    verdict = Verdict(directory, kernel, guest, results, predictions, overridden, error, stages)
+    verdict = Verdict(
+        directory,
+        kernel,
+        guest,
+        results,
+        predictions,
+        overridden,
+        error,
+        stages,
+        warnings=warnings,
+        fail_on=options.fail_on,
+    )
     verdict.write()
     return verdict
 
@@ -335,11 +372,12 @@ class _ObservationCollector:
 
     def __init__(self, expected: int, reporter: Reporter) -> None:
         self.observations: dict[str, list[Observation]] = {}
+        self.warnings: list[KernelWarning] = []
         self._expected = expected
         self._reporter = reporter
 
     def listener(self) -> Listener:
-        return Listener(self._observed, self._booted, self._reporter.warn)
+        return Listener(self._observed, self._booted, self._reporter.warn, self.warnings.append)
 
     def _observed(self, observation: Observation) -> None:
         self.observations.setdefault(observation.name, []).append(observation)

@@ -4,9 +4,13 @@
 import json
 import xml.etree.ElementTree as ET
 
+import pytest
+
+from kbtf_ci.model.fail_on import FailOn
 from kbtf_ci.model.kernel import KernelFacts
+from kbtf_ci.model.kernel_warning import KernelWarning, WarningKind
 from kbtf_ci.model.module import Module
-from kbtf_ci.model.outcome import Death, LoadMode, Observation, judge
+from kbtf_ci.model.outcome import Death, LoadMode, Observation, judge, with_warnings
 from kbtf_ci.report.junit import junit
 from kbtf_ci.report.ktap import ktap
 from kbtf_ci.report.markdown import markdown
@@ -39,7 +43,7 @@ def test_results_json_has_the_schemas_words():
     assert values["schema"] == "kbtf-ci/results/1"
     assert values["totals"] == {
         "modules": 4, "verified": 2, "mismatch": 0, "rejected": 1, "dropped": 0, "no_btf": 0,
-        "load_failed": 0, "not_reached": 1, "unreadable": 0,
+        "load_failed": 0, "not_reached": 1, "unreadable": 0, "warnings": 0,
     }  # fmt: skip
     assert values["modes"] == {"real": 2, "inert": 1}
     assert values["ended"] == "QEMU was killed"
@@ -104,3 +108,83 @@ def test_a_death_is_in_the_results():
         ],
     )
     assert document(KERNEL, GUEST, [died])["modules"][0]["earlier"][0]["death"] == "oops"
+
+
+LOCKUP = "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [insmod:1]"
+STALL = KernelWarning(WarningKind.SOFT_LOCKUP, LOCKUP, (LOCKUP, "RIP: 0010:spin+0x1/0x2 [xfs]"), "xfs", True)
+IOREMAP = "WARNING: CPU: 0 PID: 1 at arch/x86/mm/ioremap.c:217 __ioremap_caller+0x2a9/0x370"
+BOOT = KernelWarning(WarningKind.WARNING, IOREMAP, (IOREMAP, "\x1b[31m"))
+OTHER = KernelWarning(WarningKind.BUG, "BUG: of another", ("BUG: of another",), "not_listed")
+WARNED, OTHERS = with_warnings(RESULTS, [BOOT, STALL, OTHER, STALL])
+HOST = "a host that gave it no time may be to blame"
+
+
+def test_a_warning_goes_to_its_module_and_the_rest_to_none():
+    assert [len(result.warnings) for result in WARNED] == [0, 0, 0, 1]
+    assert WARNED[3].warnings[0].times == 2
+    assert OTHERS == (BOOT, OTHER)
+
+
+def test_results_json_names_every_warning_and_what_counts():
+    values = json.loads(json.dumps(document(KERNEL, GUEST, WARNED, warnings=OTHERS)))
+    assert values["totals"]["warnings"] == 3
+    assert values["fail_on"] == ["base-mismatch"]
+    assert values["modules"][0]["warnings"] == []
+    assert values["modules"][3]["warnings"] == [
+        {"kind": "soft-lockup", "headline": LOCKUP, "lines": list(STALL.lines), "times": 2,
+         "host_may_be_to_blame": True},
+    ]  # fmt: skip
+    boot, other = values["warnings"]
+    assert (boot["module"], boot["kind"], boot["host_may_be_to_blame"]) == (None, "warning", False)
+    assert other["module"] == "not_listed"
+    assert values["modules"][3]["outcome"] == "VERIFIED"
+
+
+def test_the_summary_names_warnings_with_their_first_lines():
+    text = "\n".join(summary(KERNEL, GUEST, WARNED, warnings=OTHERS))
+    assert "kernel warning of xfs (kernel/fs/xfs/xfs.ko): soft-lockup, 2 times; the guest is emulated" in text
+    assert f"    {LOCKUP}\n    RIP: 0010:spin" in text
+    assert f"kernel warning of no module: warning\n    {IOREMAP}" in text
+    assert "kernel warning of not_listed: bug" in text
+    assert text.endswith("2 VERIFIED, 1 REJECTED, 1 NOT_REACHED, 3 kernel warnings")
+    assert text.count(HOST) == 1
+    one = "\n".join(summary(KERNEL, GUEST, RESULTS, warnings=[BOOT]))
+    assert one.endswith("1 NOT_REACHED, 1 kernel warning")
+    assert "warning" not in "\n".join(summary(KERNEL, GUEST, RESULTS))
+
+
+def test_markdown_has_the_warnings():
+    text = markdown(KERNEL, {}, WARNED, OTHERS)
+    assert "## Kernel warnings" in text
+    assert f"**no module**: warning\n\n    {IOREMAP}\n" in text
+    assert "**xfs (kernel/fs/xfs/xfs.ko)**: soft-lockup, 2 times" in text
+    assert "Kernel warnings" not in markdown(KERNEL, {}, RESULTS)
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_junit_has_warnings_as_output_and_where_they_count_as_failures(counted):
+    fail_on = [FailOn.WARNING] if counted else [FailOn.BASE_MISMATCH]
+    suite = ET.fromstring(junit("6.12.3", WARNED, OTHERS, fail_on))
+    assert {key: int(suite.get(key)) for key in ("tests", "failures", "errors")} == {
+        "tests": 5 if counted else 4, "failures": 3 if counted else 1, "errors": 1,
+    }  # fmt: skip
+    xfs = suite.find("testcase[@name='xfs']")
+    assert LOCKUP in xfs.find("system-out").text
+    assert (xfs.find("failure") is not None) == counted
+    place = suite.find("testcase[@name='no module']") if counted else suite
+    assert f"{IOREMAP}\n?[31m" in place.find("system-out").text
+    if counted:
+        assert xfs.find("failure").get("type") == "WARNING"
+        assert HOST in xfs.find("failure").get("message")
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_ktap_has_warnings_as_diagnostics_and_where_they_count_as_failures(counted):
+    lines = ktap(WARNED, OTHERS, [FailOn.WARNING] if counted else []).splitlines()
+    at = lines.index(f"# {LOCKUP}")
+    assert lines[at - 1].startswith("# kernel warning: soft-lockup, 2 times; ")
+    assert lines[1] == ("1..5" if counted else "1..4")
+    assert any(line.startswith("not ok 4 xfs # WARNING soft-lockup") for line in lines) == counted
+    assert ("ok 4 xfs" in lines) == (not counted)
+    assert ("not ok 5 no module # WARNING warning" in lines) == counted
+    assert f"# {IOREMAP}" in lines

@@ -1,0 +1,27 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""Options that several commands share, as a user gives them."""
+
+import pytest
+from click.testing import CliRunner
+
+from kbtf_ci.commands.main import main
+
+
+@pytest.mark.parametrize("command", ["run", "verify"])
+def test_an_unknown_finding_is_a_line_that_names_the_known_ones(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = [command, "--fail-on", "warnings", *([str(tmp_path)] if command == "verify" else [])]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2
+    assert "--fail-on warnings: there is no finding 'warnings'" in done.output
+    assert "the findings are warning, base-mismatch" in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["run", "verify"])
+def test_what_counts_by_itself_is_shown(command):
+    text = CliRunner().invoke(main, [command, "--help"]).output
+    assert "--fail-on LIST" in text
+    assert "[default:base-mismatch]" in "".join(text.split())

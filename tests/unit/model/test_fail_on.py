@@ -1,0 +1,35 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+import pytest
+
+from kbtf_ci.errors import UsageError
+from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn, parse_fail_on
+
+BOTH = {FailOn.WARNING, FailOn.BASE_MISMATCH}
+
+
+@pytest.mark.parametrize(
+    ("text", "findings"),
+    [
+        ("base-mismatch", DEFAULT_FAIL_ON),
+        ("warning", {FailOn.WARNING}),
+        ("warning,base-mismatch", BOTH),
+        (" base-mismatch , warning,", BOTH),
+        ("warning,warning", {FailOn.WARNING}),
+        ("none", set()),
+        ("", set()),
+        (" , ", set()),
+    ],
+)
+def test_a_list_names_findings(text, findings):
+    assert parse_fail_on(text) == findings
+
+
+@pytest.mark.parametrize("text", ["warnings", "warning base-mismatch", "none,warning", "WARNING"])
+def test_an_unknown_word_is_an_error_that_names_the_known_ones(text):
+    with pytest.raises(UsageError) as caught:
+        parse_fail_on(text)
+    assert f"--fail-on {text}: there is no finding" in caught.value.message
+    assert "warning, base-mismatch" in caught.value.hint
+    assert "'none'" in caught.value.hint
