@@ -74,15 +74,7 @@ def document(
         "modes": modes(results),
         "disagreements": [one.result.module.name for one in disagreements(predictions, results)],
         "modules": [_entry(result, predicted.get(result.module.name)) for result in results],
-        "overridden": [
-            {
-                "name": one.module.name,
-                "file": one.module.file,
-                "by": one.by.file,
-                "predicted": _predicted(one.prediction),
-            }
-            for one in overridden
-        ],
+        "overridden": [_overridden(one) for one in overridden],
         "warnings": [{"module": one.module or None, **kernel_warning.entry(one)} for one in warnings],
     }
 
@@ -104,6 +96,15 @@ def _entry(result: ModuleResult, predicted: Prediction | None) -> dict[str, Any]
         "warnings": [kernel_warning.entry(one) for one in result.warnings],
         "earlier": [_attempt(attempt) for attempt in result.earlier],
         "predicted": _predicted(predicted) if predicted else None,
+    }
+
+
+def _overridden(one: OverriddenPrediction) -> dict[str, Any]:
+    return {
+        "name": one.module.name,
+        "file": one.module.file,
+        "by": one.by.file,
+        "predicted": _predicted(one.prediction),
     }
 
 

@@ -40,22 +40,12 @@ def summary(
     size = sum(result.module.btf_bytes for result in results)
     yield f"kernel {kernel.release}: {counts['modules']} modules, {size:,} bytes of split BTF"
     if guest is not None:
-        by_mode = ", ".join(f"{count} {mode}" for mode, count in modes(results).items())
-        boots = f", {guest.boots} boots" if guest.boots > guest.guests else ""
-        who = "guest" if guest.guests == 1 else f"{guest.guests} guests"
-        yield (
-            f"{who} ({guest.accel}): booted in {guest.boot_s:.1f} s, loaded in {guest.load_s:.1f} s"
-            f"{boots}; verdicts by load mode: {by_mode or 'none'}"
-        )
+        yield _how(guest, results)
     if ended:
         yield f"the run ended early: {ended}"
     advice = {one.name: f"{one.cause}: {one.advice}" for one in predictions if one.cause}
     yield from _faults([result for result in results if result.outcome is not Outcome.VERIFIED], advice)
-    for one in predictions:
-        if one.base_mismatch:
-            yield f"{one.name} loads, but its BTF does not belong to this vmlinux"
-            yield f"    {one.base_mismatch}"
-            yield f"    -> {advice[one.name]}"
+    yield from _mismatches(predictions, advice)
     yield from differences(disagreements(predictions, results))
     for other in overridden:
         yield (
@@ -64,6 +54,24 @@ def summary(
         )
     yield from _warnings(results, warnings)
     yield _one_line(counts)
+
+
+def _how(guest: GuestFacts, results: Sequence[ModuleResult]) -> str:
+    by_mode = ", ".join(f"{count} {mode}" for mode, count in modes(results).items())
+    boots = f", {guest.boots} boots" if guest.boots > guest.guests else ""
+    who = "guest" if guest.guests == 1 else f"{guest.guests} guests"
+    return (
+        f"{who} ({guest.accel}): booted in {guest.boot_s:.1f} s, loaded in {guest.load_s:.1f} s"
+        f"{boots}; verdicts by load mode: {by_mode or 'none'}"
+    )
+
+
+def _mismatches(predictions: Sequence[Prediction], advice: Mapping[str, str]) -> Iterator[str]:
+    for one in predictions:
+        if one.base_mismatch:
+            yield f"{one.name} loads, but its BTF does not belong to this vmlinux"
+            yield f"    {one.base_mismatch}"
+            yield f"    -> {advice[one.name]}"
 
 
 def _one_line(counts: Mapping[str, int]) -> str:

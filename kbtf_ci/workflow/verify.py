@@ -9,9 +9,9 @@ What a run directory holds is all that this needs, whoever filled it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -206,37 +206,28 @@ def verify(options: GuestOptions, runner: Runner, this: Run) -> Verdict:
             for part in _parts(options, readable, policy, this)
         ]
     sight = _ObservationCollector(len(readable), this.reporter)
-    guest, error = None, None
+    guest, error = _observe(runner, parts, policy, sight, record)
+    results, warnings = with_warnings(sight.judged(modules, predictions), sight.warnings)
+    kernel = KernelFacts(**record.facts["kernel"])
+    found = Verdict(directory, kernel, guest, results, predictions, overridden, error)
+    stages = dict(record.facts["stages"])
+    verdict = replace(found, stages=stages, warnings=warnings, fail_on=options.fail_on)
+    verdict.write()
+    return verdict
+
+
+def _observe(
+    runner: Runner, parts: Sequence[Share], policy: LoadPolicy, sight: _ObservationCollector, record: Record
+) -> tuple[GuestFacts | None, KbtfError | None]:
+    """Run the guests; return how they ran, or what ended them early. ``sight`` has what was observed."""
     with record.stage("guest"):
         try:
             seen = observe_shares(runner, parts, policy, sight.listener())
-            boot_s, load_s = round(seen.boot_s, 2), round(seen.load_s, 2)
-            guest = GuestFacts(seen.accel.value, boot_s, load_s, seen.boots, seen.guests)
         except KbtfError as end:
-            error = end
             record.failed(end)
-    moved = {one.name: one.sysfs_sha256 for one in predictions}
-    judged = tuple(
-        judge(module, sight.observations.get(module.name, ()), moved.get(module.name, ""))
-        for module in modules
-    )
-    results, warnings = with_warnings(judged, sight.warnings)
-    kernel = KernelFacts(**record.facts["kernel"])
-    stages = dict(record.facts["stages"])
-    verdict = Verdict(
-        directory,
-        kernel,
-        guest,
-        results,
-        predictions,
-        overridden,
-        error,
-        stages,
-        warnings=warnings,
-        fail_on=options.fail_on,
-    )
-    verdict.write()
-    return verdict
+            return None, end
+    boot_s, load_s = round(seen.boot_s, 2), round(seen.load_s, 2)
+    return GuestFacts(seen.accel.value, boot_s, load_s, seen.boots, seen.guests), None
 
 
 def _divided(
@@ -378,6 +369,12 @@ class _ObservationCollector:
 
     def listener(self) -> Listener:
         return Listener(self._observed, self._booted, self._reporter.warn, self.warnings.append)
+
+    def judged(self, modules: Iterable[Module], predictions: Iterable[Prediction]) -> Iterator[ModuleResult]:
+        """Yield the verdict on each module, whether it was reached or not."""
+        moved = {one.name: one.sysfs_sha256 for one in predictions}
+        for module in modules:
+            yield judge(module, self.observations.get(module.name, ()), moved.get(module.name, ""))
 
     def _observed(self, observation: Observation) -> None:
         self.observations.setdefault(observation.name, []).append(observation)

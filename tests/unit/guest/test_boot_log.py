@@ -20,9 +20,10 @@ def told():
 
 @pytest.fixture
 def log(tmp_path, told):
-    return BootLog(
-        tmp_path / "kmsg.log", lambda one: told.append((one.kind.value, one.module)), emulated=True
-    )
+    def tell(one):
+        told.append((one.kind.value, one.module))
+
+    return BootLog(tmp_path / "kmsg.log", tell, emulated=True)
 
 
 def test_a_report_is_told_once_though_the_log_is_read_again(log, told, tmp_path):
