@@ -98,7 +98,7 @@ def check(done, spare_run):
         assert "stuck for" in lockup["headline"]
         assert f"[{task}:" in lockup["headline"]
         assert lockup["host_may_be_to_blame"] is True
-        assert any("keep_cpu+0x" in line and f"[{name}]" in line for line in lockup["lines"])
+        assert any("keep_cpu" in line and f"[{name}]" in line for line in lockup["lines"])
     assert kinds(results, "d_quiet") == {}
     for name in ("summary.md", "junit.xml", "results.ktap"):
         text = (spare_run / name).read_text()
