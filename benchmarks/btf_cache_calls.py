@@ -25,6 +25,7 @@ from kbtf_ci.kernel.accounts import Accounts, Call, read_accounts
 from kbtf_ci.kernel.btfcache import PROGRAM, Wrapper
 from kbtf_ci.kernel.kbuild import BUILD, Kbuild
 from kbtf_ci.kernel.pahole import ask_kbuild
+from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.report.terminal import TerminalReporter
 from kbtf_ci.workflow import workspace
 
@@ -48,7 +49,7 @@ def main() -> None:
     parser.add_argument("--suite", default=DEFAULT_SUITE)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    build = workspace.BuildOptions(options.config, len(os.sched_getaffinity(0)), options.suite)
+    build = BuildOptions(options.config, len(os.sched_getaffinity(0)), options.suite)
     with TerminalReporter(quiet=True) as reporter, workspace.open_build(build, reporter) as kbuild:
         for number in range(options.rounds):
             with tempfile.TemporaryDirectory(dir=kbuild.build_dir.parent) as scratch:

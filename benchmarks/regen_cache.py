@@ -26,6 +26,7 @@ from kbtf_ci.kernel.btfcache import Wrapper
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.measure import MakeOverrides, measure
 from kbtf_ci.kernel.source import file_sha256
+from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.regeneration import Usage
 from kbtf_ci.report.terminal import TerminalReporter
 from kbtf_ci.workflow import workspace
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--identity", action="store_true")
     options = parser.parse_args()
-    build = workspace.BuildOptions(options.config, len(os.sched_getaffinity(0)), options.suite)
+    build = BuildOptions(options.config, len(os.sched_getaffinity(0)), options.suite)
     with (
         TerminalReporter(quiet=True) as reporter,
         workspace.open_build(build, reporter) as kbuild,

@@ -21,9 +21,9 @@ from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.timeouts import Timeouts
 from kbtf_ci.infra.profiles import parse_size_mib
 from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn, parse_fail_on
+from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.outcome import LoadPolicy
 from kbtf_ci.workflow.verify import GuestOptions
-from kbtf_ci.workflow.workspace import BuildOptions
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 # Variables of make that say where things lie, which is kbtf-ci's own business.

@@ -17,9 +17,9 @@ from kbtf_ci.commands.options import combine, common_options
 from kbtf_ci.commands.session import echo, echo_json, reporting
 from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.errors import UsageError
+from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.regeneration import Scenario
 from kbtf_ci.workflow import regen as workflow
-from kbtf_ci.workflow.workspace import BuildOptions
 
 _regen_options = combine(
     click.option("--config", default="", metavar="NAME", help="This profile's build, in place of RUNDIR."),

@@ -21,6 +21,7 @@ from kbtf_ci.commands.options import (
 from kbtf_ci.commands.session import finish, reporting
 from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.errors import UsageError
+from kbtf_ci.model.options import PrebuiltOptions
 from kbtf_ci.workflow import prebuilt
 from kbtf_ci.workflow import run as workflow
 
@@ -56,6 +57,6 @@ def verify(*, run_directory: Path | None, quiet: bool, debug: bool, bisect: bool
         if run_directory is not None:
             verdict = workflow.verify(run_directory, guest, reporter)
         else:
-            wishes = prebuilt.PrebuiltOptions(options["kernel"], options["modules"], options["suite"])
-            verdict = prebuilt.verify(wishes, guest, options["output"], command_line(), reporter)
+            named = PrebuiltOptions(options["kernel"], options["modules"], options["suite"])
+            verdict = prebuilt.verify(named, guest, options["output"], command_line(), reporter)
         finish(verdict, reporter, junit=options["junit"], as_json=options["as_json"], bisect=bisect)

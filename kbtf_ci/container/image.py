@@ -20,8 +20,9 @@ from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.infra.locks import exclusive, keep_in_use
 from kbtf_ci.infra.paths import shipped
 from kbtf_ci.infra.runner import Command, run
+from kbtf_ci.model import options
 
-DEFAULT_SUITE = "trixie"
+DEFAULT_SUITE = options.DEFAULT_SUITE
 
 _PACKAGES = "/usr/share/kbtf-ci.packages"
 _TAIL_LINES = 20

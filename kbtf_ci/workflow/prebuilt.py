@@ -10,11 +10,10 @@ import os
 import shutil
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from kbtf_ci import __version__
-from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.guest.accel import choose
 from kbtf_ci.guest.qemu import Accel
@@ -23,6 +22,7 @@ from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.kernel.prebuilt import Prebuilt, check_named, find
 from kbtf_ci.model.kernel import KernelFacts
+from kbtf_ci.model.options import PrebuiltOptions
 from kbtf_ci.objfile.compression import load
 from kbtf_ci.objfile.depmod import KEPT_CONFIGURATION, read_preference
 from kbtf_ci.objfile.elf import MODULE_LIMIT
@@ -33,15 +33,6 @@ from kbtf_ci.workflow.verify import GuestOptions, Run, Verdict, new_run
 from kbtf_ci.workflow.workspace import toolchain
 
 
-@dataclass(frozen=True)
-class PrebuiltOptions:
-    """What the user named: images, packages or folders, and where the modules lie if not there."""
-
-    kernel: tuple[str, ...]
-    modules: Path | None = None
-    suite: str = DEFAULT_SUITE
-
-
 def verify(
     options: PrebuiltOptions, guest: GuestOptions, output: Path | None, command: str, reporter: Reporter
 ) -> Verdict:
@@ -50,7 +41,7 @@ def verify(
     facts = {
         "kbtf_ci": __version__,
         "command": command,
-        "wishes": {**asdict(options), "modules": str(options.modules or "")},
+        "wishes": options.facts(),
         # One CPU a guest: the probe loads one module after the other, and more guests share better.
         "profile": {"name": "prebuilt", "memory_mib": None, "cpus": 1},
     }

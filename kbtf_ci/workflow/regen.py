@@ -21,6 +21,7 @@ from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.measure import MakeOverrides, measure
 from kbtf_ci.kernel.modfinal import read_rule
 from kbtf_ci.kernel.regen import apply_scenario
+from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.outcome import Outcome
 from kbtf_ci.model.regeneration import Boot, Finding, Ran, Rule, Scenario, TreeState, btf_ids_reordered, judge
 from kbtf_ci.objfile.files import parse_config, read_kernel_file
@@ -28,7 +29,6 @@ from kbtf_ci.objfile.inputs import Scanner
 from kbtf_ci.report import regen as report
 from kbtf_ci.workflow import workspace
 from kbtf_ci.workflow.boot import boot
-from kbtf_ci.workflow.workspace import BuildOptions
 
 # A make that follows another pahole, a new toolchain image or an interrupted scenario has work left over.
 _SETTLING = 3

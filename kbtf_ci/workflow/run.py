@@ -28,11 +28,12 @@ from kbtf_ci.kernel.kconfig import Configured, configure
 from kbtf_ci.kernel.pahole import ask_kbuild
 from kbtf_ci.kernel.strip import strip_modules
 from kbtf_ci.model.kernel import KernelFacts
+from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.objfile.inventory import inventory, require
 from kbtf_ci.workflow import verify as verification
 from kbtf_ci.workflow import workspace
 from kbtf_ci.workflow.verify import GuestOptions, Run, Verdict, new_run, whole_guest
-from kbtf_ci.workflow.workspace import BuildOptions, Tools, toolchain
+from kbtf_ci.workflow.workspace import Tools, toolchain
 
 
 def run(

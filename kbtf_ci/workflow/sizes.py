@@ -19,6 +19,7 @@ from kbtf_ci.infra.record import Reporter
 from kbtf_ci.kernel.encode import Encoded, encode
 from kbtf_ci.kernel.pahole import Pahole, ask_kbuild, version
 from kbtf_ci.model.module import Module
+from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.sizes import Sizes, compare
 from kbtf_ci.objfile.inventory import inventory
 from kbtf_ci.report.sizes import Encoding, document, load_previous, tables
@@ -130,7 +131,7 @@ def _encode(run: _Run, ledger: _Ledger, jobs: int, reporter: Reporter) -> _Ledge
 
 def _pahole(directory: rundir.RunDirectory, facts: Mapping[str, Any], reporter: Reporter) -> Pahole:
     """Return the pahole that the build recorded; where it did not yet, kbuild is asked now and recorded."""
-    options = workspace.BuildOptions.of_facts(facts["wishes"])
+    options = BuildOptions.of_facts(facts["wishes"])
     if "pahole" not in facts:
         reporter.stage("pahole's flags")
         asked = _ask(options, directory, facts, reporter)
@@ -140,7 +141,7 @@ def _pahole(directory: rundir.RunDirectory, facts: Mapping[str, Any], reporter: 
 
 
 def _ask(
-    options: workspace.BuildOptions,
+    options: BuildOptions,
     directory: rundir.RunDirectory,
     facts: Mapping[str, Any],
     reporter: Reporter,

@@ -8,11 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kbtf_ci.container import image as container_image
 from kbtf_ci.container.engine import Engine
@@ -25,32 +24,7 @@ from kbtf_ci.infra.runner import Runner
 from kbtf_ci.kernel import source as kernel_source
 from kbtf_ci.kernel.btfcache import Wrapper
 from kbtf_ci.kernel.kbuild import Kbuild
-
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """What the user asked for of source, configuration and build; options of the same names say more."""
-
-    config: str
-    jobs: int
-    suite: str = container_image.DEFAULT_SUITE
-    directory: str = ""
-    sha256: str = ""
-    added: tuple[str, ...] = ()
-    pahole: Path | None = None
-    variables: tuple[str, ...] = ()
-    btf_cache: bool = False
-
-    def facts(self) -> dict[str, Any]:
-        """Return them as run.json keeps them."""
-        return {**asdict(self), "pahole": str(self.pahole or "")}
-
-    @classmethod
-    def of_facts(cls, facts: Mapping[str, Any]) -> BuildOptions:
-        """Return the options that run.json keeps."""
-        known = {field.name: facts[field.name] for field in fields(cls) if field.name in facts}
-        lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
-        return cls(**{**known, **lists, "pahole": Path(known["pahole"]) if known.get("pahole") else None})
+from kbtf_ci.model.options import BuildOptions
 
 
 @dataclass(frozen=True)

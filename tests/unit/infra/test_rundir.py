@@ -8,6 +8,7 @@ import pytest
 
 from kbtf_ci.errors import UsageError
 from kbtf_ci.infra import rundir
+from kbtf_ci.model.options import BuildOptions
 
 
 def test_a_folder_that_holds_something_is_never_overwritten(tmp_path):
@@ -69,6 +70,14 @@ def test_an_earlier_versions_record_reads_and_keeps_what_this_one_does_not_know(
     (tmp_path / "run.json").write_bytes(b'{%s,"kernel":{"release":"6.12"},"later":[1]}' % SCHEMA)
     values = rundir.RunDirectory(tmp_path).read_built()
     assert (values["kernel"]["pahole"], values["skipped_btf"], values["later"]) == ("", {}, [1])
+
+
+def test_options_read_as_they_were_written(tmp_path: Path) -> None:
+    options = BuildOptions("smoke", 2, added=("CONFIG_X=m",), pahole=Path("/opt/pahole"), variables=("V=1",))
+    directory = rundir.create(tmp_path / "run")
+    directory.write_run({"kernel": {"release": "6.12"}, "wishes": options.facts()})
+    assert BuildOptions.of_facts(directory.read_build()["wishes"]) == options
+    assert BuildOptions("smoke", 2).facts()["pahole"] == ""
 
 
 def test_a_kernel_that_others_built_has_no_build(tmp_path: Path) -> None:
