@@ -8,6 +8,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Collection, Sequence
 
+from kbtf_ci.infra.text import printable
 from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn
 from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult, Outcome
@@ -51,8 +52,8 @@ def junit(
 
 def _case(result: ModuleResult, *, counted: bool) -> ET.Element:
     seconds = result.observation.load_us / 1e6 if result.observation else 0.0
-    folder = result.module.file.rpartition("/")[0].replace("/", ".")
-    case = ET.Element("testcase", name=result.module.name, classname=folder, time=f"{seconds:.6f}")
+    folder = printable(result.module.file).rpartition("/")[0].replace("/", ".")
+    case = ET.Element("testcase", name=printable(result.module.name), classname=folder, time=f"{seconds:.6f}")
     verified = result.outcome is Outcome.VERIFIED
     if not verified:
         log = result.observation.log if result.observation else ()

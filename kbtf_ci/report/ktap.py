@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from kbtf_ci.infra.text import printable
 from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn
 from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult, Outcome
@@ -33,7 +34,7 @@ def ktap(
 
 
 def _result(number: int, result: ModuleResult, *, counted: bool) -> Iterator[str]:
-    name = result.module.name
+    name = printable(result.module.name)
     if result.outcome is not Outcome.VERIFIED:
         log = result.observation.log if result.observation else ()
         yield from (f"# {line}" for line in log)

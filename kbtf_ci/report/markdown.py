@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from kbtf_ci.infra.text import printable
 from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult, Outcome
@@ -41,7 +42,8 @@ def _lines(
     if faults:
         yield from ("", "| module | outcome | reason |", "| --- | --- | --- |")
         yield from (
-            f"| {fault.module.name} | {fault.outcome.value} | {_cell(fault.reason)} |" for fault in faults
+            f"| {_cell(fault.module.name)} | {fault.outcome.value} | {_cell(fault.reason)} |"
+            for fault in faults
         )
 
 
@@ -55,4 +57,4 @@ def _warnings(results: Sequence[ModuleResult], others: Sequence[KernelWarning]) 
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return printable(text).replace("|", "\\|")

@@ -188,3 +188,17 @@ def test_ktap_has_warnings_as_diagnostics_and_where_they_count_as_failures(count
     assert ("ok 4 xfs" in lines) == (not counted)
     assert ("not ok 5 no module # WARNING warning" in lines) == counted
     assert f"# {IOREMAP}" in lines
+
+
+def test_no_name_breaks_a_report() -> None:
+    name = "two\nok 9 lines\x1b[31m" + b"\xfc".decode(errors="surrogateescape")
+    odd = Module(name, f"kernel/{name}/{name}.ko", 0, "", fault="it is empty")
+    results = (judge(odd, []), *RESULTS)
+    ok = [line for line in ktap(results).splitlines() if line.startswith(("ok", "not ok"))]
+    assert len(ok) == len(results)
+    assert ok[0].startswith(r"not ok 1 two\nok 9 lines\x1b[31m\xfc # UNREADABLE")
+    rows = [line for line in markdown(KERNEL, {}, results).splitlines() if "UNREADABLE" in line]
+    assert rows == [r"| two\nok 9 lines\x1b[31m\xfc | UNREADABLE | it is empty |"]
+    case = ET.fromstring(junit("6.12.3", results).encode()).find("testcase")
+    assert case is not None
+    assert case.get("name") == r"two\nok 9 lines\x1b[31m\xfc"
