@@ -49,7 +49,7 @@ def spoilt(spare_run, engine, toolchain):
     runner = engine.runner(toolchain.image)
     mounts = (Mount(spare_run / "kernel", "/run", writable=True),)
 
-    def done(*argv):
+    def done(*argv) -> None:
         completed = run(runner, Command(argv, mounts))
         assert completed.status == 0, completed.text
 
@@ -63,7 +63,7 @@ def spoilt(spare_run, engine, toolchain):
     return spare_run
 
 
-def test_no_healthy_module_is_refused_or_flagged(cli, smoke_run):
+def test_no_healthy_module_is_refused_or_flagged(cli, smoke_run) -> None:
     done = cli("check", smoke_run, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     totals = json.loads(done.stdout)["totals"]
@@ -71,7 +71,7 @@ def test_no_healthy_module_is_refused_or_flagged(cli, smoke_run):
     assert totals["flagged"] == 0
 
 
-def test_the_cause_of_each_fault_is_named(cli, spoilt):
+def test_the_cause_of_each_fault_is_named(cli, spoilt) -> None:
     done = cli("check", spoilt, "--json")
     assert done.returncode == 1, done.stderr
     faults = {one["name"]: one for one in json.loads(done.stdout)["modules"] if one["cause"]}
@@ -87,7 +87,7 @@ def test_the_cause_of_each_fault_is_named(cli, spoilt):
     assert "100 bytes are missing" in faults[TRUNCATED]["advice"]
 
 
-def test_the_kernel_does_what_was_foretold(cli, spoilt):
+def test_the_kernel_does_what_was_foretold(cli, spoilt) -> None:
     done = cli("verify", spoilt, "--load", "carrier")
     values = results(spoilt)
     outcomes = {one["name"]: one["outcome"] for one in values["modules"] if one["outcome"] != "VERIFIED"}
@@ -97,7 +97,7 @@ def test_the_kernel_does_what_was_foretold(cli, spoilt):
     assert done.returncode == 1
 
 
-def test_a_prediction_that_the_kernel_does_not_keep_to_is_shown(cli, spare_run):
+def test_a_prediction_that_the_kernel_does_not_keep_to_is_shown(cli, spare_run) -> None:
     """The check is told of another configuration than the one that boots."""
     config = spare_run / "kernel.config"
     config.write_text(config.read_text() + "CONFIG_MODULE_ALLOW_BTF_MISMATCH=y\n")

@@ -72,20 +72,20 @@ def chosen(run_directory, vmlinux):
     return {f"seed{SEED}_{number:06}": one for number, one in enumerate(mutants(SEED, COUNT, btf, vmlinux))}
 
 
-def test_prediction_and_kernel_agree_on_every_mutant(fuzzed):
+def test_prediction_and_kernel_agree_on_every_mutant(fuzzed) -> None:
     result = fuzzed.result
     assert len(result.seen) + len(result.skipped) == len(fuzzed.mutants) + len(fuzzed.edges)
     assert not result.disagreements, result.told()
 
 
-def only_on_edges_kernel(fuzzed):
+def only_on_edges_kernel(fuzzed) -> None:
     """Of another kernel, which KBTF_CI_FUZZ_RUN brings, prediction and observation are compared alone."""
     if fuzzed.version != (6, 12):
         assert "KBTF_CI_FUZZ_RUN" in os.environ
         pytest.skip("the hand-made edges are those of Linux 6.12")
 
 
-def test_the_kernel_does_at_every_limit_what_its_source_says(fuzzed):
+def test_the_kernel_does_at_every_limit_what_its_source_says(fuzzed) -> None:
     only_on_edges_kernel(fuzzed)
     seen = fuzzed.result.seen
     wrong = [
@@ -96,10 +96,10 @@ def test_the_kernel_does_at_every_limit_what_its_source_says(fuzzed):
     assert wrong == []
 
 
-def test_every_check_decided_at_least_once(fuzzed):
+def test_every_check_decided_at_least_once(fuzzed) -> None:
     only_on_edges_kernel(fuzzed)
     assert set(RULES) - set(fuzzed.result.rules) == set(OUT_OF_REACH)
 
 
-def test_few_mutants_are_left_out(fuzzed):
+def test_few_mutants_are_left_out(fuzzed) -> None:
     assert len(fuzzed.result.skipped) <= len(fuzzed.mutants) // 50

@@ -36,7 +36,7 @@ def deadly(smoke_run, tmp_path):
 
 def test_each_death_is_told_apart_and_every_module_is_verified_inert(
     engine, toolchain, smoke_run, deadly, tmp_path
-):
+) -> None:
     runner = engine.runner(toolchain.image)
     image = make_image(runner, tmp_path / "guest", tmp_path / "modules", deadly)
     spec = GuestSpec(

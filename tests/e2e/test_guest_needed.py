@@ -37,7 +37,9 @@ def spec(engine, toolchain, smoke_run, tmp_path):
 
 
 @pytest.mark.parametrize("policy", [LoadPolicy.INERT, LoadPolicy.AUTO])
-def test_what_is_loaded_first_is_verified_as_loaded_for_real(engine, toolchain, spec, tmp_path, policy):
+def test_what_is_loaded_first_is_verified_as_loaded_for_real(
+    engine, toolchain, spec, tmp_path, policy
+) -> None:
     modules, guest = spec()
     seen = {}
     listener = Listener(lambda one: seen.setdefault(one.name, []).append(one), lambda *_: None, pytest.fail)
@@ -58,7 +60,7 @@ def test_what_is_loaded_first_is_verified_as_loaded_for_real(engine, toolchain, 
     assert modes == {"x_tables": [LoadMode.REAL], "xt_comment": [LoadMode.REAL], "nls_utf8": [last]}
 
 
-def test_what_cannot_be_loaded_first_is_named_by_the_console(engine, toolchain, spec, tmp_path):
+def test_what_cannot_be_loaded_first_is_named_by_the_console(engine, toolchain, spec, tmp_path) -> None:
     _, guest = spec(lambda content: content[: len(content) // 2])
     with (
         pytest.raises(GuestError, match=r"guest cannot load a module that it needs: .*000-x_tables\.ko"),

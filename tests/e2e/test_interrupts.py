@@ -20,7 +20,7 @@ def slow_tree(tmp_path):
     return faketree.plant_for_cli(tmp_path)
 
 
-def test_sigint_during_the_build(cli, containers, toolchain, slow_tree):
+def test_sigint_during_the_build(cli, containers, toolchain, slow_tree) -> None:
     run = cli.folder / "run"
     process = cli.start("run", "-C", slow_tree, "--config", "tinyconfig", "-o", run, "FAKE_SLEEP=3600")
     log = run / "build.log"
@@ -34,7 +34,7 @@ def test_sigint_during_the_build(cli, containers, toolchain, slow_tree):
     assert "InterruptError" in json.loads((run / "run.json").read_text())["status"]
 
 
-def test_sigterm_during_the_boot(cli, containers, spare_run):
+def test_sigterm_during_the_boot(cli, containers, spare_run) -> None:
     console = spare_run / "console.log"
     console.unlink()
     process = cli.start("verify", spare_run, "--accel", "tcg")
@@ -49,7 +49,7 @@ def test_sigterm_during_the_boot(cli, containers, spare_run):
     assert json.loads((spare_run / "run.json").read_text())["status"].startswith("InterruptError")
 
 
-def test_qemu_killed_during_the_load(cli, containers, spare_run):
+def test_qemu_killed_during_the_load(cli, containers, spare_run) -> None:
     console = spare_run / "console.log"
     console.unlink()
     # A load that lasts: however late the signal comes, it comes under a load.
@@ -70,7 +70,7 @@ def test_qemu_killed_during_the_load(cli, containers, spare_run):
     assert "NOT_REACHED" in out
 
 
-def test_a_killed_run_is_cleaned_up_by_the_next(cli, containers, toolchain, slow_tree, engine):
+def test_a_killed_run_is_cleaned_up_by_the_next(cli, containers, toolchain, slow_tree, engine) -> None:
     run = cli.folder / "run"
     process = cli.start("run", "-C", slow_tree, "--config", "tinyconfig", "-o", run, "FAKE_SLEEP=3600")
     wait_until(lambda: (run / "build.log").exists() and "CC" in (run / "build.log").read_text())

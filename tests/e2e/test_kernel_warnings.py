@@ -54,13 +54,13 @@ MODULES = {
 class Quiet:
     """A Reporter that tells nobody."""
 
-    def stage(self, name): ...
-    def progress(self, text): ...
-    def note(self, text): ...
-    def warn(self, text): ...
+    def stage(self, name) -> None: ...
+    def progress(self, text) -> None: ...
+    def note(self, text) -> None: ...
+    def warn(self, text) -> None: ...
 
 
-def build(spare_run, folder, seconds):
+def build(spare_run, folder, seconds) -> None:
     """Put the modules, built against the smoke run's own tree, in place of the run's."""
     folder.mkdir()
     objects = " ".join(f"{name}.o" for name in MODULES)
@@ -109,7 +109,7 @@ def check(done, spare_run):
     return results
 
 
-def test_a_warning_and_lockups_in_init_and_in_a_thread_are_the_modules(cli, spare_run, tmp_path):
+def test_a_warning_and_lockups_in_init_and_in_a_thread_are_the_modules(cli, spare_run, tmp_path) -> None:
     build(spare_run, tmp_path / "warners", seconds=16)
     done = cli("verify", spare_run, "--accel", "tcg", "--append", "watchdog_thresh=5", "--fail-on", "warning")
     results = check(done, spare_run)
@@ -121,7 +121,7 @@ def test_a_warning_and_lockups_in_init_and_in_a_thread_are_the_modules(cli, spar
 
 
 @pytest.mark.full
-def test_half_a_minute_of_the_only_cpu_leaves_outcome_and_exit_as_they_are(cli, spare_run, tmp_path):
+def test_half_a_minute_of_the_only_cpu_leaves_outcome_and_exit_as_they_are(cli, spare_run, tmp_path) -> None:
     build(spare_run, tmp_path / "warners", seconds=32)
     done = cli("verify", spare_run, "--accel", "tcg", "--cpus", "1")
     results = check(done, spare_run)

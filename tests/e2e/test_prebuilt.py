@@ -34,7 +34,7 @@ def package(engine, toolchain, tmp_path_factory):
     return found
 
 
-def test_every_module_of_a_distributions_package_is_verified(cli, package):
+def test_every_module_of_a_distributions_package_is_verified(cli, package) -> None:
     done = cli("verify", "--kernel", package, "--load", "carrier", "--guests", "2", "-o", "run")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     values = results(cli.folder / "run")
@@ -47,23 +47,23 @@ def test_every_module_of_a_distributions_package_is_verified(cli, package):
     assert values["guest"]["guests"] == 2
 
 
-def spoilt(path, spoil):
+def spoilt(path, spoil) -> None:
     data = bytearray(path.read_bytes())
     section = ElfImage(bytes(data), path.name).find(".BTF")
     spoil(data, section)
     path.write_bytes(data)
 
 
-def flip_magic(data, section):
+def flip_magic(data, section) -> None:
     data[section.offset] = 0x9E
 
 
-def rename_section(data, section):
+def rename_section(data, section) -> None:
     at = data.index(b"\0.BTF\0")
     data[at + 1 : at + 5] = b".XTF"
 
 
-def test_exactly_the_spoilt_modules_of_a_tree_are_named(cli, smoke_run, tmp_path):
+def test_exactly_the_spoilt_modules_of_a_tree_are_named(cli, smoke_run, tmp_path) -> None:
     release = results(smoke_run)["kernel"]["release"]
     tree = tmp_path / "installed"
     folder = tree / "lib/modules" / release
@@ -95,12 +95,12 @@ def test_exactly_the_spoilt_modules_of_a_tree_are_named(cli, smoke_run, tmp_path
     assert values["disagreements"] == []
 
 
-def test_a_run_directory_and_a_kernel_at_once_are_refused(cli, smoke_run):
+def test_a_run_directory_and_a_kernel_at_once_are_refused(cli, smoke_run) -> None:
     done = cli("verify", smoke_run, "--kernel", smoke_run / "kernel/bzImage")
     assert (done.returncode, "either a run directory or --kernel" in done.stderr) == (2, True)
 
 
-def test_modules_of_another_release_are_refused_with_both_names(cli, smoke_run, tmp_path):
+def test_modules_of_another_release_are_refused_with_both_names(cli, smoke_run, tmp_path) -> None:
     release = results(smoke_run)["kernel"]["release"]
     shutil.copytree(smoke_run / "kernel/modules", tmp_path / "lib/modules/6.1.0-other")
     done = cli("verify", "--kernel", smoke_run / "kernel/bzImage", "--modules", tmp_path)

@@ -14,7 +14,7 @@ def btf_offset(path):
         return ELFFile(file).get_section_by_name(".BTF")["sh_offset"]
 
 
-def test_spoilt_modules_are_named_and_the_rest_is_verified(cli, spare_run, engine, toolchain):
+def test_spoilt_modules_are_named_and_the_rest_is_verified(cli, spare_run, engine, toolchain) -> None:
     modules = spare_run / "kernel/modules"
     flipped = next(modules.rglob("ext2.ko"))
     with flipped.open("r+b") as file:
@@ -39,7 +39,7 @@ def test_spoilt_modules_are_named_and_the_rest_is_verified(cli, spare_run, engin
     assert "NO_BTF tun" in done.stdout
 
 
-def test_a_kernel_that_panics_at_boot_ends_with_4_and_its_console(cli, spare_run):
+def test_a_kernel_that_panics_at_boot_ends_with_4_and_its_console(cli, spare_run) -> None:
     done = cli("verify", spare_run, "--accel", "tcg", "--append", "rdinit=/nosuch init=/nosuch")
     assert done.returncode == 4, done.stderr
     assert "Kernel panic - not syncing" in done.stderr
@@ -47,11 +47,11 @@ def test_a_kernel_that_panics_at_boot_ends_with_4_and_its_console(cli, spare_run
     assert results(spare_run)["totals"]["not_reached"] == results(spare_run)["totals"]["modules"]
 
 
-def test_bisect_skips_what_says_nothing_of_the_commit(cli):
+def test_bisect_skips_what_says_nothing_of_the_commit(cli) -> None:
     assert cli("run", "--config", "nosuch", "--bisect").returncode == 125
 
 
-def test_git_bisect_sees_a_bad_module(cli, spare_run):
+def test_git_bisect_sees_a_bad_module(cli, spare_run) -> None:
     module = next((spare_run / "kernel/modules").rglob("ext2.ko"))
     with module.open("r+b") as file:
         file.seek(btf_offset(module) + 2)

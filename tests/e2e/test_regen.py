@@ -40,12 +40,12 @@ def touched(smoke_run, tmp_path_factory):
     return {entry["name"]: entry for entry in json.loads(done.stdout)["scenarios"]}
 
 
-def test_nothing_to_do_is_nothing_done(touched):
+def test_nothing_to_do_is_nothing_done(touched) -> None:
     entry = touched["nothing"]
     assert (entry["linked"], entry["written"], entry["due"], entry["vmlinux_linked"]) == ([], [], [], False)
 
 
-def test_a_touched_vmlinux_has_all_btf_written_for_nothing_and_no_module_linked(touched, smoke_run):
+def test_a_touched_vmlinux_has_all_btf_written_for_nothing_and_no_module_linked(touched, smoke_run) -> None:
     entry = touched["vmlinux-touched"]
     files = sorted(str(path.relative_to(smoke_run / "kernel/modules/kernel"))
                    for path in (smoke_run / "kernel/modules").rglob("*.ko"))  # fmt: skip
@@ -61,7 +61,7 @@ def test_a_touched_vmlinux_has_all_btf_written_for_nothing_and_no_module_linked(
     assert entry["usage"]["base_link_cpu_s"] < entry["usage"]["modules_cpu_s"] / 5
 
 
-def test_a_deleted_module_is_linked_and_gets_its_btf_and_no_other_does(touched):
+def test_a_deleted_module_is_linked_and_gets_its_btf_and_no_other_does(touched) -> None:
     entry = touched["module-deleted"]
     assert entry["linked"] == entry["written"] == entry["due"] != []
     assert len(entry["due"]) == 1
@@ -84,7 +84,7 @@ class Overlaid:
 
 def test_a_makefile_that_forgets_vmlinux_leaves_stale_btf_that_check_and_boot_confirm(
     smoke_run, tmp_path, monkeypatch
-):
+) -> None:
     options = regenerating.options_of_run(smoke_run)
     with TerminalReporter(quiet=True) as reporter:
         tools = workspace.toolchain(options.suite, reporter)
@@ -118,7 +118,7 @@ def test_a_makefile_that_forgets_vmlinux_leaves_stale_btf_that_check_and_boot_co
 @pytest.mark.parametrize("fresh", [True, False], ids=["freshly linked", "written before"])
 def test_every_module_is_byte_for_byte_the_same_with_no_cold_and_warm_cache(
     smoke_run, tmp_path, engine: Engine, toolchain: Toolchain, fresh
-):
+) -> None:
     flags = shlex.join(json.loads((smoke_run / "run.json").read_text())["pahole"]["flags"])
     strip = "objcopy --remove-section .BTF $m" if fresh else ":"
     script = f"""
@@ -147,7 +147,7 @@ def test_every_module_is_byte_for_byte_the_same_with_no_cold_and_warm_cache(
     assert kinds == ["miss"] * modules + ["hit"] * modules
 
 
-def test_kbuild_itself_makes_the_same_files_with_no_cold_and_warm_cache(smoke_run, tmp_path):
+def test_kbuild_itself_makes_the_same_files_with_no_cold_and_warm_cache(smoke_run, tmp_path) -> None:
     options = regenerating.options_of_run(smoke_run)
     with TerminalReporter(quiet=True) as reporter:
         made = []
@@ -164,7 +164,9 @@ def test_kbuild_itself_makes_the_same_files_with_no_cold_and_warm_cache(smoke_ru
     assert len(plain) == misses == hits > 50
 
 
-def test_a_cached_build_has_the_same_modules_and_the_cache_is_shown_and_emptied(cli, smoke_run, tmp_path):
+def test_a_cached_build_has_the_same_modules_and_the_cache_is_shown_and_emptied(
+    cli, smoke_run, tmp_path
+) -> None:
     done = cli("build", "--config", "smoke", "-o", "cached", env={"KBTF_CI_USE_BTF_CACHE": "1"})
     assert done.returncode == 0, done.stderr
     for path in (smoke_run / "kernel/modules").rglob("*.ko"):
@@ -192,14 +194,14 @@ def test_a_cached_build_has_the_same_modules_and_the_cache_is_shown_and_emptied(
         ((".",), "holds no run"),
     ],
 )
-def test_a_wrong_call_is_told_in_a_line(cli, words, message):
+def test_a_wrong_call_is_told_in_a_line(cli, words, message) -> None:
     done = cli("regen", *words)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_build_that_was_never_made_is_told_and_how_to_make_it(cli, tmp_path):
+def test_a_build_that_was_never_made_is_told_and_how_to_make_it(cli, tmp_path) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()
     (tree / "Kconfig").touch()

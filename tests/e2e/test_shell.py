@@ -35,7 +35,7 @@ def shell(cli, spare_run):
         process.wait()
 
 
-def test_what_a_script_sends_is_run_and_modprobe_finds_modules_and_what_they_need(shell):
+def test_what_a_script_sends_is_run_and_modprobe_finds_modules_and_what_they_need(shell) -> None:
     process = shell(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = process.communicate(TYPED, timeout=PATIENCE_S)
     assert process.returncode == 7, err
@@ -43,13 +43,13 @@ def test_what_a_script_sends_is_run_and_modprobe_finds_modules_and_what_they_nee
     assert out.endswith(b"modprobe: module nosuch not found in modules.dep\n")
 
 
-def test_no_input_is_the_end_of_the_shell(shell):
+def test_no_input_is_the_end_of_the_shell(shell) -> None:
     process = shell(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (0, b""), err
 
 
-def test_what_is_typed_at_a_terminal_is_run(shell):
+def test_what_is_typed_at_a_terminal_is_run(shell) -> None:
     ours, theirs = pty.openpty()
     process = shell(stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)

@@ -4,6 +4,7 @@
 """How pahole is called over many modules, by the worker itself and a pahole that only counts bytes."""
 
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -16,14 +17,14 @@ from tests.support.waiting import wait_until
 
 
 class Bench:
-    def __init__(self, folder):
+    def __init__(self, folder) -> None:
         self.folder = folder
         self.tree = folder / "tree"
         self.flags = ("-j", "--btf_features=var,float")
         self.got = []
         paholes.plant(folder)
 
-    def module(self, file, content=""):
+    def module(self, file, content="") -> None:
         path = self.tree / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
@@ -41,7 +42,7 @@ def bench(tmp_path):
     return Bench(tmp_path)
 
 
-def test_every_module_is_encoded_with_kbuilds_flags_and_no_base_the_largest_first(bench):
+def test_every_module_is_encoded_with_kbuilds_flags_and_no_base_the_largest_first(bench) -> None:
     for file, size in {"kernel/a.ko": 10, "kernel/fs/big.ko": 3000, "kernel/c.ko": 200}.items():
         bench.module(file, "x" * size)
     got = bench.encode()
@@ -54,7 +55,7 @@ def test_every_module_is_encoded_with_kbuilds_flags_and_no_base_the_largest_firs
     assert not any("--btf_base" in call for call in calls)
 
 
-def test_as_many_at_a_time_as_asked_for_and_no_more(bench):
+def test_as_many_at_a_time_as_asked_for_and_no_more(bench) -> None:
     # Each waits for two more, if they ever come, before it counts those that run.
     wait = 'while [ "$(ls "$0".up.* | wc -l)" -lt 3 ] && [ $n -lt 600 ]; do n=$((n + 1)); sleep 0.05; done'
     count = f': > "$0.run.$$"; : > "$0.up.$$"; n=0; {wait}; ls "$0".run.* | wc -l >> "$0.seen"; sleep 0.3'
@@ -75,7 +76,7 @@ def test_as_many_at_a_time_as_asked_for_and_no_more(bench):
         ("exit 0", "it wrote no BTF"),
     ],
 )
-def test_a_module_that_pahole_refuses_is_named_and_the_rest_goes_on(bench, command, fault):
+def test_a_module_that_pahole_refuses_is_named_and_the_rest_goes_on(bench, command, fault) -> None:
     bench.module("kernel/a.ko", "x" * 500)
     bench.module("kernel/b.ko", f"do: {command}\n")
     bench.module("kernel/c.ko", "y")
@@ -84,12 +85,12 @@ def test_a_module_that_pahole_refuses_is_named_and_the_rest_goes_on(bench, comma
     assert [got[file].full_bytes for file in ("kernel/a.ko", "kernel/c.ko")] == [1000, 2]
 
 
-def test_an_interrupt_ends_every_pahole_and_keeps_what_was_told(bench):
+def test_an_interrupt_ends_every_pahole_and_keeps_what_was_told(bench) -> None:
     bench.module("kernel/a.ko", "x" * 500)
     bench.module("kernel/b.ko", 'do: echo $$ > "$0.pid"; sleep 600\n')
     got = []
 
-    def interrupted(encoded):
+    def interrupted(encoded) -> NoReturn:
         got.append(encoded.file)
         wait_until((bench.folder / "pahole.pid").exists)
         raise InterruptError("interrupted by SIGINT")
@@ -101,7 +102,7 @@ def test_an_interrupt_ends_every_pahole_and_keeps_what_was_told(bench):
     wait_until(lambda: not Path(f"/proc/{pid}").exists())
 
 
-def test_nothing_stays_behind(bench):
+def test_nothing_stays_behind(bench) -> None:
     bench.module("kernel/a.ko", "x")
     bench.module("kernel/b.ko", "do: exit 1\n")
     bench.encode(jobs=2)
@@ -109,13 +110,13 @@ def test_nothing_stays_behind(bench):
     assert sorted(path.name for path in bench.folder.iterdir()) == ["calls", "pahole", "tree"]
 
 
-def test_a_pahole_that_is_not_there_is_no_fault_of_the_modules(bench):
+def test_a_pahole_that_is_not_there_is_no_fault_of_the_modules(bench) -> None:
     bench.module("kernel/a.ko", "x")
     with pytest.raises(InfrastructureError, match=r"No such file or directory: '.*/nowhere'"):
         bench.encode(program=bench.folder / "nowhere")
 
 
-def test_kbuild_itself_tells_its_flags(tmp_path):
+def test_kbuild_itself_tells_its_flags(tmp_path) -> None:
     tree = faketree.plant(tmp_path)
     with (tree / "Makefile").open("a") as makefile:
         makefile.write("export PAHOLE = /somewhere/pahole\n")
@@ -126,5 +127,5 @@ def test_kbuild_itself_tells_its_flags(tmp_path):
     )
 
 
-def test_a_kernel_that_exports_no_flags_has_none(tmp_path):
+def test_a_kernel_that_exports_no_flags_has_none(tmp_path) -> None:
     assert ask_kbuild(faketree.kbuild(tmp_path)) == Pahole("pahole", ())

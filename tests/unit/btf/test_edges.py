@@ -29,7 +29,7 @@ def verdicts():
     return [(edge, check(kernel, "m", edge.mutant.btf, edge.mutant.base)) for edge in edges(Vmlinux(base))]
 
 
-def test_errno_words_and_rule_are_those_of_the_kernels_source(verdicts):
+def test_errno_words_and_rule_are_those_of_the_kernels_source(verdicts) -> None:
     wrong = [
         (edge.mutant.text, edge.errno, edge.rule, edge.words, verdict.errno, verdict.rule, verdict.log)
         for edge, verdict in verdicts
@@ -39,18 +39,18 @@ def test_errno_words_and_rule_are_those_of_the_kernels_source(verdicts):
     assert len(verdicts) > 400
 
 
-def test_every_rule_decides_at_least_once_but_those_that_are_named(verdicts):
+def test_every_rule_decides_at_least_once_but_those_that_are_named(verdicts) -> None:
     decided = Counter(verdict.rule for _, verdict in verdicts)
     assert set(RULES) - set(decided) == set(OUT_OF_REACH)
 
 
-def test_what_is_accepted_stands_in_sysfs_and_what_is_refused_does_not(verdicts):
+def test_what_is_accepted_stands_in_sysfs_and_what_is_refused_does_not(verdicts) -> None:
     for edge, verdict in verdicts:
         assert (verdict.sysfs is None) == (bool(edge.rule) or not edge.mutant.btf), edge.mutant.text
 
 
 @pytest.mark.parametrize(("kind", "rule"), [(sk.ENUM, "enum.kflag"), (sk.ENUM64, "enum64.kflag")])
-def test_a_signed_enum_is_refused_where_kernels_do_not_know_it(kind, rule):
+def test_a_signed_enum_is_refused_where_kernels_do_not_know_it(kind, rule) -> None:
     """No mainline kernel that knows ENUM64 refuses it; one to which ENUM64 was brought may."""
     old = replace(LINUX_6_12, enum_kflag=False)
     base = small_base()
@@ -62,7 +62,7 @@ def test_a_signed_enum_is_refused_where_kernels_do_not_know_it(kind, rule):
 
 
 @pytest.mark.parametrize(("size", "rule"), [(4, ""), (0, "relocate.empty_name")])
-def test_an_empty_name_in_vmlinux_meets_the_distilled_void(size, rule):
+def test_an_empty_name_in_vmlinux_meets_the_distilled_void(size, rule) -> None:
     """Void goes by that name too, and has size 0, to which an INT's must be equal."""
     base = small_base()
     odd = base.add(sk.INT, base.string(""), size, 0)
@@ -75,7 +75,7 @@ def test_an_empty_name_in_vmlinux_meets_the_distilled_void(size, rule):
     assert (words in verdict.log) == bool(rule)
 
 
-def test_a_kernel_whose_own_btf_is_refused_refuses_without_a_word_of_it():
+def test_a_kernel_whose_own_btf_is_refused_refuses_without_a_word_of_it() -> None:
     base = small_base()
     verdict = check(Kernel.open(base.bytes()[:-1], LINUX_6_12), "m", split(base).bytes())
     assert (verdict.errno, verdict.rule) == (22, "vmlinux.missing")

@@ -8,6 +8,7 @@ of eight bytes (a key and a number).
 """
 
 import hashlib
+from typing import NoReturn
 
 import pytest
 
@@ -49,12 +50,12 @@ def order(values):
 
 
 @pytest.mark.parametrize("size", EQUALS)
-def test_equal_elements_come_out_in_the_kernels_order(size):
+def test_equal_elements_come_out_in_the_kernels_order(size) -> None:
     assert order([0] * size) == [int(word) for word in EQUALS[size].split()]
 
 
 @pytest.mark.parametrize("spread", SPREADS)
-def test_keys_of_any_spread_come_out_in_the_kernels_order(spread):
+def test_keys_of_any_spread_come_out_in_the_kernels_order(spread) -> None:
     found = [order(keys(size, spread)) for size in SIZES]
     for size, numbers in zip(SIZES, found, strict=True):
         values = keys(size, spread)
@@ -64,13 +65,13 @@ def test_keys_of_any_spread_come_out_in_the_kernels_order(spread):
     assert hashlib.sha256(lines.encode()).hexdigest() == DIGESTS[spread]
 
 
-def test_the_kernels_sort_is_not_stable():
+def test_the_kernels_sort_is_not_stable() -> None:
     assert order([0, 0]) != [0, 1]
 
 
 @pytest.mark.parametrize("items", [[], [5]])
-def test_what_needs_no_sorting_is_not_compared(items):
-    def never(_one, _other):
+def test_what_needs_no_sorting_is_not_compared(items) -> None:
+    def never(_one, _other) -> NoReturn:
         raise AssertionError
 
     assert kernel_sort(items, never) == items

@@ -83,14 +83,14 @@ def fine_together(assessor, *several):
     return merged.are_fine(parts, assessor.kernel, assessor.targets)
 
 
-def test_healthy_modules_are_fine_together(assessor, vmlinux):
+def test_healthy_modules_are_fine_together(assessor, vmlinux) -> None:
     several = [healthy(vmlinux, f"own{number}").bytes() for number in range(5)]
     assert all(assessor.assess(module(btf)).is_fine for btf in several)
     assert fine_together(assessor, *several)
 
 
 @pytest.mark.parametrize("number", MUTANTS)
-def test_each_is_said_of_together_what_is_said_alone(assessor, vmlinux, number):
+def test_each_is_said_of_together_what_is_said_alone(assessor, vmlinux, number) -> None:
     """Between two that are fine, so that whatever leads out of a module would find something there."""
     good = healthy(vmlinux).bytes()
     made = [edge.mutant for edge in edges(vmlinux)]
@@ -108,7 +108,7 @@ def test_each_is_said_of_together_what_is_said_alone(assessor, vmlinux, number):
     assert refused - alone > 200, "hardly any was left to the checks of the whole"
 
 
-def test_many_at_once_are_told_apart(assessor, vmlinux):
+def test_many_at_once_are_told_apart(assessor, vmlinux) -> None:
     good = healthy(vmlinux).bytes()
     made = list(mutants(4, 40, {"m": good, "other": good}, vmlinux))
     several = [module(one.btf, one.base) for one in made] + [module(good)] * 40
@@ -119,7 +119,7 @@ def test_many_at_once_are_told_apart(assessor, vmlinux):
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_an_id_behind_a_modules_types_finds_no_neighbours(assessor, vmlinux, order):
+def test_an_id_behind_a_modules_types_finds_no_neighbours(assessor, vmlinux, order) -> None:
     sketch = healthy(vmlinux)
     sketch.add(sk.PTR, 0, sketch.end_id + 1)
     several = [sketch.bytes(), healthy(vmlinux).bytes()][::order]
@@ -127,14 +127,14 @@ def test_an_id_behind_a_modules_types_finds_no_neighbours(assessor, vmlinux, ord
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_name_behind_a_modules_strings_finds_no_neighbours(assessor, vmlinux, order):
+def test_a_name_behind_a_modules_strings_finds_no_neighbours(assessor, vmlinux, order) -> None:
     sketch = healthy(vmlinux)
     sketch.add(sk.STRUCT, sketch.end_name, 4)
     several = [sketch.bytes(), healthy(vmlinux).bytes()][::order]
     assert not fine_together(assessor, *several)
 
 
-def test_the_whole_has_each_parts_types_and_names(assessor, vmlinux):
+def test_the_whole_has_each_parts_types_and_names(assessor, vmlinux) -> None:
     several = [healthy(vmlinux, name) for name in ("one", "two")]
     parts = [merged.whole_btf(module(one.bytes()), assessor.kernel) for one in several]
     whole = merged.merge(parts)
@@ -158,7 +158,7 @@ def part_bytes(part, sketch):
     return data[:24] + words + data[24 + len(words) :]
 
 
-def test_more_than_a_btf_can_hold_is_left_to_each(assessor, vmlinux, monkeypatch):
+def test_more_than_a_btf_can_hold_is_left_to_each(assessor, vmlinux, monkeypatch) -> None:
     several = [healthy(vmlinux).bytes()] * 2
     monkeypatch.setattr(merged, "MAX_TYPE", vmlinux.types + 10)
     assert not fine_together(assessor, *several)
@@ -167,17 +167,17 @@ def test_more_than_a_btf_can_hold_is_left_to_each(assessor, vmlinux, monkeypatch
     assert not fine_together(assessor, *several)
 
 
-def test_btf_with_a_base_of_its_own_is_looked_at_alone(assessor, vmlinux):
+def test_btf_with_a_base_of_its_own_is_looked_at_alone(assessor, vmlinux) -> None:
     one = module(healthy(vmlinux).bytes(), distilled=b"x")
     assert merged.whole_btf(one, assessor.kernel) is None
     assert merged.whole_btf(one, assessor_of(base(), (6, 10)).kernel) is not None
 
 
-def test_a_kernel_whose_btf_is_refused_refuses_all(vmlinux):
+def test_a_kernel_whose_btf_is_refused_refuses_all(vmlinux) -> None:
     assessor = assessor_of(base()[:-1])
     found = list(assessor.assess_all([module(healthy(vmlinux).bytes())] * 2))
     assert [one.verdict.rule for one in found] == ["vmlinux.missing"] * 2
 
 
-def test_no_modules_are_no_assessments(assessor):
+def test_no_modules_are_no_assessments(assessor) -> None:
     assert list(assessor.assess_all([])) == []

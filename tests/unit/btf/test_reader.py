@@ -64,7 +64,7 @@ def turned(data):
 
 
 @pytest.mark.parametrize("kind", TAILS)
-def test_each_kind_has_the_bytes_of_its_shape(kind):
+def test_each_kind_has_the_bytes_of_its_shape(kind) -> None:
     vlen = 2 if kind in (sk.STRUCT, sk.UNION, sk.ENUM, sk.FUNC_PROTO, sk.DATASEC, sk.ENUM64) else 0
     tail = [0] * (TAILS[kind] // 4)
     sketch = sk.Sketch()
@@ -77,7 +77,7 @@ def test_each_kind_has_the_bytes_of_its_shape(kind):
     assert Kind(kind) in {Kind(number) for number in records.kind.tolist()}
 
 
-def test_columns_are_the_words_of_each_record():
+def test_columns_are_the_words_of_each_record() -> None:
     btf = Btf.parse(vmlinux().bytes())
     records = btf.records
     assert records.kind.tolist() == [Kind.INT, Kind.STRUCT, Kind.PTR, Kind.ENUM]
@@ -88,7 +88,7 @@ def test_columns_are_the_words_of_each_record():
     assert len(records) == records.complete == 4
 
 
-def test_entries_have_owner_and_place():
+def test_entries_have_owner_and_place() -> None:
     sketch = sk.Sketch()
     sketch.add(sk.STRUCT, 0, 0, 10, 11, 12, vlen=1)
     sketch.add(sk.PTR)
@@ -102,14 +102,14 @@ def test_entries_have_owner_and_place():
 
 
 @pytest.mark.parametrize("kinds", [(Kind.DATASEC,), (Kind.FWD, Kind.DATASEC), ()])
-def test_no_records_of_a_kind_have_no_entries(kinds):
+def test_no_records_of_a_kind_have_no_entries(kinds) -> None:
     records = Btf.parse(vmlinux().bytes()).records
     owner, place = records.entries(records.of(*kinds), 3)
     assert owner.tolist() == place.tolist() == []
 
 
 @pytest.mark.parametrize("kinds", [(Kind.PTR, Kind.INT, Kind.CONST), (Kind.CONST, Kind.INT, Kind.PTR)])
-def test_records_of_several_kinds_come_in_their_own_order(kinds):
+def test_records_of_several_kinds_come_in_their_own_order(kinds) -> None:
     sketch = sk.Sketch()
     for kind in (sk.PTR, sk.CONST, sk.FLOAT, sk.PTR):
         sketch.add(kind)
@@ -118,13 +118,13 @@ def test_records_of_several_kinds_come_in_their_own_order(kinds):
     assert records.of(Kind.PTR).tolist() == [0, 3]
 
 
-def test_an_empty_section_has_no_records():
+def test_an_empty_section_has_no_records() -> None:
     records = walk(b"")
     assert (len(records), records.end, records.of(Kind.INT).tolist()) == (0, End.WHOLE, [])
     assert records.kind.tolist() == records.value.tolist() == []
 
 
-def test_a_cut_record_is_the_last_and_not_complete():
+def test_a_cut_record_is_the_last_and_not_complete() -> None:
     whole = vmlinux().types()
     records = walk(whole[:-4])
     assert (records.end, len(records), records.complete) == (End.TAIL, 4, 3)
@@ -133,13 +133,13 @@ def test_a_cut_record_is_the_last_and_not_complete():
 
 
 @pytest.mark.parametrize("left", [1, 4, 11])
-def test_less_than_a_record_head_is_no_record(left):
+def test_less_than_a_record_head_is_no_record(left) -> None:
     records = walk(vmlinux().types() + bytes(left))
     assert (records.end, len(records), records.complete) == (End.HEAD, 4, 4)
 
 
 @pytest.mark.parametrize("kind", [0, 20, 31])
-def test_an_unknown_kind_ends_the_walk(kind):
+def test_an_unknown_kind_ends_the_walk(kind) -> None:
     sketch = vmlinux()
     sketch.add(kind)
     sketch.add(sk.PTR)
@@ -147,14 +147,14 @@ def test_an_unknown_kind_ends_the_walk(kind):
     assert (records.end, len(records), records.complete) == (End.KIND, 5, 4)
 
 
-def test_a_kind_is_unknown_to_a_kernel_older_than_it():
+def test_a_kind_is_unknown_to_a_kernel_older_than_it() -> None:
     sketch = sk.Sketch()
     sketch.add(sk.FLOAT)
     assert walk(sketch.types(), CLASSIC, Kind.DATASEC).end is End.KIND
     assert walk(sketch.types(), CLASSIC, Kind.FLOAT).end is End.WHOLE
 
 
-def test_the_wide_layout_has_more_entries_and_kinds():
+def test_the_wide_layout_has_more_entries_and_kinds() -> None:
     sketch = sk.Sketch()
     sketch.raw(0, Kind.FUNC << 24 | 0x12_0001, 0)
     sketch.raw(0, 0x40 << 24 | Kind.FUNC << 24, 0)
@@ -164,18 +164,18 @@ def test_the_wide_layout_has_more_entries_and_kinds():
     assert (wide.end, wide.kind.tolist()) == (End.KIND, [Kind.FUNC, 0x40 | Kind.FUNC])
 
 
-def test_unused_bits_of_info_are_those_of_neither_part():
+def test_unused_bits_of_info_are_those_of_neither_part() -> None:
     assert (CLASSIC.unused, WIDE.unused) == (0x60FF_0000, 0)
 
 
-def test_base_btf_starts_behind_void():
+def test_base_btf_starts_behind_void() -> None:
     btf = Btf.parse(vmlinux().bytes())
     assert (btf.start_id, btf.nr_types) == (1, 5)
     assert [btf.name(type_id) for type_id in range(5)] == ["", "int", "point", "", ""]
     assert btf.kinds == bytes([0, Kind.INT, Kind.STRUCT, Kind.PTR, Kind.ENUM])
 
 
-def test_split_btf_goes_on_where_its_base_ends():
+def test_split_btf_goes_on_where_its_base_ends() -> None:
     base = vmlinux()
     split = Btf.parse(module(base).bytes(), Btf.parse(base.bytes()))
     assert (split.start_id, split.nr_types) == (5, 7)
@@ -184,12 +184,12 @@ def test_split_btf_goes_on_where_its_base_ends():
     assert split.text(5) == "x"
 
 
-def test_names_behind_the_strings_are_empty():
+def test_names_behind_the_strings_are_empty() -> None:
     btf = Btf.parse(vmlinux().bytes())
     assert btf.text(btf.names.end) == btf.text(0xFFFF_FFFF) == ""
 
 
-def test_types_are_found_by_name_and_kind_among_its_own():
+def test_types_are_found_by_name_and_kind_among_its_own() -> None:
     base = vmlinux()
     base.add(sk.UNION, base.string("point"))
     btf = Btf.parse(base.bytes())
@@ -200,13 +200,13 @@ def test_types_are_found_by_name_and_kind_among_its_own():
     assert list(split.find("own", Kind.STRUCT)) == [7]
 
 
-def test_a_find_passes_over_names_behind_the_strings():
+def test_a_find_passes_over_names_behind_the_strings() -> None:
     sketch = vmlinux()
     sketch.add(sk.INT, 10_000, 4, 0)
     assert list(Btf.parse(sketch.bytes()).find("int", Kind.INT)) == [1]
 
 
-def test_either_byte_order_reads_alike():
+def test_either_byte_order_reads_alike() -> None:
     base = vmlinux()
     little, big = Btf.parse(base.bytes()), Btf.parse(turned(base.bytes()))
     assert np.array_equal(little.records.words, big.records.words)
@@ -217,7 +217,7 @@ def test_either_byte_order_reads_alike():
 
 
 @pytest.mark.parametrize("more", [8, 16, 100])
-def test_a_longer_header_is_passed_over(more):
+def test_a_longer_header_is_passed_over(more) -> None:
     sketch = vmlinux()
     sketch.more_header = bytes(more)
     btf = Btf.parse(sketch.bytes())
@@ -225,20 +225,20 @@ def test_a_longer_header_is_passed_over(more):
     assert btf.name(2) == "point"
 
 
-def test_a_layout_section_is_told_by_the_header():
+def test_a_layout_section_is_told_by_the_header() -> None:
     sketch = vmlinux()
     sketch.more_header = struct.pack("<II", 40, 8)
     header = Btf.parse(sketch.bytes()).header
     assert (header.layout_off, header.layout_len) == (40, 8)
 
 
-def test_strings_may_come_first_and_bytes_behind():
+def test_strings_may_come_first_and_bytes_behind() -> None:
     sketch = vmlinux()
     sketch.strings_first, sketch.behind = True, b"behind"
     assert Btf.parse(sketch.bytes()).name(2) == "point"
 
 
-def test_a_module_may_have_no_strings_or_no_types():
+def test_a_module_may_have_no_strings_or_no_types() -> None:
     base = Btf.parse(vmlinux().bytes())
     sketch = sk.Sketch(base.nr_types, len(base.strings))
     sketch.add(sk.PTR, 0, 2)
@@ -249,7 +249,7 @@ def test_a_module_may_have_no_strings_or_no_types():
 
 @pytest.mark.parametrize("split", [False, True])
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_whatever_is_cut_off_is_noticed(split, order):
+def test_whatever_is_cut_off_is_noticed(split, order) -> None:
     base = vmlinux()
     sketch = module(base) if split else base
     data = sketch.bytes() if order == "<" else turned(sketch.bytes())
@@ -272,14 +272,14 @@ def test_whatever_is_cut_off_is_noticed(split, order):
         ({"str_len": 3}, "does not end with a NUL byte"),
     ],
 )
-def test_a_header_that_does_not_fit_is_refused_in_words(change, said):
+def test_a_header_that_does_not_fit_is_refused_in_words(change, said) -> None:
     sketch = vmlinux()
     sketch.header = change
     with pytest.raises(BtfError, match=said):
         Btf.parse(sketch.bytes())
 
 
-def test_the_id_of_a_broken_type_counts_the_bases():
+def test_the_id_of_a_broken_type_counts_the_bases() -> None:
     base = vmlinux()
     sketch = module(base)
     sketch.add(31)
@@ -287,7 +287,7 @@ def test_the_id_of_a_broken_type_counts_the_bases():
         Btf.parse(sketch.bytes(), Btf.parse(base.bytes()))
 
 
-def test_types_may_lead_nowhere():
+def test_types_may_lead_nowhere() -> None:
     """A stale module's BTF has to be read before it can be called stale."""
     sketch = vmlinux()
     sketch.add(sk.PTR, 99_999, 99_999)

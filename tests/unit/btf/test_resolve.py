@@ -63,7 +63,7 @@ def healthy():
     return one
 
 
-def test_a_healthy_module_is_not_flagged():
+def test_a_healthy_module_is_not_flagged() -> None:
     assert look(healthy()) is None
 
 
@@ -97,7 +97,7 @@ def test_a_healthy_module_is_not_flagged():
         ("parameter name", lambda one: one.add(sk.FUNC_PROTO, 0, 0, one.string("a b"), INT, vlen=1)),
     ],
 )
-def test_what_no_encoder_writes_is_flagged(rule, draw):
+def test_what_no_encoder_writes_is_flagged(rule, draw) -> None:
     one = healthy()
     broken = draw(one)
     found = look(one)
@@ -105,7 +105,7 @@ def test_what_no_encoder_writes_is_flagged(rule, draw):
     assert found.text.startswith(f"[{broken}] ")
 
 
-def test_the_first_of_several_is_told_and_all_are_counted():
+def test_the_first_of_several_is_told_and_all_are_counted() -> None:
     one = split()
     first = one.add(sk.PTR, 0, FUNC)
     one.add(sk.FUNC, one.string("f"), INT)
@@ -113,14 +113,14 @@ def test_the_first_of_several_is_told_and_all_are_counted():
     assert (found.type_id, found.count) == (first, 2)
 
 
-def test_a_bit_field_is_not_held_to_its_types_size():
+def test_a_bit_field_is_not_held_to_its_types_size() -> None:
     one = split()
     one.add(sk.STRUCT, 0, 1, 0, INT, 3 << 24 | 2, vlen=1, kflag=1)
     assert look(one) is None
 
 
 @pytest.mark.parametrize("kind", [sk.TYPEDEF, sk.CONST])
-def test_a_function_by_value_is_seen_through_modifiers(kind):
+def test_a_function_by_value_is_seen_through_modifiers(kind) -> None:
     one = healthy()
     function = one.add(kind, one.string("m_fn_t") if kind == sk.TYPEDEF else 0, PROTO)
     broken = one.add(sk.FUNC_PROTO, 0, 0, one.string("a"), function, vlen=1)
@@ -131,7 +131,7 @@ def test_a_function_by_value_is_seen_through_modifiers(kind):
     )
 
 
-def test_pointers_to_functions_are_passed_returned_and_held():
+def test_pointers_to_functions_are_passed_returned_and_held() -> None:
     one = healthy()
     named = one.add(sk.TYPEDEF, one.string("m_fn_t"), PROTO)
     pointer, other = one.add(sk.PTR, 0, PROTO), one.add(sk.PTR, 0, named)
@@ -142,13 +142,13 @@ def test_pointers_to_functions_are_passed_returned_and_held():
 
 
 @pytest.mark.parametrize("bits", [1, 31, 32])
-def test_a_bit_field_may_be_as_wide_as_its_type(bits):
+def test_a_bit_field_may_be_as_wide_as_its_type(bits) -> None:
     one = healthy()
     one.add(sk.STRUCT, 0, 4, 0, INT, bits << 24, vlen=1, kflag=1)
     assert look(one) is None
 
 
-def test_a_module_on_a_vmlinux_that_lost_a_function_is_flagged():
+def test_a_module_on_a_vmlinux_that_lost_a_function_is_flagged() -> None:
     less = vmlinux()
     del less.records[PROTO - 1 : FUNC]
     for words in less.records:
@@ -157,7 +157,7 @@ def test_a_module_on_a_vmlinux_that_lost_a_function_is_flagged():
     assert look(healthy(), less) is not None
 
 
-def test_sizes_go_through_modifiers_and_arrays():
+def test_sizes_go_through_modifiers_and_arrays() -> None:
     one = split()
     array = one.add(sk.ARRAY, 0, 0, STRUCT, INT, 3)
     constant = one.add(sk.CONST, 0, array)

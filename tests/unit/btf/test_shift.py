@@ -33,21 +33,21 @@ def told(sketch):
 
 
 @pytest.mark.parametrize(("types", "string_bytes"), [(113_666, 2_069_254), (54_411, 960_974), (100, 900)])
-def test_both_numbers_are_told(types, string_bytes):
+def test_both_numbers_are_told(types, string_bytes) -> None:
     assert told(module(types, string_bytes)) == Origin(types, string_bytes)
 
 
-def test_too_little_tells_nothing():
+def test_too_little_tells_nothing() -> None:
     one = Sketch(1000, 5000)
     one.add(sk.CONST, 0, 3)
     assert told(one) == Origin(None, None)
 
 
-def test_an_empty_type_section_tells_nothing():
+def test_an_empty_type_section_tells_nothing() -> None:
     assert told(Sketch(1000, 5000)) == Origin(None, None)
 
 
-def test_names_that_fit_two_ways_are_not_told():
+def test_names_that_fit_two_ways_are_not_told() -> None:
     one = Sketch(1000, 5000)
     for _ in range(4):
         one.string("same")

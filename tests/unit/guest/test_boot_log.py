@@ -20,13 +20,13 @@ def told():
 
 @pytest.fixture
 def log(tmp_path, told):
-    def tell(one):
+    def tell(one) -> None:
         told.append((one.kind.value, one.module))
 
     return BootLog(tmp_path / "kmsg.log", tell, emulated=True)
 
 
-def test_a_report_is_told_once_though_the_log_is_read_again(log, told, tmp_path):
+def test_a_report_is_told_once_though_the_log_is_read_again(log, told, tmp_path) -> None:
     records = [Record(0, 0, WARN), Record(1, 0, END)]
     log.begin_load("a")
     log.add(records)
@@ -37,13 +37,13 @@ def test_a_report_is_told_once_though_the_log_is_read_again(log, told, tmp_path)
     assert (tmp_path / "kmsg.log").read_text().count(WARN) == 1
 
 
-def test_what_the_log_had_told_the_console_does_not_tell_again(log, told):
+def test_what_the_log_had_told_the_console_does_not_tell_again(log, told) -> None:
     log.begin_load("a")
     log.add([Record(0, 0, WARN)])
     log.add_console([WARN, END, PANIC], "a")
     assert told == [("warning", "a"), ("hard-lockup", "a")]
 
 
-def test_a_record_of_several_lines_is_several_lines(log, told):
+def test_a_record_of_several_lines_is_several_lines(log, told) -> None:
     log.add([Record(0, 0, f"driver: hello\n{WARN}\n{END}")])
     assert told == [("warning", "")]

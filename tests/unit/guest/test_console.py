@@ -17,7 +17,7 @@ def console(text):
     return result
 
 
-def test_signs_are_found_however_the_bytes_are_cut():
+def test_signs_are_found_however_the_bytes_are_cut() -> None:
     text = (
         b"[    1.0] kbtf-ci: guest ready\r\n[    2.5][   T1] kbtf-ci: load inert nf_nat\r\n[    3.0] oh\r\n"
     )
@@ -30,7 +30,7 @@ def test_signs_are_found_however_the_bytes_are_cut():
         assert seen.since_marker() == ("oh",)
 
 
-def test_a_guest_that_is_not_ready_says_why():
+def test_a_guest_that_is_not_ready_says_why() -> None:
     seen = console(
         "[    1.0] kbtf-ci: guest has no network device (CONFIG_VIRTIO_NET)\n"
         "[    1.1] kbtf-ci: guest not ready\n"
@@ -78,7 +78,7 @@ def test_a_guest_that_is_not_ready_says_why():
         "[    2.0] Oops: sig: 11 [#1] PREEMPT",
     ],
 )
-def test_an_oops_is_one_under_all_its_names_and_not_yet_the_end(line):
+def test_an_oops_is_one_under_all_its_names_and_not_yet_the_end(line) -> None:
     seen = console(line + "\n")
     assert seen.oops
     assert not seen.fatal
@@ -95,7 +95,7 @@ def test_an_oops_is_one_under_all_its_names_and_not_yet_the_end(line):
         "[    2.0] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [insmod:1]",
     ],
 )
-def test_what_is_no_oops_is_none(line):
+def test_what_is_no_oops_is_none(line) -> None:
     assert not console(line + "\n").oops
 
 
@@ -109,7 +109,7 @@ def test_what_is_no_oops_is_none(line):
         ("rcu: INFO: rcu_sched self-detected stall on CPU", "RCU Stall"),
     ],
 )
-def test_a_lockup_that_ends_in_a_panic_is_one(said, words):
+def test_a_lockup_that_ends_in_a_panic_is_one(said, words) -> None:
     seen = console(f"[ 30.0] {said}\n[ 30.1] Kernel panic - not syncing: {words}\n")
     assert seen.fatal
     assert not seen.oops
@@ -117,7 +117,7 @@ def test_a_lockup_that_ends_in_a_panic_is_one(said, words):
     assert said in seen.since_marker()
 
 
-def test_a_panic_is_the_end_and_the_first_one_is_kept():
+def test_a_panic_is_the_end_and_the_first_one_is_kept() -> None:
     seen = console("[    2.0] Kernel panic - not syncing: one\n[    2.0] Kernel panic - not syncing: two\n")
     assert seen.fatal
     assert seen.panic == "Kernel panic - not syncing: one"
@@ -134,25 +134,25 @@ def test_a_panic_is_the_end_and_the_first_one_is_kept():
         "qemu-system-x86_64: -accel kvm: failed to initialize kvm: Permission denied",
     ],
 )
-def test_kvms_failures_are_told_from_the_kernels(line):
+def test_kvms_failures_are_told_from_the_kernels(line) -> None:
     seen = console(line + "\n")
     assert seen.kvm == line
     assert seen.fatal
 
 
-def test_a_kernel_that_only_speaks_of_kvm_has_not_failed():
+def test_a_kernel_that_only_speaks_of_kvm_has_not_failed() -> None:
     seen = console("[    0.1] kvm-guest: PV spinlocks enabled\n[    0.2] kvm_amd: SVM not supported\n")
     assert not seen.fatal
 
 
-def test_a_last_line_without_an_end_counts_when_nothing_follows():
+def test_a_last_line_without_an_end_counts_when_nothing_follows() -> None:
     seen = console("[    2.0] Kernel panic - not syncing: x")
     assert not seen.panic
     seen.finish()
     assert seen.panic
 
 
-def test_a_marker_begins_the_log_anew():
+def test_a_marker_begins_the_log_anew() -> None:
     seen = console(
         "[ 1.0] kbtf-ci: load real a\n[ 1.1] words of a\n[ 1.2] kbtf-ci: load real b\n[ 1.3] words of b\n"
     )
@@ -160,7 +160,7 @@ def test_a_marker_begins_the_log_anew():
     assert seen.since_marker() == ("words of b",)
 
 
-def test_a_console_that_never_stops_is_kept_in_bounded_memory():
+def test_a_console_that_never_stops_is_kept_in_bounded_memory() -> None:
     seen = Console()
     for number in range(50_000):
         seen.feed(b"line %d\r\n" % number)
@@ -168,7 +168,7 @@ def test_a_console_that_never_stops_is_kept_in_bounded_memory():
     assert seen.tail(1) == "line 49999"
 
 
-def test_a_line_without_an_end_takes_time_in_proportion_and_bounded_memory():
+def test_a_line_without_an_end_takes_time_in_proportion_and_bounded_memory() -> None:
     def seconds(mib):
         seen = Console()
         start = time.process_time()
@@ -182,7 +182,7 @@ def test_a_line_without_an_end_takes_time_in_proportion_and_bounded_memory():
 
 
 @pytest.mark.parametrize("size", [1, 1000, 4096, 200_000])
-def test_a_sign_in_a_line_of_any_length_is_found_wherever_it_is_cut(size):
+def test_a_sign_in_a_line_of_any_length_is_found_wherever_it_is_cut(size) -> None:
     for at in (65_536 - 30, 65_536, 65_530, 150_000):
         text = b"x" * at + b" Kernel panic - not syncing: far out\n[ 1.0] next\n"
         seen = Console()
@@ -192,7 +192,7 @@ def test_a_sign_in_a_line_of_any_length_is_found_wherever_it_is_cut(size):
         assert seen.tail(1) == "[ 1.0] next"
 
 
-def test_what_follows_a_line_that_was_cut_is_a_line_of_its_own():
+def test_what_follows_a_line_that_was_cut_is_a_line_of_its_own() -> None:
     seen = Console()
     seen.feed(b"x" * 65_536 + b"kbtf-ci: load real cut_\n" + b"off\n[    1.0] kbtf-ci: guest ready\n")
     assert seen.marker == Marker(LoadMode.REAL, "cut_")

@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import NoReturn
 
 import pytest
 
@@ -32,26 +33,26 @@ def names(parts):
     return [[module.name for module in part] for part in parts]
 
 
-def test_the_parts_hold_every_module_once_and_weigh_about_the_same():
+def test_the_parts_hold_every_module_once_and_weigh_about_the_same() -> None:
     parts = shares(MANY, 3, LoadPolicy.CARRIER)
     assert sorted(name for part in names(parts) for name in part) == [module.name for module in MANY]
     weights = [sum(module.btf_bytes + 10_000 for module in part) for part in parts]
     assert max(weights) < 1.2 * min(weights)
 
 
-def test_what_is_loaded_for_real_brings_its_dependencies_into_each_part():
+def test_what_is_loaded_for_real_brings_its_dependencies_into_each_part() -> None:
     assert names(shares(CHAIN, 3, LoadPolicy.AUTO)) == [["a"], ["a", "b"], ["c"]]
     assert names(shares(CHAIN, 3, LoadPolicy.CARRIER)) == [["a"], ["b"], ["c"]]
 
 
-def test_more_guests_than_modules_are_not_started():
+def test_more_guests_than_modules_are_not_started() -> None:
     assert len(shares(CHAIN[:1], 4, LoadPolicy.CARRIER)) == 1
 
 
 class Fleet:
     """Guests of this machine and all that they told."""
 
-    def __init__(self, folder, loads=(), boots=()):
+    def __init__(self, folder, loads=(), boots=()) -> None:
         self.guests = FakeGuests(GuestKeys.generate(), dict(loads), list(boots))
         kernel, image = make_files(folder, self.guests.keys)
         timeouts = Timeouts(ssh=120, fixed=frozenset({"ssh"}), clock=self.guests.clock)
@@ -74,7 +75,7 @@ class Fleet:
         return observe_shares(self.guests, divided, policy, listener)
 
 
-def test_each_guest_loads_its_part_and_a_module_of_two_is_told_of_once(tmp_path):
+def test_each_guest_loads_its_part_and_a_module_of_two_is_told_of_once(tmp_path) -> None:
     fleet = Fleet(tmp_path)
     done = fleet.observe(shares(CHAIN, 3, LoadPolicy.AUTO))
     assert sorted(map(tuple, fleet.guests.requests)) == [("real a",), ("real a", "real b"), ("real c",)]
@@ -83,14 +84,14 @@ def test_each_guest_loads_its_part_and_a_module_of_two_is_told_of_once(tmp_path)
     assert (tmp_path / "2/console.log").read_bytes()
 
 
-def test_what_the_kernels_of_all_guests_warn_of_is_told(tmp_path):
+def test_what_the_kernels_of_all_guests_warn_of_is_told(tmp_path) -> None:
     said = Load(log=("BUG: KASAN: slab-out-of-bounds in f+0x1/0x2 [b]",))
     fleet = Fleet(tmp_path, {("real", "b"): said, ("real", "c"): said})
     fleet.observe([CHAIN[:2], CHAIN[2:]])
     assert sorted((one.kind.value, one.module) for one in fleet.kernel_warnings) == [("kasan", "b")] * 2
 
 
-def test_a_guest_that_dies_costs_its_own_part_a_boot(tmp_path):
+def test_a_guest_that_dies_costs_its_own_part_a_boot(tmp_path) -> None:
     fleet = Fleet(tmp_path, {("real", "b"): Load(end="panic")})
     done = fleet.observe([CHAIN[:2], CHAIN[2:]])
     told = {(seen.name, seen.mode.value): seen.death or seen.errno for seen in fleet.seen}
@@ -100,7 +101,7 @@ def test_a_guest_that_dies_costs_its_own_part_a_boot(tmp_path):
     assert (done.guests, done.boots) == (2, 3)
 
 
-def test_a_guest_that_does_not_come_up_leaves_the_others_alone(tmp_path):
+def test_a_guest_that_does_not_come_up_leaves_the_others_alone(tmp_path) -> None:
     fleet = Fleet(tmp_path, boots=[Boot("[    1.0] Kernel panic - not syncing: none\n", 0)])
     with pytest.raises(GuestError):
         fleet.observe([CHAIN[:1], CHAIN[2:]])
@@ -108,14 +109,14 @@ def test_a_guest_that_does_not_come_up_leaves_the_others_alone(tmp_path):
     assert fleet.guests.living == []
 
 
-def test_an_interrupt_ends_every_guest(tmp_path):
+def test_an_interrupt_ends_every_guest(tmp_path) -> None:
     fleet = Fleet(tmp_path, {("real", "a"): Load(end="long"), ("real", "c"): Load(end="long")})
     before = threading.active_count()
 
-    def interrupt(*_):
+    def interrupt(*_) -> NoReturn:
         raise InterruptError("interrupted by SIGINT")
 
-    def interrupt_when_both_load():
+    def interrupt_when_both_load() -> None:
         wait_until(lambda: sorted(fleet.guests.requests) == [["real a"], ["real c"]])
         os.kill(os.getpid(), signal.SIGALRM)
 
@@ -132,7 +133,7 @@ def test_an_interrupt_ends_every_guest(tmp_path):
     wait_until(lambda: threading.active_count() <= before)
 
 
-def test_a_guest_that_cannot_be_killed_spares_no_other_and_hides_no_interrupt(tmp_path):
+def test_a_guest_that_cannot_be_killed_spares_no_other_and_hides_no_interrupt(tmp_path) -> None:
     fleet = Fleet(tmp_path, {("real", "a"): Load(end="hang"), ("real", "c"): Load(end="hang")})
     fleet.spec = replace(fleet.spec, timeouts=Timeouts.parse(["boot=60s", "load=60s", "ssh=60s"]))
     order, refusing = [], fleet.guests
@@ -146,7 +147,7 @@ def test_a_guest_that_cannot_be_killed_spares_no_other_and_hides_no_interrupt(tm
                 kill, first = qemu.kill, not order
                 order.append(qemu)
 
-                def once():
+                def once() -> NoReturn:
                     qemu.kill = kill
                     threading.Timer(0.1, qemu.end, [137]).start()  # it ends all the same, by itself
                     raise EngineError("the container engine was lost")
@@ -160,7 +161,7 @@ def test_a_guest_that_cannot_be_killed_spares_no_other_and_hides_no_interrupt(tm
         target=interrupt_when, args=(lambda: len(order) == 2 and all(refusing.requests),)
     )
 
-    def interrupt(*_):
+    def interrupt(*_) -> NoReturn:
         raise InterruptError("interrupted by SIGINT")
 
     old = signal.signal(signal.SIGALRM, interrupt)
@@ -177,7 +178,7 @@ def test_a_guest_that_cannot_be_killed_spares_no_other_and_hides_no_interrupt(tm
     assert refusing.living == []
 
 
-def interrupt_when(condition):
+def interrupt_when(condition) -> None:
     while not condition():
         time.sleep(0.01)
     signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)

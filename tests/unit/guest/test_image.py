@@ -66,7 +66,7 @@ def runner(tree):
     return LocalRunner(paths={ROOT_ARCHIVE: tree / "root.cpio"})
 
 
-def test_the_initramfs_holds_root_modules_and_keys(tree):
+def test_the_initramfs_holds_root_modules_and_keys(tree) -> None:
     image = make_image(runner(tree), tree / "guest", tree / "modules", MODULES)
     files = read_archives(image.initramfs.read_bytes())
     assert files["etc/passwd"][1] == b"root:x:0"
@@ -77,7 +77,7 @@ def test_the_initramfs_holds_root_modules_and_keys(tree):
     assert files["root/.ssh/authorized_keys"][1].decode().strip() == image.keys.client_public
 
 
-def test_with_a_release_the_modules_lie_where_modprobe_looks(tree):
+def test_with_a_release_the_modules_lie_where_modprobe_looks(tree) -> None:
     modules = (
         replace(MODULES[0], file="kernel/fs/odd name.ko", depends=("b",)),
         MODULES[1],
@@ -95,7 +95,7 @@ def test_with_a_release_the_modules_lie_where_modprobe_looks(tree):
     assert files[f"{below}/modules.alias"][1] == b"alias fs-a a\nalias fs-z a\n"
 
 
-def test_the_probe_is_asked_for_the_very_path_that_the_image_has(tree):
+def test_the_probe_is_asked_for_the_very_path_that_the_image_has(tree) -> None:
     odd = replace(MODULES[0], file="kernel/a \n\udcff.ko")
     (tree / "modules" / odd.file).write_bytes(b"odd")
     image = make_image(runner(tree), tree / "guest", tree / "modules", [odd])
@@ -104,7 +104,7 @@ def test_the_probe_is_asked_for_the_very_path_that_the_image_has(tree):
     assert read_archives(image.initramfs.read_bytes())[str(path).lstrip("/")][1] == b"odd"
 
 
-def test_what_the_guest_needs_is_numbered_in_the_order_to_load_it_in(tree):
+def test_what_the_guest_needs_is_numbered_in_the_order_to_load_it_in(tree) -> None:
     needed = [EarlyModule(f"m{number}", bytes([number])) for number in range(11, 0, -1)]
     image = make_image(runner(tree), tree / "guest", tree / "modules", MODULES, needed)
     files = read_archives(image.initramfs.read_bytes())
@@ -114,7 +114,7 @@ def test_what_the_guest_needs_is_numbered_in_the_order_to_load_it_in(tree):
     assert image.present == {one.name for one in needed}
 
 
-def test_the_client_key_is_the_users_alone_and_an_ssh_key(tree):
+def test_the_client_key_is_the_users_alone_and_an_ssh_key(tree) -> None:
     (tree / "guest").mkdir()
     (tree / "guest/ssh-key").write_bytes(b"an old one, longer than what comes now" * 50)
     (tree / "guest/ssh-key").chmod(0o644)
@@ -125,37 +125,37 @@ def test_the_client_key_is_the_users_alone_and_an_ssh_key(tree):
     load_ssh_private_key(path.read_bytes(), None)
 
 
-def test_every_run_has_keys_of_its_own():
+def test_every_run_has_keys_of_its_own() -> None:
     one, two = GuestKeys.generate(), GuestKeys.generate()
     assert len({one.client_public, two.client_public, one.host_public, two.host_public}) == 4
 
 
-def test_a_keys_secrets_are_not_in_its_text():
+def test_a_keys_secrets_are_not_in_its_text() -> None:
     keys = GuestKeys.generate()
     assert "PRIVATE" not in repr(keys)
     assert repr(keys.host) not in repr(keys)
 
 
-def test_a_module_that_is_not_there_is_named_and_leaves_nothing_behind(tree):
+def test_a_module_that_is_not_there_is_named_and_leaves_nothing_behind(tree) -> None:
     (tree / "modules/kernel/fs/a.ko").unlink()
     with pytest.raises(UsageError, match=r"module a is not there: .*kernel/fs/a\.ko"):
         make_image(runner(tree), tree / "guest", tree / "modules", MODULES)
     assert list((tree / "guest").iterdir()) == []
 
 
-def test_an_image_without_the_root_archive_is_an_infrastructure_error(tree):
+def test_an_image_without_the_root_archive_is_an_infrastructure_error(tree) -> None:
     with pytest.raises(InfrastructureError, match=r"guest-root\.cpio"):
         make_image(LocalRunner(), tree / "guest", tree / "modules", MODULES)
     assert list((tree / "guest").iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_is_named(tree):
+def test_a_folder_that_cannot_be_written_is_named(tree) -> None:
     (tree / "file").write_bytes(b"")
     with pytest.raises(InfrastructureError, match=r"file/initramfs\.cpio"):
         make_image(runner(tree), tree / "file", tree / "modules", MODULES)
 
 
-def test_a_guest_too_small_for_its_initramfs_is_refused_with_what_it_needs(tmp_path):
+def test_a_guest_too_small_for_its_initramfs_is_refused_with_what_it_needs(tmp_path) -> None:
     path = tmp_path / "initramfs.cpio"
     with path.open("wb") as file:
         file.truncate(500 << 20)

@@ -126,18 +126,18 @@ BTF: no BUG here
 
 
 @pytest.mark.parametrize(("kind", "line"), SPELLINGS)
-def test_every_spelling_is_known_by_its_kind(kind, line):
+def test_every_spelling_is_known_by_its_kind(kind, line) -> None:
     assert kind_of(line) == kind
     (one,) = parse_warnings([line], "m", emulated=True)
     assert (one.kind, one.headline, one.lines, one.times) == (kind, line, (line,), 1)
     assert one.host_may_be_to_blame is one.kind.is_stall
 
 
-def test_every_kind_has_a_spelling_here():
+def test_every_kind_has_a_spelling_here() -> None:
     assert {kind for kind, _ in SPELLINGS} == {kind.value for kind in WarningKind}
 
 
-def test_what_only_looks_like_a_warning_is_none():
+def test_what_only_looks_like_a_warning_is_none() -> None:
     assert parse_warnings(BENIGN, "m", emulated=True) == ()
 
 
@@ -162,7 +162,7 @@ virtio_net: loaded
 """.splitlines()
 
 
-def test_debians_ioremap_warning_is_shown_and_is_no_modules():
+def test_debians_ioremap_warning_is_shown_and_is_no_modules() -> None:
     (one,) = parse_warnings(IOREMAP, "", emulated=True)
     assert (one.kind, one.module, one.host_may_be_to_blame) == ("warning", "", False)
     assert one.lines[0] == IOREMAP[1]
@@ -190,24 +190,24 @@ Call Trace:
 """.splitlines()
 
 
-def test_a_lockup_belongs_to_the_module_in_its_frames_whatever_is_loaded_by_then():
+def test_a_lockup_belongs_to_the_module_in_its_frames_whatever_is_loaded_by_then() -> None:
     (one,) = parse_warnings(LOCKUP, "after", emulated=True)
     assert (one.kind, one.module, one.host_may_be_to_blame) == ("soft-lockup", "locker", True)
     assert parse_warnings(LOCKUP, "after", emulated=False)[0].host_may_be_to_blame is False
 
 
-def test_a_report_that_names_the_module_under_load_and_others_is_its():
+def test_a_report_that_names_the_module_under_load_and_others_is_its() -> None:
     lines = [*LOCKUP, " init_module+0x5/0x10 [after]"]
     assert parse_warnings(lines, "after", emulated=True)[0].module == "after"
     assert parse_warnings(lines, "third", emulated=True)[0].module == "locker"
 
 
-def test_a_report_that_names_none_belongs_to_the_load():
+def test_a_report_that_names_none_belongs_to_the_load() -> None:
     lines = [line for line in LOCKUP if "[locker]" not in line]
     assert parse_warnings(lines, "after", emulated=True)[0].module == "after"
 
 
-def test_a_build_id_behind_a_module_is_no_part_of_its_name():
+def test_a_build_id_behind_a_module_is_no_part_of_its_name() -> None:
     lines = [LOCKUP[0], "RIP: 0010:spin+0x1a/0x40 [locker 4e5d1c0ffee]"]
     assert parse_warnings(lines, "", emulated=True)[0].module == "locker"
 
@@ -225,13 +225,13 @@ def test_a_build_id_behind_a_module_is_no_part_of_its_name():
          "WARNING: lib/refcount.c:28 at refcount_warn_saturate+0xba/0x110, CPU#0: insmod/9"],
     ],
 )  # fmt: skip
-def test_a_warn_and_its_message_are_one_warning_of_the_special_kind(lines):
+def test_a_warn_and_its_message_are_one_warning_of_the_special_kind(lines) -> None:
     (one,) = parse_warnings([*lines, "Modules linked in: m", "---[ end trace 0 ]---"], "m", emulated=False)
     assert one.kind == "refcount"
     assert one.lines == tuple(lines[1:])
 
 
-def test_a_drivers_own_message_stands_before_its_warn():
+def test_a_drivers_own_message_stands_before_its_warn() -> None:
     lines = ["------------[ cut here ]------------", "mydrv: ring is full",
              "WARNING: CPU: 0 PID: 9 at drivers/x.c:28 f+0xba/0x110 [mydrv]"]  # fmt: skip
     (one,) = parse_warnings(lines, "other", emulated=False)
@@ -240,7 +240,7 @@ def test_a_drivers_own_message_stands_before_its_warn():
     assert one.module == "mydrv"
 
 
-def test_a_corrupt_list_its_bug_and_the_trap_are_one():
+def test_a_corrupt_list_its_bug_and_the_trap_are_one() -> None:
     lines = [
         "list_del corruption, ffff8881->next is LIST_POISON1 (dead000000000100)",
         "------------[ cut here ]------------",
@@ -252,7 +252,7 @@ def test_a_corrupt_list_its_bug_and_the_trap_are_one():
     assert one.lines == (lines[0], *lines[2:])
 
 
-def test_an_arm64_oops_is_one():
+def test_an_arm64_oops_is_one() -> None:
     lines = [
         "Unable to handle kernel NULL pointer dereference at virtual address 0000000000000000",
         "Mem abort info:", "  ESR = 0x0000000096000004", "  EC = 0x25: DABT (current EL), IL = 32 bits",
@@ -264,12 +264,12 @@ def test_an_arm64_oops_is_one():
     assert (one.kind, one.module) == ("oops", "crash")
 
 
-def test_two_warns_one_behind_the_other_are_two():
+def test_two_warns_one_behind_the_other_are_two() -> None:
     found = parse_warnings([*IOREMAP, *LOCKUP, *LOCKUP], "m", emulated=False)
     assert [one.kind.value for one in found] == ["warning", "soft-lockup", "soft-lockup"]
 
 
-def test_a_report_that_comes_in_two_parts_is_one_and_belongs_to_its_beginning():
+def test_a_report_that_comes_in_two_parts_is_one_and_belongs_to_its_beginning() -> None:
     parser = WarningParser(emulated=False)
     assert parser.feed(IOREMAP[:8], "first") == ()
     assert parser.feed(["kbtf-ci: load real second"], "first") == ()
@@ -279,7 +279,7 @@ def test_a_report_that_comes_in_two_parts_is_one_and_belongs_to_its_beginning():
     assert parser.finish() == ()
 
 
-def test_lines_of_others_between_a_report_are_not_its():
+def test_lines_of_others_between_a_report_are_not_its() -> None:
     lines = ["unchecked MSR access error: RDMSR from 0x852 at rIP: 0xffffffff81 (native_read_msr+0x8/0x40)",
              "kbtf-ci: load real next", "next: hello", "next: world", "next: again", "Call Trace:",
              " f+0x1/0x2"]  # fmt: skip
@@ -287,7 +287,7 @@ def test_lines_of_others_between_a_report_are_not_its():
     assert one.lines == (lines[0], "next: hello", "next: world", "Call Trace:", " f+0x1/0x2")
 
 
-def test_a_warning_that_comes_again_is_counted():
+def test_a_warning_that_comes_again_is_counted() -> None:
     again = [line.replace("11s", "23s").replace(":88]", ":90]") for line in LOCKUP]
     other = [line.replace("ioremap.c:217", "ioremap.c:218") for line in IOREMAP]
     found = merge(parse_warnings([*LOCKUP, *again, *IOREMAP, *other, *IOREMAP], "m", emulated=True))
@@ -299,5 +299,5 @@ def test_a_warning_that_comes_again_is_counted():
     assert found[0].headline == LOCKUP[0]
 
 
-def test_a_log_of_many_lines_takes_time_in_proportion():
+def test_a_log_of_many_lines_takes_time_in_proportion() -> None:
     assert len(parse_warnings(["x: y " * 40] * 100_000 + [SPELLINGS[0][1]], "", emulated=False)) == 1

@@ -19,7 +19,7 @@ def needed(text):
     return {file: rest.split() for file, rest in lines}
 
 
-def test_each_module_names_all_below_it_the_first_to_be_loaded_last():
+def test_each_module_names_all_below_it_the_first_to_be_loaded_last() -> None:
     chain = [module("a", "b", "d"), module("b", "c"), module("c"), module("d", "c")]
     found = needed(modules_dep(chain))
     assert found["kernel/c.ko"] == []
@@ -27,33 +27,33 @@ def test_each_module_names_all_below_it_the_first_to_be_loaded_last():
     assert found["kernel/a.ko"] == ["kernel/d.ko", "kernel/b.ko", "kernel/c.ko"]
 
 
-def test_what_two_need_is_named_once_and_behind_both():
+def test_what_two_need_is_named_once_and_behind_both() -> None:
     # Whichever of the two is named first: what both stand on is loaded before either.
     for order in (("b", "d"), ("d", "b")):
         found = needed(modules_dep([module("a", *order), module("b", "c"), module("c"), module("d", "b")]))
         assert found["kernel/a.ko"] == ["kernel/d.ko", "kernel/b.ko", "kernel/c.ko"]
 
 
-def test_a_dependency_that_is_built_in_is_passed_over():
+def test_a_dependency_that_is_built_in_is_passed_over() -> None:
     assert modules_dep([module("a", "builtin")]) == "kernel/a.ko:\n"
 
 
-def test_a_circle_is_refused():
+def test_a_circle_is_refused() -> None:
     with pytest.raises(UsageError, match="circle"):
         modules_dep([module("a", "b"), module("b", "a")])
 
 
-def test_a_path_is_one_word_of_one_line():
+def test_a_path_is_one_word_of_one_line() -> None:
     odd = module("odd", file="kernel/a b:\n#c\\'\udcff%.ko")
     assert guest_file(odd) == "kernel/a%20b%3A%0A%23c%5C%27%FF%25.ko"
     assert modules_dep([module("x", "odd"), odd]) == f"{guest_file(odd)}:\nkernel/x.ko: {guest_file(odd)}\n"
 
 
-def test_a_plain_path_stays_as_it_is():
+def test_a_plain_path_stays_as_it_is() -> None:
     plain = module("a", file="kernel/drivers/net/8139too-x_y+z~1,2.ko")
     assert guest_file(plain) == plain.file
 
 
-def test_aliases_are_written_one_a_line_and_those_of_several_words_left_out():
+def test_aliases_are_written_one_a_line_and_those_of_several_words_left_out() -> None:
     found = modules_alias({"ext2": ("fs-ext2",), "a": ("pci:v*d1*", "two words", "line\nend", ""), "b": ()})
     assert found == "alias fs-ext2 ext2\nalias pci:v*d1* a\n"

@@ -30,14 +30,14 @@ def names(modules):
     return [one.name for one in modules]
 
 
-def test_the_drivers_come_with_all_they_depend_on_each_behind_what_it_depends_on():
+def test_the_drivers_come_with_all_they_depend_on_each_behind_what_it_depends_on() -> None:
     first = names(loaded_first([*REST, *NET, *PCI], (), AS_MODULES))
     assert set(first) == {one.name for one in (*NET, *PCI)}
     for one in (*NET, *PCI):
         assert all(first.index(name) < first.index(one.name) for name in one.depends)
 
 
-def test_what_is_built_in_is_not_loaded():
+def test_what_is_built_in_is_not_loaded() -> None:
     net = (module("virtio_net", "net_failover"), module("net_failover"))
     builtin = {"virtio", "virtio_ring", "virtio_pci"}
     assert names(loaded_first([*REST, *net], builtin, None)) == ["net_failover", "virtio_net"]
@@ -47,7 +47,7 @@ def test_what_is_built_in_is_not_loaded():
 
 @pytest.mark.parametrize("symbol", sorted(COMPLETE))
 @pytest.mark.parametrize("value", [None, "n"])
-def test_a_necessity_that_the_config_lacks_is_named(symbol, value):
+def test_a_necessity_that_the_config_lacks_is_named(symbol, value) -> None:
     config = {name: is_set for name, is_set in COMPLETE.items() if name != symbol}
     if value:
         config[symbol] = value
@@ -55,32 +55,32 @@ def test_a_necessity_that_the_config_lacks_is_named(symbol, value):
         loaded_first(REST, (), config)
 
 
-def test_all_that_is_missing_is_named_at_once():
+def test_all_that_is_missing_is_named_at_once() -> None:
     with pytest.raises(UsageError, match=r"CONFIG_DEVTMPFS, .*CONFIG_VIRTIO_PCI, CONFIG_VIRTIO_NET,"):
         loaded_first(REST, (), {})
 
 
-def test_the_list_of_what_is_built_in_tells_as_much_of_the_drivers():
+def test_the_list_of_what_is_built_in_tells_as_much_of_the_drivers() -> None:
     with pytest.raises(UsageError, match=r"without CONFIG_VIRTIO_NET, ") as caught:
         loaded_first(REST, {"virtio_pci"}, None)
     assert caught.value.hint
 
 
-def test_a_driver_that_is_a_module_somewhere_else_is_missing():
+def test_a_driver_that_is_a_module_somewhere_else_is_missing() -> None:
     with pytest.raises(UsageError, match="without CONFIG_VIRTIO_PCI, CONFIG_VIRTIO_NET,"):
         loaded_first(REST, {"ext4"}, AS_MODULES)
 
 
-def test_where_neither_list_nor_config_is_known_the_console_is_left_to_tell():
+def test_where_neither_list_nor_config_is_known_the_console_is_left_to_tell() -> None:
     assert loaded_first(REST, (), None) == ()
     assert names(loaded_first([module("virtio_net", "gone")], (), None)) == ["virtio_net"]
 
 
-def test_a_dependency_that_is_not_there_is_named_with_who_wants_it():
+def test_a_dependency_that_is_not_there_is_named_with_who_wants_it() -> None:
     with pytest.raises(UsageError, match="module virtio_net, which depends on net_failover: neither"):
         loaded_first([module("virtio_net", "net_failover")], {"virtio_pci"}, None)
 
 
-def test_a_circle_among_other_modules_is_no_concern():
+def test_a_circle_among_other_modules_is_no_concern() -> None:
     circle = (module("a", "b"), module("b", "a"))
     assert names(loaded_first([*circle, *NET], {"virtio_pci"}, None))[-1] == "virtio_net"

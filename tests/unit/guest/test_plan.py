@@ -22,12 +22,12 @@ def names(batch):
     return [module.name for module in batch.modules]
 
 
-def answer(plan, mode, **errnos):
+def answer(plan, mode, **errnos) -> None:
     for name, errno in errnos.items():
         plan.record(Observation(name, mode, errno))
 
 
-def test_auto_loads_all_for_real_behind_their_dependencies_then_inert_what_failed():
+def test_auto_loads_all_for_real_behind_their_dependencies_then_inert_what_failed() -> None:
     plan = Plan([A, B, C, D], LoadPolicy.AUTO)
     batch = plan.next_batch()
     assert (batch.mode, names(batch)) == (REAL, ["b", "a", "c", "d"])
@@ -38,7 +38,7 @@ def test_auto_loads_all_for_real_behind_their_dependencies_then_inert_what_faile
     assert plan.next_batch() is None
 
 
-def test_a_module_whose_btf_was_refused_is_not_tried_inert():
+def test_a_module_whose_btf_was_refused_is_not_tried_inert() -> None:
     plan = Plan([B], LoadPolicy.AUTO)
     plan.record(Observation("b", REAL, 22, log=("failed to validate module [b] BTF: -22",)))
     assert plan.next_batch() is None
@@ -48,14 +48,14 @@ def test_a_module_whose_btf_was_refused_is_not_tried_inert():
     ("policy", "mode"),
     [(LoadPolicy.REAL, REAL), (LoadPolicy.INERT, INERT), (LoadPolicy.CARRIER, CARRIER)],
 )
-def test_one_policy_is_one_mode(policy, mode):
+def test_one_policy_is_one_mode(policy, mode) -> None:
     plan = Plan([B], policy)
     assert plan.next_batch().mode is mode
     answer(plan, mode, b=19)
     assert plan.next_batch() is None
 
 
-def test_a_new_guest_loads_the_dependencies_again_and_a_living_one_does_not():
+def test_a_new_guest_loads_the_dependencies_again_and_a_living_one_does_not() -> None:
     plan = Plan([A, B, C, D], LoadPolicy.AUTO)
     answer(plan, REAL, b=0, a=0, d=0)
     assert names(plan.next_batch()) == ["c"]
@@ -63,7 +63,7 @@ def test_a_new_guest_loads_the_dependencies_again_and_a_living_one_does_not():
     assert names(plan.next_batch()) == ["b", "a", "c"]
 
 
-def test_an_inert_module_finds_its_dependencies_that_only_an_earlier_guest_had_loaded():
+def test_an_inert_module_finds_its_dependencies_that_only_an_earlier_guest_had_loaded() -> None:
     plan = Plan([A, B, D], LoadPolicy.AUTO)
     answer(plan, REAL, b=0, a=95)
     plan.record(Observation("d", REAL, death=Death.PANIC))
@@ -72,7 +72,7 @@ def test_an_inert_module_finds_its_dependencies_that_only_an_earlier_guest_had_l
     assert (batch.mode, names(batch)) == (INERT, ["b", "a", "d"])
 
 
-def test_what_only_helped_another_keeps_its_own_observation():
+def test_what_only_helped_another_keeps_its_own_observation() -> None:
     plan = Plan([A, B], LoadPolicy.AUTO)
     answer(plan, REAL, b=0, a=95)
     plan.new_guest()
@@ -81,7 +81,7 @@ def test_what_only_helped_another_keeps_its_own_observation():
     assert plan.next_batch() is None
 
 
-def test_a_fresh_guest_leaves_out_the_dependency_that_killed_the_last_one():
+def test_a_fresh_guest_leaves_out_the_dependency_that_killed_the_last_one() -> None:
     plan = Plan([A, B, C], LoadPolicy.AUTO)
     answer(plan, REAL, b=0)
     plan.record(Observation("a", REAL, death=Death.PANIC))
@@ -92,14 +92,14 @@ def test_a_fresh_guest_leaves_out_the_dependency_that_killed_the_last_one():
     assert (batch.mode, names(batch)) == (INERT, ["a", "c"])
 
 
-def test_a_module_that_kills_inert_too_is_not_tried_again():
+def test_a_module_that_kills_inert_too_is_not_tried_again() -> None:
     plan = Plan([B], LoadPolicy.AUTO)
     plan.record(Observation("b", REAL, death=Death.HANG))
     plan.record(Observation("b", INERT, death=Death.HANG))
     assert plan.next_batch() is None
 
 
-def test_a_repeated_answer_is_no_news_but_a_later_death_is():
+def test_a_repeated_answer_is_no_news_but_a_later_death_is() -> None:
     plan = Plan([B], LoadPolicy.AUTO)
     assert plan.record(Observation("b", REAL))
     assert not plan.record(Observation("b", REAL, 17))
@@ -109,7 +109,7 @@ def test_a_repeated_answer_is_no_news_but_a_later_death_is():
 
 
 @pytest.mark.parametrize("policy", [LoadPolicy.AUTO, LoadPolicy.REAL, LoadPolicy.INERT, LoadPolicy.CARRIER])
-def test_what_every_guest_has_loaded_by_itself_is_observed_once_as_real_and_in_no_other_mode(policy):
+def test_what_every_guest_has_loaded_by_itself_is_observed_once_as_real_and_in_no_other_mode(policy) -> None:
     plan = Plan([A, B], policy, present=frozenset({"a", "b"}))
     batch = plan.next_batch()
     assert (batch.mode, names(batch)) == (REAL, ["a", "b"] if policy is LoadPolicy.CARRIER else ["b", "a"])
@@ -119,7 +119,7 @@ def test_what_every_guest_has_loaded_by_itself_is_observed_once_as_real_and_in_n
     assert plan.next_batch() is None
 
 
-def test_what_every_guest_has_loaded_helps_others_without_being_loaded_again():
+def test_what_every_guest_has_loaded_helps_others_without_being_loaded_again() -> None:
     plan = Plan([A, B, C], LoadPolicy.INERT, present=frozenset({"b"}))
     answer(plan, REAL, b=0)
     assert names(plan.next_batch()) == ["a", "c"]
@@ -127,7 +127,7 @@ def test_what_every_guest_has_loaded_helps_others_without_being_loaded_again():
     assert names(plan.next_batch()) == ["a", "c"]
 
 
-def test_carriers_need_no_order_and_no_dependencies():
+def test_carriers_need_no_order_and_no_dependencies() -> None:
     circle = Module("b", "b.ko", 1, "", depends=("a",))
     plan = Plan([D, circle, A, C], LoadPolicy.CARRIER)
     batch = plan.next_batch()

@@ -20,7 +20,7 @@ LINE = {
 }  # fmt: skip
 
 
-def test_an_answer_becomes_an_observation_with_the_modules_own_lines():
+def test_an_answer_becomes_an_observation_with_the_modules_own_lines() -> None:
     answer = probe.parse(json.dumps(LINE))
     seen = answer.observation
     assert (seen.name, seen.mode, seen.errno, seen.load_us) == ("ext2", LoadMode.REAL, 0, 12)
@@ -30,7 +30,7 @@ def test_an_answer_becomes_an_observation_with_the_modules_own_lines():
     assert [record.sequence for record in answer.before] == [7]
 
 
-def test_a_module_that_is_there_already_is_only_looked_at_and_counts_as_real():
+def test_a_module_that_is_there_already_is_only_looked_at_and_counts_as_real() -> None:
     module = Module("ext2", "kernel/fs/ext2.ko", 1, "")
     line = probe.request(LoadMode.CARRIER, module, frozenset({"ext2"}))
     assert line == "look ext2 /lib/modules/kernel/fs/ext2.ko"
@@ -38,18 +38,18 @@ def test_a_module_that_is_there_already_is_only_looked_at_and_counts_as_real():
     assert probe.parse(json.dumps({**LINE, "mode": "look"})).observation.mode is LoadMode.REAL
 
 
-def test_no_btf_is_none_and_empty_btf_is_not():
+def test_no_btf_is_none_and_empty_btf_is_not() -> None:
     assert probe.parse(json.dumps({**LINE, "btf": None})).observation.sysfs_sha256 is None
     assert probe.parse(json.dumps({**LINE, "btf": {"bytes": 0, "sha256": "e3"}})).observation.sysfs_bytes == 0
 
 
-def test_the_kernels_log_before_the_first_load_is_no_observation():
+def test_the_kernels_log_before_the_first_load_is_no_observation() -> None:
     answer = probe.parse(json.dumps({"boot_kmsg": ["6,0,0,-;Linux version"]}))
     assert answer.observation is None
     assert answer.records[0].text == "Linux version"
 
 
-def test_what_came_since_the_last_load_is_no_observation():
+def test_what_came_since_the_last_load_is_no_observation() -> None:
     answer = probe.parse(json.dumps({**LINE, "name": "-", "mode": "settle", "btf": None}))
     assert answer.observation is None
     assert [record.sequence for record in answer.before] == [7, 8]
@@ -63,28 +63,28 @@ def test_what_came_since_the_last_load_is_no_observation():
      json.dumps({**LINE, "errno": None}), json.dumps({**LINE, "kmsg": ["no record"]}),
      json.dumps({**LINE, "btf": {"bytes": 1}})],
 )  # fmt: skip
-def test_a_line_that_is_no_answer_is_an_error_that_shows_it(line):
+def test_a_line_that_is_no_answer_is_an_error_that_shows_it(line) -> None:
     with pytest.raises(InfrastructureError, match="not an answer"):
         probe.parse(line)
 
 
-def test_the_probes_own_errors_name_the_module():
+def test_the_probes_own_errors_name_the_module() -> None:
     with pytest.raises(InfrastructureError, match=r"ext2: cannot read the module \(errno 2\)"):
         probe.parse(json.dumps({**LINE, "errno": 2, "error": "cannot read the module"}))
 
 
-def test_a_request_names_mode_module_and_the_guests_path():
+def test_a_request_names_mode_module_and_the_guests_path() -> None:
     line = probe.request(LoadMode.INERT, Module("nf_nat", "kernel/net/nf_nat.ko", 1, ""))
     assert line == "inert nf_nat /lib/modules/kernel/net/nf_nat.ko"
 
 
-def test_a_record_is_written_as_the_console_shows_it():
+def test_a_record_is_written_as_the_console_shows_it() -> None:
     assert Record.parse("6,1,12345678,-;a\\x5cb\\x0anext\n SUBSYSTEM=pci").stamped() == (
         "[   12.345678] a\\b\n[   12.345678] next\n"
     )
 
 
-def test_a_record_that_comes_twice_is_written_once(tmp_path):
+def test_a_record_that_comes_twice_is_written_once(tmp_path) -> None:
     log = KmsgLog(tmp_path / "kmsg.log")
     log.add([Record(0, 0, "a"), Record(1, 0, "b")])
     assert log.add([Record(0, 0, "a"), Record(1, 0, "b"), Record(2, 0, "c")]) == (Record(2, 0, "c"),)

@@ -33,7 +33,7 @@ MODULES = [
 class Run:
     """One ``observe`` and all it told."""
 
-    def __init__(self, folder, loads=(), boots=(), accel=Accel.TCG, **timeouts):
+    def __init__(self, folder, loads=(), boots=(), accel=Accel.TCG, **timeouts) -> None:
         self.folder = folder
         self.guests = FakeGuests(GuestKeys.generate(), dict(loads), list(boots))
         kernel, image = make_files(folder, self.guests.keys)
@@ -59,7 +59,7 @@ class Run:
         return [(seen.name, seen.mode, seen.death or seen.errno) for seen in self.seen]
 
 
-def test_all_that_loads_is_observed_with_its_bytes_and_words(tmp_path):
+def test_all_that_loads_is_observed_with_its_bytes_and_words(tmp_path) -> None:
     run = Run(tmp_path, {("real", "b"): Load(btf=b"\x9f\xeb", log=("b: hello",))})
     done = run.observe()
     assert run.told() == [(name, REAL, 0) for name in "abcd"]
@@ -70,7 +70,7 @@ def test_all_that_loads_is_observed_with_its_bytes_and_words(tmp_path):
     assert done.load_s > 0
 
 
-def test_the_logs_hold_console_and_kernel_log(tmp_path):
+def test_the_logs_hold_console_and_kernel_log(tmp_path) -> None:
     (tmp_path / "kmsg.log").write_text("of an earlier run\n")
     Run(tmp_path, {("real", "b"): Load(log=("b: hello",))}).observe()
     assert (tmp_path / "console.log").read_bytes().startswith(b"[    0.0] Linux version 0\r\n")
@@ -79,14 +79,14 @@ def test_the_logs_hold_console_and_kernel_log(tmp_path):
     )
 
 
-def test_what_did_not_stay_loaded_goes_inert_in_the_same_guest(tmp_path):
+def test_what_did_not_stay_loaded_goes_inert_in_the_same_guest(tmp_path) -> None:
     run = Run(tmp_path, {("real", "b"): Load(errno=19), ("real", "c"): Load(errno=2)})
     assert run.observe().boots == 1
     assert run.told()[4:] == [("b", INERT, 0), ("c", INERT, 0)]
 
 
 @pytest.mark.parametrize("end", ["panic", "oops", "reset", "hang", "spin"])
-def test_a_death_under_a_load_is_told_apart_and_the_run_goes_on(tmp_path, end):
+def test_a_death_under_a_load_is_told_apart_and_the_run_goes_on(tmp_path, end) -> None:
     run = Run(tmp_path, {("real", "b"): Load(end=end), ("real", "c"): Load(errno=2)}, ping=PING[end])
     assert run.observe().boots == 2
     # A death is noticed as it happens, and only silence waited for.
@@ -100,7 +100,7 @@ def test_a_death_under_a_load_is_told_apart_and_the_run_goes_on(tmp_path, end):
     assert "real b" not in run.guests.requests[1]
 
 
-def test_the_log_of_a_death_is_what_the_console_said_since_the_marker(tmp_path):
+def test_the_log_of_a_death_is_what_the_console_said_since_the_marker(tmp_path) -> None:
     run = Run(tmp_path, {("real", "b"): Load(end="panic")})
     run.observe()
     assert run.seen[1].log == ("Kernel panic - not syncing: told to", "Kernel Offset: disabled")
@@ -110,13 +110,13 @@ def test_the_log_of_a_death_is_what_the_console_said_since_the_marker(tmp_path):
 @pytest.mark.parametrize(
     ("end", "words"), [("hang", "still answers over SSH"), ("spin", "nor does it answer")]
 )
-def test_a_hang_says_whether_the_kernel_is_alive(tmp_path, end, words):
+def test_a_hang_says_whether_the_kernel_is_alive(tmp_path, end, words) -> None:
     run = Run(tmp_path, {("real", "d"): Load(end=end)}, ping=PING[end])
     run.observe()
     assert words in run.seen[3].log[-1]
 
 
-def test_a_module_that_kills_in_both_modes_is_given_up_and_the_rest_is_not(tmp_path):
+def test_a_module_that_kills_in_both_modes_is_given_up_and_the_rest_is_not(tmp_path) -> None:
     run = Run(tmp_path, {("real", "a"): Load(end="panic"), ("inert", "a"): Load(end="oops"),
                          ("real", "b"): Load(errno=2), ("inert", "b"): Load(errno=2),
                          ("real", "c"): Load(errno=2), ("inert", "c"): Load(errno=2)})  # fmt: skip
@@ -129,26 +129,26 @@ def test_a_module_that_kills_in_both_modes_is_given_up_and_the_rest_is_not(tmp_p
     assert "inert a" not in run.guests.requests[2]
 
 
-def test_under_real_a_culprit_is_not_loaded_again(tmp_path):
+def test_under_real_a_culprit_is_not_loaded_again(tmp_path) -> None:
     run = Run(tmp_path, {("real", "a"): Load(end="panic")})
     assert run.observe(LoadPolicy.REAL).boots == 2
     assert run.guests.requests[1] == ["real b", "real c", "real d"]
 
 
-def test_under_inert_nothing_is_loaded_for_real(tmp_path):
+def test_under_inert_nothing_is_loaded_for_real(tmp_path) -> None:
     run = Run(tmp_path)
     run.observe(LoadPolicy.INERT)
     assert run.guests.requests == [["inert a", "inert b", "inert c", "inert d"]]
 
 
-def test_a_lost_connection_to_a_living_guest_costs_a_boot(tmp_path):
+def test_a_lost_connection_to_a_living_guest_costs_a_boot(tmp_path) -> None:
     run = Run(tmp_path, {("real", "b"): Load(end="connection-lost")}, load=1e6)
     assert run.observe().boots == 2
     assert run.told()[1] == ("b", REAL, Death.HANG)
     assert "the guest still runs" in run.seen[1].log[-1]
 
 
-def test_a_killed_probe_is_no_death_and_boots_without_progress_end_the_run(tmp_path):
+def test_a_killed_probe_is_no_death_and_boots_without_progress_end_the_run(tmp_path) -> None:
     run = Run(tmp_path, {("real", "b"): Load(end="probe-killed")})
     with pytest.raises(GuestError, match="no module is to blame"):
         run.observe()
@@ -156,17 +156,17 @@ def test_a_killed_probe_is_no_death_and_boots_without_progress_end_the_run(tmp_p
     assert run.boots == [1, 2]
 
 
-def test_a_killed_qemu_is_an_infrastructure_error_that_keeps_what_was_told(tmp_path):
+def test_a_killed_qemu_is_an_infrastructure_error_that_keeps_what_was_told(tmp_path) -> None:
     run = Run(tmp_path, {("real", "c"): Load(end="killed")})
     with pytest.raises(InfrastructureError, match="QEMU ended by itself with status 137"):
         run.observe()
     assert run.told() == [("a", REAL, 0), ("b", REAL, 0)]
 
 
-def test_a_lost_engine_is_an_engine_error_at_once(tmp_path):
+def test_a_lost_engine_is_an_engine_error_at_once(tmp_path) -> None:
     run = Run(tmp_path, {("real", "c"): Load(end="long")})
 
-    def lose():
+    def lose() -> None:
         wait_until(lambda: any("real c" in asked for asked in run.guests.requests))
         run.guests.living[0].lose_engine()
 
@@ -191,7 +191,7 @@ def test_a_lost_engine_is_an_engine_error_at_once(tmp_path):
         ("qemu: cannot set up guest memory\n", 1, InfrastructureError, "cannot set up guest memory"),
     ],
 )  # fmt: skip
-def test_a_boot_that_fails_says_how_and_shows_the_console(tmp_path, console, status, error, message):
+def test_a_boot_that_fails_says_how_and_shows_the_console(tmp_path, console, status, error, message) -> None:
     run = Run(tmp_path, boots=[Boot(console, status)])
     with pytest.raises(error, match=message) as caught:
         run.observe()
@@ -204,7 +204,9 @@ def test_a_boot_that_fails_says_how_and_shows_the_console(tmp_path, console, sta
     ("console", "why"), [("KVM internal error. Suberror: 1\n", "KVM internal error"), ("", "printed nothing")]
 )
 @pytest.mark.parametrize("accel", [Accel.AUTO, Accel.KVM])
-def test_auto_alone_falls_back_when_kvm_dies_under_a_real_guest(tmp_path, monkeypatch, accel, console, why):
+def test_auto_alone_falls_back_when_kvm_dies_under_a_real_guest(
+    tmp_path, monkeypatch, accel, console, why
+) -> None:
     monkeypatch.setattr("kbtf_ci.guest.session.acceleration.choose", lambda *_: Accel.KVM)
     run = Run(tmp_path, boots=[Boot(console)], accel=accel)
     if accel is Accel.KVM:
@@ -221,7 +223,7 @@ WARN = ("------------[ cut here ]------------", "WARNING: CPU: 0 PID: 9 at x.c:3
 LOCKUP = "watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [thread:88]"
 
 
-def test_a_warning_of_a_load_is_its_modules_and_changes_no_outcome(tmp_path):
+def test_a_warning_of_a_load_is_its_modules_and_changes_no_outcome(tmp_path) -> None:
     run = Run(tmp_path, {("real", "b"): Load(log=WARN), ("real", "d"): Load(log=("d: hello",))})
     run.observe()
     assert run.warned() == [("warning", "b")]
@@ -229,7 +231,7 @@ def test_a_warning_of_a_load_is_its_modules_and_changes_no_outcome(tmp_path):
     assert run.told() == [(name, REAL, 0) for name in "abcd"]
 
 
-def test_what_comes_between_two_loads_is_the_first_ones(tmp_path):
+def test_what_comes_between_two_loads_is_the_first_ones(tmp_path) -> None:
     run = Run(tmp_path, {("real", "b"): Load(late=(LOCKUP, "CPU: 1 PID: 88"))})
     run.observe()
     assert run.warned() == [("soft-lockup", "b")]
@@ -238,19 +240,19 @@ def test_what_comes_between_two_loads_is_the_first_ones(tmp_path):
     assert [seen.log for seen in run.seen] == [(), (), (), ()]
 
 
-def test_what_comes_behind_the_last_load_is_its(tmp_path):
+def test_what_comes_behind_the_last_load_is_its(tmp_path) -> None:
     run = Run(tmp_path, {("real", "d"): Load(late=(LOCKUP,))})
     run.observe()
     assert run.warned() == [("soft-lockup", "d")]
 
 
-def test_what_a_module_says_in_both_modes_is_told_of_both_and_the_log_read_again_of_none(tmp_path):
+def test_what_a_module_says_in_both_modes_is_told_of_both_and_the_log_read_again_of_none(tmp_path) -> None:
     run = Run(tmp_path, {("real", "b"): Load(errno=19, log=WARN), ("inert", "b"): Load(log=WARN)})
     run.observe()
     assert run.warned() == [("warning", "b"), ("warning", "b")]
 
 
-def test_what_came_before_the_first_load_is_no_modules(tmp_path, monkeypatch):
+def test_what_came_before_the_first_load_is_no_modules(tmp_path, monkeypatch) -> None:
     boot = [f"4,{number},0,-;{line}" for number, line in enumerate(WARN)]
     monkeypatch.setattr("tests.support.guest.BOOT_KMSG", boot)
     run = Run(tmp_path)
@@ -258,13 +260,13 @@ def test_what_came_before_the_first_load_is_no_modules(tmp_path, monkeypatch):
     assert run.warned() == [("warning", "")]
 
 
-def test_a_warning_before_a_death_is_told_from_the_console(tmp_path):
+def test_a_warning_before_a_death_is_told_from_the_console(tmp_path) -> None:
     run = Run(tmp_path, {("real", "b"): Load(end="oops")})
     run.observe()
     assert run.warned() == [("oops", "b")]
 
 
-def test_a_cpu_that_is_never_free_again_is_a_warning_and_no_death(tmp_path):
+def test_a_cpu_that_is_never_free_again_is_a_warning_and_no_death(tmp_path) -> None:
     run = Run(tmp_path)
     run.guests.unsettled = f"[   30.0] {LOCKUP}\n"
     assert run.observe().boots == 1
@@ -274,7 +276,7 @@ def test_a_cpu_that_is_never_free_again_is_a_warning_and_no_death(tmp_path):
     assert word.startswith("after the last load the guest said nothing for 30 s")
 
 
-def test_no_thread_is_left_behind(tmp_path):
+def test_no_thread_is_left_behind(tmp_path) -> None:
     before = set(threading.enumerate())
     Run(tmp_path, {("real", "b"): Load(end="panic"), ("real", "c"): Load(end="hang")}).observe()
 
@@ -284,7 +286,7 @@ def test_no_thread_is_left_behind(tmp_path):
     wait_until(lambda: not left())
 
 
-def test_a_kernel_that_is_not_there_is_a_users_error_before_any_start(tmp_path):
+def test_a_kernel_that_is_not_there_is_a_users_error_before_any_start(tmp_path) -> None:
     run = Run(tmp_path)
     run.spec.kernel.unlink()
     with pytest.raises(UsageError, match=r"no kernel image .*bzImage"):

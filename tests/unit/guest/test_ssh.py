@@ -12,19 +12,19 @@ from tests.support.guest import HandClock
 class Channel:
     """The end of a channel at which each receive takes ``seconds`` and brings ``data``, None for nothing."""
 
-    def __init__(self, clock, *receives):
+    def __init__(self, clock, *receives) -> None:
         self.clock = clock
         self.receives = list(receives)
         self.sent = b""
 
-    def send_ready(self):
+    def send_ready(self) -> bool:
         return True
 
     def send(self, data):
         self.sent += data
         return len(data)
 
-    def shutdown_write(self):
+    def shutdown_write(self) -> None:
         self.sent += b"<end>"
 
     def recv(self, size):
@@ -42,13 +42,13 @@ def exchanged(silence, *receives):
     return channel, shell._exchange(channel, b"words", silence)
 
 
-def test_output_now_and_then_is_no_silence_however_long_it_takes_in_all():
+def test_output_now_and_then_is_no_silence_however_long_it_takes_in_all() -> None:
     channel, pieces = exchanged(10, (9, b"a"), (9, None), (0, b"b"), (9, None), (0, b"c"), (0, b""))
     assert list(pieces) == [b"a", b"b", b"c"]
     assert channel.sent == b"words<end>"
 
 
-def test_silence_is_what_is_longer_than_allowed_since_the_last_output():
+def test_silence_is_what_is_longer_than_allowed_since_the_last_output() -> None:
     channel, pieces = exchanged(10, (9, b"a"), (9, None), (1, None), (1, None), (0, b"too late"))
     assert next(pieces) == b"a"
     with pytest.raises(SilenceError, match="said nothing for 10 s"):
@@ -56,6 +56,6 @@ def test_silence_is_what_is_longer_than_allowed_since_the_last_output():
     assert channel.receives == [(0, b"too late")]
 
 
-def test_without_a_limit_there_is_no_silence():
+def test_without_a_limit_there_is_no_silence() -> None:
     _, pieces = exchanged(None, (1e9, None), (1e9, None), (0, b"a"), (0, b""))
     assert list(pieces) == [b"a"]

@@ -11,7 +11,7 @@ TWELVE = {
 }  # fmt: skip
 
 
-def test_the_shipped_profiles_are_valid_and_have_btf_and_guest_on_top():
+def test_the_shipped_profiles_are_valid_and_have_btf_and_guest_on_top() -> None:
     assert known_profiles() == ["defconfig", "smoke"]
     for name in known_profiles():
         profile = find_profile(name)
@@ -19,11 +19,11 @@ def test_the_shipped_profiles_are_valid_and_have_btf_and_guest_on_top():
         assert all(path.is_file() for path in profile.fragments)
 
 
-def test_the_big_profile_requires_the_commits_biggest():
+def test_the_big_profile_requires_the_commits_biggest() -> None:
     assert set(find_profile("defconfig").require) >= TWELVE
 
 
-def test_a_profile_of_the_users_finds_fragments_beside_it(tmp_path):
+def test_a_profile_of_the_users_finds_fragments_beside_it(tmp_path) -> None:
     (tmp_path / "mine.config").write_text("CONFIG_XFS_FS=m\n")
     (tmp_path / "mine.toml").write_text(
         'target = "tinyconfig"\nfragments = ["mine.config", "modules-smoke.config"]\n[guest]\nmemory = "2G"\n'
@@ -33,7 +33,7 @@ def test_a_profile_of_the_users_finds_fragments_beside_it(tmp_path):
     assert (profile.target, profile.memory_mib, profile.name) == ("tinyconfig", 2048, "mine")
 
 
-def test_a_defconfig_target_and_a_config_file_serve_as_well(tmp_path):
+def test_a_defconfig_target_and_a_config_file_serve_as_well(tmp_path) -> None:
     assert find_profile("allnoconfig").target == "allnoconfig"
     (tmp_path / ".config").write_text("CONFIG_A=y\n")
     profile = find_profile(str(tmp_path / ".config"))
@@ -54,7 +54,7 @@ def test_a_defconfig_target_and_a_config_file_serve_as_well(tmp_path):
         ("target = \n", "not valid TOML"),
     ],
 )
-def test_a_faulty_profile_is_named_with_its_fault(tmp_path, text, fault):
+def test_a_faulty_profile_is_named_with_its_fault(tmp_path, text, fault) -> None:
     path = tmp_path / "p.toml"
     path.write_text(text)
     with pytest.raises(UsageError, match=fault) as caught:
@@ -63,12 +63,12 @@ def test_a_faulty_profile_is_named_with_its_fault(tmp_path, text, fault):
 
 
 @pytest.mark.parametrize("name", ["nosuch", "no/such/.config", "no/such.toml"])
-def test_an_unknown_profile_is_refused(name):
+def test_an_unknown_profile_is_refused(name) -> None:
     with pytest.raises(UsageError):
         find_profile(name)
 
 
-def test_sizes():
+def test_sizes() -> None:
     assert [parse_size_mib(text) for text in ("512", "768M", "3g")] == [512, 768, 3072]
     for text in ("", "0", "G", "-1M", "1.5G"):
         with pytest.raises(ValueError, match="is no size"):

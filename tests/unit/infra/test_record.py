@@ -15,13 +15,13 @@ from tests.support.waiting import PATIENCE_S
 
 
 class Told:
-    def __init__(self):
+    def __init__(self) -> None:
         self.stages = []
 
-    def stage(self, name):
+    def stage(self, name) -> None:
         self.stages.append(name)
 
-    def progress(self, text):
+    def progress(self, text) -> None:
         """Not of interest here."""
 
     note = warn = progress
@@ -31,7 +31,7 @@ def read(directory):
     return json.loads(directory.run_json.read_text())
 
 
-def test_the_record_is_there_from_the_start_and_after_each_stage(tmp_path):
+def test_the_record_is_there_from_the_start_and_after_each_stage(tmp_path) -> None:
     directory, told = rundir.create(tmp_path / "run"), Told()
     record = Record(directory, told, {"command": "kbtf-ci run"})
     with record.track():
@@ -45,7 +45,7 @@ def test_the_record_is_there_from_the_start_and_after_each_stage(tmp_path):
     assert told.stages == ["source"]
 
 
-def test_a_failed_stage_keeps_its_time_and_the_reason(tmp_path):
+def test_a_failed_stage_keeps_its_time_and_the_reason(tmp_path) -> None:
     directory = rundir.create(tmp_path / "run")
     record = Record(directory, Told(), {})
     with pytest.raises(BuildError), record.track(), record.stage("build"):
@@ -55,13 +55,13 @@ def test_a_failed_stage_keeps_its_time_and_the_reason(tmp_path):
     assert values["status"] == "BuildError: init/main.c: no"
 
 
-def hold(path, held, release):
+def hold(path, held, release) -> None:
     with exclusive(path):
         held.set()
         release.wait(PATIENCE_S)
 
 
-def test_a_lock_makes_another_process_wait_and_says_so(tmp_path):
+def test_a_lock_makes_another_process_wait_and_says_so(tmp_path) -> None:
     context = multiprocessing.get_context("spawn")
     held, release = context.Event(), context.Event()
     other = context.Process(target=hold, args=(tmp_path / "lock", held, release))
@@ -70,7 +70,7 @@ def test_a_lock_makes_another_process_wait_and_says_so(tmp_path):
         assert held.wait(PATIENCE_S)
         waited = []
 
-        def waits():
+        def waits() -> None:
             waited.append(True)
             release.set()
 
@@ -81,7 +81,7 @@ def test_a_lock_makes_another_process_wait_and_says_so(tmp_path):
         other.join()
 
 
-def test_a_free_lock_is_taken_at_once(tmp_path):
+def test_a_free_lock_is_taken_at_once(tmp_path) -> None:
     for _ in range(2):
         with exclusive(tmp_path / "lock", lambda: pytest.fail("nobody holds it")):
             pass

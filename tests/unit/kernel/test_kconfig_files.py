@@ -7,7 +7,7 @@ from kbtf_ci.kernel.kconfig_files import Definition, definitions, unmet
 from tests.support import faketree
 
 
-def test_conditions_of_enclosing_blocks_come_first(tmp_path):
+def test_conditions_of_enclosing_blocks_come_first(tmp_path) -> None:
     known = definitions(faketree.plant(tmp_path))
     assert known["ALPHA_FS"] == [
         Definition("ALPHA_FS", "fs/Kconfig:4", ("BLOCK", "MODULES && (BLOCK || !MODULES)"))
@@ -15,13 +15,13 @@ def test_conditions_of_enclosing_blocks_come_first(tmp_path):
     assert known["GAMMA"][0].depends == ("MODULES", 'PAHOLE_VERSION < 100 || BETA="m"')
 
 
-def test_a_help_text_is_no_statement(tmp_path):
+def test_a_help_text_is_no_statement(tmp_path) -> None:
     known = definitions(faketree.plant(tmp_path))
     assert known["BROKEN"][0].depends == ()
     assert known["BLOCK"][0].depends == ()
 
 
-def test_other_architectures_are_left_out(tmp_path):
+def test_other_architectures_are_left_out(tmp_path) -> None:
     tree = faketree.plant(tmp_path)
     for arch in ("x86", "arm64"):
         (tree / "arch" / arch).mkdir(parents=True)
@@ -50,11 +50,11 @@ def test_other_architectures_are_left_out(tmp_path):
         ("HEX > 0x10", True),
     ],
 )
-def test_expressions(condition, met):
+def test_expressions(condition, met) -> None:
     values = {"A": "y", "M": "m", "S": '"text"', "N": "130", "HEX": "0x20"}
     assert (unmet(Definition("X", "Kconfig:1", (condition,)), values) == []) is met
 
 
-def test_what_is_to_blame_is_named():
+def test_what_is_to_blame_is_named() -> None:
     (said,) = unmet(Definition("X", "Kconfig:1", ("A && B",)), {"A": "y"})
     assert said == "depends on A && B (A=y, B is not set)"

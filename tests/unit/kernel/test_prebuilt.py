@@ -10,6 +10,7 @@ import shutil
 import tarfile
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -75,7 +76,7 @@ def written(tmp_path, data):
     return path
 
 
-def test_the_release_is_the_first_word_of_the_headers_version(tmp_path):
+def test_the_release_is_the_first_word_of_the_headers_version(tmp_path) -> None:
     image = written(tmp_path, boot_image("6.12.107+deb13-amd64") + b"payload")
     assert read_release(image) == "6.12.107+deb13-amd64"
 
@@ -114,14 +115,14 @@ def pe(machine):
         (boot_image()[:0x240], "names no release"),
     ],
 )
-def test_what_x86_64_does_not_boot_is_named_for_what_it_is(tmp_path, data, words):
+def test_what_x86_64_does_not_boot_is_named_for_what_it_is(tmp_path, data, words) -> None:
     with pytest.raises(UsageError, match=words) as caught:
         read_release(written(tmp_path, data))
     assert str(tmp_path / "image") in caught.value.message
     assert caught.value.hint
 
 
-def test_no_bytes_make_the_header_reader_fail_otherwise(tmp_path):
+def test_no_bytes_make_the_header_reader_fail_otherwise(tmp_path) -> None:
     whole = boot_image()
     cut = [whole[:size] for size in range(0, 0x260, 7)]
     flipped = [whole[:at] + b"\xff" + whole[at + 1 :] for at in range(0x1F0, 0x240)]
@@ -135,7 +136,7 @@ def test_no_bytes_make_the_header_reader_fail_otherwise(tmp_path):
 # ---- an image and its modules
 
 
-def test_an_image_comes_with_a_folder_of_modules(look, tmp_path):
+def test_an_image_comes_with_a_folder_of_modules(look, tmp_path) -> None:
     modules = tree(tmp_path / "root")
     image = tmp_path / "root/boot" / f"vmlinuz-{RELEASE}"
     found = look(image, modules=modules)
@@ -146,43 +147,43 @@ def test_an_image_comes_with_a_folder_of_modules(look, tmp_path):
 
 
 @pytest.mark.parametrize("above", ["", "lib/modules", f"lib/modules/{RELEASE}"])
-def test_the_modules_are_found_below_a_folder_that_holds_them(tmp_path, above):
+def test_the_modules_are_found_below_a_folder_that_holds_them(tmp_path, above) -> None:
     modules = tree(tmp_path)
     assert modules_folder(tmp_path / above, RELEASE) == modules
 
 
-def test_a_folder_of_modules_may_go_by_any_name(tmp_path):
+def test_a_folder_of_modules_may_go_by_any_name(tmp_path) -> None:
     tree(tmp_path).rename(tmp_path / "mine")
     assert modules_folder(tmp_path / "mine", RELEASE) == tmp_path / "mine"
 
 
 @pytest.mark.parametrize("above", ["", "lib/modules", f"lib/modules/{OTHER}"])
-def test_modules_of_another_release_are_refused_with_both_names(tmp_path, above):
+def test_modules_of_another_release_are_refused_with_both_names(tmp_path, above) -> None:
     tree(tmp_path, OTHER)
     with pytest.raises(UsageError, match=rf"modules of {re.escape(OTHER)}, but the kernel is {RELEASE}"):
         modules_folder(tmp_path / above, RELEASE)
 
 
-def test_of_several_releases_the_kernels_own_is_taken(tmp_path):
+def test_of_several_releases_the_kernels_own_is_taken(tmp_path) -> None:
     modules = tree(tmp_path)
     tree(tmp_path, OTHER)
     assert modules_folder(tmp_path, RELEASE) == modules
 
 
-def test_a_folder_without_modules_is_refused(tmp_path):
+def test_a_folder_without_modules_is_refused(tmp_path) -> None:
     (tmp_path / "kernel").mkdir()
     (tmp_path / "kernel/a.ko.debug").touch()
     with pytest.raises(UsageError, match="no modules in it"):
         modules_folder(tmp_path, RELEASE)
 
 
-def test_an_image_alone_is_asked_for_its_modules(look, tmp_path):
+def test_an_image_alone_is_asked_for_its_modules(look, tmp_path) -> None:
     with pytest.raises(UsageError, match=f"where are the modules of {RELEASE}") as caught:
         look(written(tmp_path, boot_image()))
     assert f"--modules /lib/modules/{RELEASE}" in caught.value.hint
 
 
-def test_without_a_config_or_a_list_of_what_is_built_in_neither_is_made_up(look, tmp_path):
+def test_without_a_config_or_a_list_of_what_is_built_in_neither_is_made_up(look, tmp_path) -> None:
     modules = tree(tmp_path, config=None)
     (modules / "modules.builtin").unlink()
     found = look(tmp_path)
@@ -202,14 +203,14 @@ def test_without_a_config_or_a_list_of_what_is_built_in_neither_is_made_up(look,
         ("vmlinuz", "config-{}", "lib/modules"),
     ],
 )
-def test_a_folder_is_searched_where_kernels_are_installed(look, tmp_path, image, config, below):
+def test_a_folder_is_searched_where_kernels_are_installed(look, tmp_path, image, config, below) -> None:
     modules = tree(tmp_path, image=image, config=config, below=below)
     found = look(tmp_path)
     assert (found.image, found.modules) == (tmp_path / image.format(RELEASE), modules)
     assert found.config == tmp_path / config.format(RELEASE)
 
 
-def test_the_same_kernel_twice_is_one_and_two_kernels_are_refused_by_name(look, tmp_path):
+def test_the_same_kernel_twice_is_one_and_two_kernels_are_refused_by_name(look, tmp_path) -> None:
     modules = tree(tmp_path)
     (modules / "vmlinuz").write_bytes(boot_image())
     assert look(tmp_path).release == RELEASE
@@ -218,7 +219,7 @@ def test_the_same_kernel_twice_is_one_and_two_kernels_are_refused_by_name(look, 
         look(tmp_path)
 
 
-def test_a_folder_without_a_kernel_or_without_modules_says_which(look, tmp_path):
+def test_a_folder_without_a_kernel_or_without_modules_says_which(look, tmp_path) -> None:
     tree(tmp_path / "modules", image=None)
     with pytest.raises(UsageError, match="no kernel image in it"):
         look(tmp_path / "modules")
@@ -228,7 +229,7 @@ def test_a_folder_without_a_kernel_or_without_modules_says_which(look, tmp_path)
         look(tmp_path / "image")
 
 
-def test_the_modules_of_tuxmake_are_in_an_archive_beside_the_image(look, tmp_path):
+def test_the_modules_of_tuxmake_are_in_an_archive_beside_the_image(look, tmp_path) -> None:
     build = tmp_path / "build"
     build.mkdir()
     (build / "bzImage").write_bytes(boot_image())
@@ -241,7 +242,7 @@ def test_the_modules_of_tuxmake_are_in_an_archive_beside_the_image(look, tmp_pat
 
 
 @pytest.mark.parametrize("word", ["nowhere", "/dev/null"])
-def test_what_is_not_there_is_named(look, word):
+def test_what_is_not_there_is_named(look, word) -> None:
     with pytest.raises(UsageError, match=f"--kernel {word}"):
         look(word)
 
@@ -249,7 +250,7 @@ def test_what_is_not_there_is_named(look, word):
 # ---- the running system
 
 
-def test_the_running_kernel_is_found_by_its_release(tmp_path):
+def test_the_running_kernel_is_found_by_its_release(tmp_path) -> None:
     modules = tree(tmp_path)
     found = prebuilt._running(tmp_path, RELEASE, None)
     assert (found.modules, found.origin) == (modules, "running")
@@ -267,14 +268,14 @@ MODULES = {
 }
 
 
-def test_one_package_holds_image_modules_and_config(look, packages):
+def test_one_package_holds_image_modules_and_config(look, packages) -> None:
     found = look(*packages(whole=IMAGE | MODULES))
     assert (found.release, found.modules.name, found.builtin) == (RELEASE, RELEASE, {"virtio_ring", "ext4"})
     assert found.config.read_bytes() == b"CONFIG_X=y\n"
     assert not list(found.modules.parents[3].rglob("changelog"))
 
 
-def test_several_packages_are_one_kernel(look, packages, tmp_path):
+def test_several_packages_are_one_kernel(look, packages, tmp_path) -> None:
     place = f"./usr/lib/modules/{RELEASE}"
     found = look(
         *packages(
@@ -288,7 +289,7 @@ def test_several_packages_are_one_kernel(look, packages, tmp_path):
     assert "ext4" in found.builtin
 
 
-def test_the_same_packages_are_unpacked_once_in_whatever_order(look, packages):
+def test_the_same_packages_are_unpacked_once_in_whatever_order(look, packages) -> None:
     paths = packages(image=IMAGE, modules=MODULES)
     runner = LocalRunner()
     first = look(*paths, runner=runner)
@@ -298,7 +299,7 @@ def test_the_same_packages_are_unpacked_once_in_whatever_order(look, packages):
     assert (again.image, again.modules) == (first.image, first.modules)
 
 
-def test_packages_of_which_some_are_missing_say_what_is_not_there(look, packages):
+def test_packages_of_which_some_are_missing_say_what_is_not_there(look, packages) -> None:
     image, modules = packages(image=IMAGE, modules=MODULES)
     with pytest.raises(UsageError, match="but no modules") as caught:
         look(image)
@@ -307,13 +308,13 @@ def test_packages_of_which_some_are_missing_say_what_is_not_there(look, packages
         look(modules)
 
 
-def test_a_package_with_another_file_beside_it_is_refused_by_the_files_name(look, packages, tmp_path):
+def test_a_package_with_another_file_beside_it_is_refused_by_the_files_name(look, packages, tmp_path) -> None:
     with pytest.raises(UsageError, match=r"image: not a Debian package"):
         look(*packages(whole=IMAGE), written(tmp_path, boot_image()))
 
 
 @pytest.mark.parametrize("keep", [8, 200, 0.5, 0.98])
-def test_a_truncated_package_is_named_and_leaves_nothing(look, packages, tmp_path, keep):
+def test_a_truncated_package_is_named_and_leaves_nothing(look, packages, tmp_path, keep) -> None:
     good = deb({**IMAGE, **MODULES, "./boot/more": os.urandom(100_000)})
     size = keep if keep > 1 else int(len(good) * keep)
     (path,) = packages(cut=good[:size])
@@ -323,14 +324,14 @@ def test_a_truncated_package_is_named_and_leaves_nothing(look, packages, tmp_pat
     assert [entry.name for entry in (tmp_path / "scratch").iterdir()] == [".lock"]
 
 
-def test_of_several_packages_the_damaged_one_is_named(look, packages):
+def test_of_several_packages_the_damaged_one_is_named(look, packages) -> None:
     good, bad = packages(good=IMAGE, bad=deb(MODULES)[:-100])
     with pytest.raises(UsageError, match=r"bad\.deb: cannot be unpacked"):
         look(good, bad)
 
 
 @pytest.mark.parametrize("name", ["../escape", "./lib/../../escape", "{}/escape"])
-def test_nothing_in_a_package_lands_outside_of_its_folder(look, packages, tmp_path, name):
+def test_nothing_in_a_package_lands_outside_of_its_folder(look, packages, tmp_path, name) -> None:
     (path,) = packages(evil={**IMAGE, **MODULES, name.format(tmp_path): b"evil"})
     with suppress(UsageError):
         look(path)
@@ -338,7 +339,7 @@ def test_nothing_in_a_package_lands_outside_of_its_folder(look, packages, tmp_pa
     assert not list(tmp_path.glob("scratch/escape"))
 
 
-def test_no_link_of_a_package_leads_out_of_its_folder(look, packages, tmp_path):
+def test_no_link_of_a_package_leads_out_of_its_folder(look, packages, tmp_path) -> None:
     (tmp_path / "outside").mkdir()
     (path,) = packages(
         evil={**IMAGE, **MODULES, "./lib": link(str(tmp_path / "outside")), "./lib/x": b"evil"}
@@ -348,7 +349,7 @@ def test_no_link_of_a_package_leads_out_of_its_folder(look, packages, tmp_path):
     assert list((tmp_path / "outside").iterdir()) == []
 
 
-def test_links_and_special_files_of_a_package_are_not_kept(look, packages, tmp_path):
+def test_links_and_special_files_of_a_package_are_not_kept(look, packages, tmp_path) -> None:
     (tmp_path / "secret").write_bytes(b"secret")
     odd = {
         f"./boot/config-{RELEASE}": link(str(tmp_path / "secret")),
@@ -359,7 +360,7 @@ def test_links_and_special_files_of_a_package_are_not_kept(look, packages, tmp_p
     assert [path.name for path in found.image.parent.iterdir()] == [f"vmlinuz-{RELEASE}"]
 
 
-def test_folders_that_a_package_closes_can_be_read_and_removed(packages, tmp_path):
+def test_folders_that_a_package_closes_can_be_read_and_removed(packages, tmp_path) -> None:
     closed = tarfile.TarInfo()
     closed.type, closed.mode = tarfile.DIRTYPE, 0
     (path,) = packages(closed={**IMAGE, "./closed": closed})
@@ -367,14 +368,14 @@ def test_folders_that_a_package_closes_can_be_read_and_removed(packages, tmp_pat
     assert (target / "closed").stat().st_mode & 0o700 == 0o700
 
 
-def test_what_a_killed_process_left_half_is_swept_away(look, packages, tmp_path):
+def test_what_a_killed_process_left_half_is_swept_away(look, packages, tmp_path) -> None:
     half = tmp_path / "scratch/.unpack-killed/tree"
     half.mkdir(parents=True)
     look(*packages(whole=IMAGE | MODULES))
     assert not half.parent.exists()
 
 
-def test_a_full_disk_is_no_fault_of_the_package(look, packages, tmp_path):
+def test_a_full_disk_is_no_fault_of_the_package(look, packages, tmp_path) -> None:
     full = tmp_path / "bin"
     full.mkdir()
     (full / "tar").write_text("#!/bin/sh\ncat >/dev/null; echo 'tar: x: No space left on device'; exit 2\n")
@@ -386,16 +387,16 @@ def test_a_full_disk_is_no_fault_of_the_package(look, packages, tmp_path):
             look(path)
 
 
-def test_a_cache_that_cannot_be_written_is_named(packages, tmp_path):
+def test_a_cache_that_cannot_be_written_is_named(packages, tmp_path) -> None:
     (tmp_path / "file").touch()
     (path,) = packages(whole=IMAGE | MODULES)
     with pytest.raises(InfrastructureError, match=re.escape(str(tmp_path / "file"))):
         find([str(path)], None, tmp_path / "file", LocalRunner())
 
 
-def test_an_interrupt_while_unpacking_leaves_nothing_half(packages, tmp_path):
+def test_an_interrupt_while_unpacking_leaves_nothing_half(packages, tmp_path) -> None:
     class Interrupted(LocalRunner):
-        def start(self, command):
+        def start(self, command) -> NoReturn:
             (Path(command.mounts[-1].source) / "half").touch()
             raise KeyboardInterrupt
 

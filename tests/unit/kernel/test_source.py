@@ -35,7 +35,7 @@ def server(tmp_path):
     folder.mkdir()
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
+        def log_message(self, *_) -> None:
             """Keep the test's output clean."""
 
     with http.server.ThreadingHTTPServer(
@@ -48,18 +48,18 @@ def server(tmp_path):
         thread.join()
 
 
-def test_a_tree_tells_its_version(tmp_path):
+def test_a_tree_tells_its_version(tmp_path) -> None:
     source = from_directory(faketree.plant(tmp_path))
     assert (source.version, source.fixed) == ("6.12.3-fake", False)
 
 
-def test_a_folder_that_is_no_kernel_is_refused(tmp_path):
+def test_a_folder_that_is_no_kernel_is_refused(tmp_path) -> None:
     (tmp_path / "Makefile").write_text("all:\n")
     with pytest.raises(UsageError, match="not a kernel source tree"):
         from_directory(tmp_path)
 
 
-def test_a_tree_that_was_built_in_place_is_refused_with_the_way_out(tmp_path):
+def test_a_tree_that_was_built_in_place_is_refused_with_the_way_out(tmp_path) -> None:
     tree = faketree.plant(tmp_path)
     (tree / ".config").touch()
     with pytest.raises(UsageError, match="built in place") as caught:
@@ -67,7 +67,7 @@ def test_a_tree_that_was_built_in_place_is_refused_with_the_way_out(tmp_path):
     assert "make mrproper" in caught.value.hint
 
 
-def test_a_tarball_is_unpacked_once(tmp_path):
+def test_a_tarball_is_unpacked_once(tmp_path) -> None:
     path = tarball(tmp_path / "linux.tar.xz", faketree.plant(tmp_path))
     source = from_tarball(path, tmp_path / "cache")
     assert (source.version, source.fixed) == ("6.12.3-fake", True)
@@ -76,7 +76,7 @@ def test_a_tarball_is_unpacked_once(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../escape", "/etc/escape"])
-def test_an_archive_member_that_leaves_the_folder_is_refused(tmp_path, name):
+def test_an_archive_member_that_leaves_the_folder_is_refused(tmp_path, name) -> None:
     path = tarball(
         tmp_path / "evil.tar.xz", faketree.plant(tmp_path), [tarfile.TarInfo(f"linux/../../{name}")]
     )
@@ -86,7 +86,7 @@ def test_an_archive_member_that_leaves_the_folder_is_refused(tmp_path, name):
     assert not [entry for entry in (tmp_path / "cache").iterdir() if entry.is_dir()]
 
 
-def test_a_link_out_of_the_folder_is_refused(tmp_path):
+def test_a_link_out_of_the_folder_is_refused(tmp_path) -> None:
     link = tarfile.TarInfo("linux-6.12.3/link")
     link.type, link.linkname = tarfile.SYMTYPE, "../../../etc/passwd"
     with pytest.raises(UsageError, match="unsafe archive member"):
@@ -94,21 +94,21 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("data", [b"", b"no archive", b"\xfd7zXZ\0 cut"])
-def test_a_file_that_is_no_archive_is_refused(tmp_path, data):
+def test_a_file_that_is_no_archive_is_refused(tmp_path, data) -> None:
     path = tmp_path / "x.tar.xz"
     path.write_bytes(data)
     with pytest.raises(UsageError, match=r"x.tar.xz: not a readable tar archive"):
         from_tarball(path, tmp_path / "cache")
 
 
-def test_a_tarball_without_a_kernel_is_refused_and_leaves_nothing(tmp_path):
+def test_a_tarball_without_a_kernel_is_refused_and_leaves_nothing(tmp_path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="not a kernel source tree"):
         from_tarball(tarball(tmp_path / "x.tar.xz", tmp_path / "empty"), tmp_path / "cache")
     assert not [entry for entry in (tmp_path / "cache").iterdir() if entry.is_dir()]
 
 
-def test_a_download_is_held_to_its_digest(tmp_path, server):
+def test_a_download_is_held_to_its_digest(tmp_path, server) -> None:
     folder, url = server
     path = tarball(folder / "linux.tar.xz", faketree.plant(tmp_path))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -124,7 +124,7 @@ def test_a_download_is_held_to_its_digest(tmp_path, server):
 @pytest.mark.parametrize(
     "spoil", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: data + b"x"]
 )
-def test_a_damaged_download_in_the_cache_is_fetched_again(tmp_path, server, spoil):
+def test_a_damaged_download_in_the_cache_is_fetched_again(tmp_path, server, spoil) -> None:
     folder, url = server
     path = tarball(folder / "linux.tar.xz", faketree.plant(tmp_path))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -136,7 +136,7 @@ def test_a_damaged_download_in_the_cache_is_fetched_again(tmp_path, server, spoi
     assert (cache / f"download-{digest}").read_bytes() == path.read_bytes()
 
 
-def test_a_sound_download_in_the_cache_is_taken(tmp_path):
+def test_a_sound_download_in_the_cache_is_taken(tmp_path) -> None:
     path = tarball(tmp_path / "linux.tar.xz", faketree.plant(tmp_path))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     (tmp_path / "cache").mkdir()
@@ -145,7 +145,7 @@ def test_a_sound_download_in_the_cache_is_taken(tmp_path):
     assert source.version == "6.12.3-fake"
 
 
-def test_a_download_that_is_cut_off_leaves_nothing_behind(tmp_path):
+def test_a_download_that_is_cut_off_leaves_nothing_behind(tmp_path) -> None:
     with socketserver.TCPServer(("127.0.0.1", 0), Cut) as serving:
         thread = threading.Thread(target=serving.handle_request)
         thread.start()
@@ -158,7 +158,7 @@ def test_a_download_that_is_cut_off_leaves_nothing_behind(tmp_path):
 class Cut(socketserver.StreamRequestHandler):
     """Promises more than it sends."""
 
-    def handle(self):
+    def handle(self) -> None:
         self.request.recv(4096)
         self.wfile.write(b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\nhalf")
 
@@ -175,7 +175,7 @@ def limited_unpacking(tmp_path, path, limits):
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
-def test_a_disk_that_is_full_while_unpacking_is_no_fault_of_the_tarball(tmp_path):
+def test_a_disk_that_is_full_while_unpacking_is_no_fault_of_the_tarball(tmp_path) -> None:
     tree = faketree.plant(tmp_path)
     (tree / "large").write_bytes(bytes(1 << 20))
     path = tarball(tmp_path / "linux.tar.xz", tree)
@@ -194,7 +194,7 @@ def test_a_disk_that_is_full_while_unpacking_is_no_fault_of_the_tarball(tmp_path
     assert done.stdout == f"5 {path}: cannot be unpacked: No space left on device\n", done.stderr
 
 
-def test_a_file_that_a_limit_cuts_short_is_no_fault_of_the_tarball(tmp_path):
+def test_a_file_that_a_limit_cuts_short_is_no_fault_of_the_tarball(tmp_path) -> None:
     tree = faketree.plant(tmp_path)
     (tree / "large").write_bytes(bytes(1 << 20))
     done = limited_unpacking(tmp_path, tarball(tmp_path / "linux.tar.xz", tree), ("prlimit", "--fsize=65536"))
@@ -203,7 +203,7 @@ def test_a_file_that_a_limit_cuts_short_is_no_fault_of_the_tarball(tmp_path):
     assert [entry for entry in (tmp_path / "cache").iterdir() if entry.is_dir()] == []
 
 
-def test_what_a_killed_process_left_half_unpacked_is_swept(tmp_path):
+def test_what_a_killed_process_left_half_unpacked_is_swept(tmp_path) -> None:
     path = tarball(tmp_path / "linux.tar.xz", faketree.plant(tmp_path))
     key = f"tarball-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
     left_over, of_another = (tmp_path / "cache" / f".unpack-{name}-x" for name in (key, "other"))
@@ -214,7 +214,7 @@ def test_what_a_killed_process_left_half_unpacked_is_swept(tmp_path):
     assert of_another.exists()
 
 
-def test_a_tree_in_use_is_marked_until_its_process_ends(tmp_path):
+def test_a_tree_in_use_is_marked_until_its_process_ends(tmp_path) -> None:
     path = tarball(tmp_path / "linux.tar.xz", faketree.plant(tmp_path))
     limited_unpacking(tmp_path, path, ())
     (tree,) = (entry for entry in (tmp_path / "cache").iterdir() if entry.is_dir())
@@ -225,11 +225,11 @@ def test_a_tree_in_use_is_marked_until_its_process_ends(tmp_path):
         assert not got
 
 
-def test_a_url_without_a_digest_is_refused(tmp_path):
+def test_a_url_without_a_digest_is_refused(tmp_path) -> None:
     with pytest.raises(UsageError, match="needs --sha256"):
         from_url("https://example.invalid/linux.tar.xz", "", tmp_path, lambda _: None)
 
 
-def test_a_download_that_fails_says_so(tmp_path, server):
+def test_a_download_that_fails_says_so(tmp_path, server) -> None:
     with pytest.raises(InfrastructureError, match=r"gone.tar.xz: cannot be downloaded"):
         from_url(f"{server[1]}/gone.tar.xz", "0" * 64, tmp_path / "cache", lambda _: None)

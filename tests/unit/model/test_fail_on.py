@@ -22,12 +22,12 @@ BOTH = {FailOn.WARNING, FailOn.BASE_MISMATCH}
         (" , ", set()),
     ],
 )
-def test_a_list_names_findings(text, findings):
+def test_a_list_names_findings(text, findings) -> None:
     assert parse_fail_on(text) == findings
 
 
 @pytest.mark.parametrize("text", ["warnings", "warning base-mismatch", "none,warning", "WARNING"])
-def test_an_unknown_word_is_an_error_that_names_the_known_ones(text):
+def test_an_unknown_word_is_an_error_that_names_the_known_ones(text) -> None:
     with pytest.raises(UsageError) as caught:
         parse_fail_on(text)
     assert f"--fail-on {text}: there is no finding" in caught.value.message

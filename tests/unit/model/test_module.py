@@ -14,14 +14,14 @@ def module(name, *depends):
 MODULES = [module("a", "z"), module("b"), module("z", "y", "builtin"), module("y")]
 
 
-def test_dependencies_come_first():
+def test_dependencies_come_first() -> None:
     assert [m.name for m in dependency_order(MODULES)] == ["y", "z", "a", "b"]
 
 
-def test_a_circle_is_refused():
+def test_a_circle_is_refused() -> None:
     with pytest.raises(UsageError, match="a -> b -> a"):
         dependency_order([module("a", "b"), module("b", "a")])
 
 
-def test_closure_holds_what_a_module_needs():
+def test_closure_holds_what_a_module_needs() -> None:
     assert closure(["a"], MODULES) == {"a", "z", "y"}

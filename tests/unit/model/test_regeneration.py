@@ -31,19 +31,19 @@ def found(scenario, did, before=FIRST, after=FIRST, rule=Rule.KEPT, check=None):
     return judge(scenario, rule, (FIRST, before, after), did, check or {})
 
 
-def test_nothing_changed_and_nothing_done_is_as_expected():
+def test_nothing_changed_and_nothing_done_is_as_expected() -> None:
     finding = found(Scenario.NOTHING, ran())
     assert (finding.due, finding.missed, finding.stale, finding.unnecessary) == ((), (), (), ())
     assert finding.as_expected
 
 
-def test_a_touched_vmlinux_makes_all_work_needless():
+def test_a_touched_vmlinux_makes_all_work_needless() -> None:
     finding = found(Scenario.TOUCHED, ran(written=ALL))
     assert (finding.due, finding.unnecessary) == ((), ("a.ko", "b.ko"))
     assert finding.as_expected
 
 
-def test_another_base_is_due_everywhere_and_what_kept_its_btf_is_stale():
+def test_another_base_is_due_everywhere_and_what_kept_its_btf_is_stale() -> None:
     after = replace(FIRST, base="other")
     finding = found(Scenario.BTF_CHANGED, ran(written=["a.ko"], vmlinux=True), after=after)
     assert finding.due == ("a.ko", "b.ko")
@@ -51,7 +51,7 @@ def test_another_base_is_due_everywhere_and_what_kept_its_btf_is_stale():
     assert not finding.as_expected
 
 
-def test_a_second_resolve_btfids_on_the_same_btf_is_told():
+def test_a_second_resolve_btfids_on_the_same_btf_is_told() -> None:
     after = with_module(FIRST, "b.ko", ids="others")
     finding = found(Scenario.TOUCHED, ran(written=ALL), after=after)
     assert (finding.btf_ids_reordered, finding.stale) == (("b.ko",), ())
@@ -61,20 +61,20 @@ def test_a_second_resolve_btfids_on_the_same_btf_is_told():
     assert found(Scenario.TOUCHED, ran(written=ALL), after=new).btf_ids_reordered == ()
 
 
-def test_a_module_of_other_debug_information_is_the_only_one_due():
+def test_a_module_of_other_debug_information_is_the_only_one_due() -> None:
     after = with_module(FIRST, "b.ko", inputs="new", btf="new")
     finding = found(Scenario.SOURCE_CHANGED, ran(["b.ko"], ["b.ko"]), after=after)
     assert (finding.due, finding.missed, finding.unnecessary) == (("b.ko",), (), ())
     assert finding.as_expected
 
 
-def test_a_linked_module_that_kept_nothing_is_bare_and_not_stale():
+def test_a_linked_module_that_kept_nothing_is_bare_and_not_stale() -> None:
     after = with_module(FIRST, "b.ko", inputs="new", btf="")
     finding = found(Scenario.SOURCE_CHANGED, ran(["b.ko"], []), after=after)
     assert (finding.missed, finding.stale, finding.lost_btf) == (("b.ko",), (), ("b.ko",))
 
 
-def test_a_module_that_was_deleted_or_stripped_before_is_due():
+def test_a_module_that_was_deleted_or_stripped_before_is_due() -> None:
     gone = replace(FIRST, modules={"a.ko": FIRST.modules["a.ko"]})
     assert found(Scenario.DELETED, ran(["b.ko"], ["b.ko"]), before=gone).due == ("b.ko",)
     bare = with_module(FIRST, "b.ko", btf="")
@@ -87,12 +87,12 @@ def test_a_module_that_was_deleted_or_stripped_before_is_due():
     )
 
 
-def test_another_pahole_is_missed_but_its_btf_still_belongs_to_this_vmlinux():
+def test_another_pahole_is_missed_but_its_btf_still_belongs_to_this_vmlinux() -> None:
     finding = found(Scenario.PAHOLE_CHANGED, ran())
     assert (finding.missed, finding.stale) == (("a.ko", "b.ko"), ())
 
 
-def test_what_the_offline_check_complains_of_is_stale_though_make_wrote_it():
+def test_what_the_offline_check_complains_of_is_stale_though_make_wrote_it() -> None:
     finding = found(Scenario.TOUCHED, ran(written=ALL), check={"a.ko": "of another vmlinux"})
     assert finding.stale == ("a.ko",)
 
@@ -111,7 +111,7 @@ def test_what_the_offline_check_complains_of_is_stale_though_make_wrote_it():
         (Rule.KEPT, Scenario.PAHOLE_CHANGED, (0, 0)),
     ],
 )
-def test_each_kernels_own_rule_says_what_to_expect(rule, scenario, expected):
+def test_each_kernels_own_rule_says_what_to_expect(rule, scenario, expected) -> None:
     assert found(scenario, ran(), rule=rule).expected == expected
 
 
@@ -134,7 +134,7 @@ _WITH = "$(and $(CONFIG_DEBUG_INFO_BTF_MODULES),$(KBUILD_BUILTIN),{}) FORCE"
         ("scripts/vmlinux.lds", "+$(call if_changed,ld_ko_o)", Rule.FORGOTTEN),
     ],
 )
-def test_the_rule_is_read_off_the_makefile(prerequisite, recipe, rule):
+def test_the_rule_is_read_off_the_makefile(prerequisite, recipe, rule) -> None:
     assert rule_of(f"# x\n%.ko: %.o %.mod.o {_WITH.format(prerequisite)}\n\t{recipe}\n") is rule
 
 
@@ -142,12 +142,12 @@ def test_the_rule_is_read_off_the_makefile(prerequisite, recipe, rule):
     ("line", "linked"),
     [("  LD      vmlinux", True), ("  LD      vmlinux.unstripped", True), ("  LD      vmlinux.o", False)],
 )
-def test_the_link_of_vmlinux_is_known_by_its_line(line, linked):
+def test_the_link_of_vmlinux_is_known_by_its_line(line, linked) -> None:
     calls = [Call("make", "make", 7.0, 2.0, 6.0, 900)]
     assert parse(f"  CC      init/version.o\n{line}\n", calls).vmlinux is linked
 
 
-def test_makes_output_and_the_accounts_are_taken_apart():
+def test_makes_output_and_the_accounts_are_taken_apart() -> None:
     output = (
         "make: Entering directory '/src'\n  LD      vmlinux\n  LD [M]  fs/a.ko\n  BTF [M] fs/a.ko\n"
         "  BTF [M] b.ko\n  BTF     .tmp_vmlinux1.btf.o\n  CC [M]  fs/a.o\n"
@@ -169,7 +169,7 @@ def test_makes_output_and_the_accounts_are_taken_apart():
     assert got.usage.rest_cpu_s == pytest.approx(9.0 - 5.0 - 0.9375 - 1.0 - 0.03125)
 
 
-def test_a_make_that_left_no_account_is_an_error():
+def test_a_make_that_left_no_account_is_an_error() -> None:
     with pytest.raises(InfrastructureError, match="cost was not told: make: done"):
         parse("make: done", [])
 
@@ -177,7 +177,7 @@ def test_a_make_that_left_no_account_is_an_error():
 SETTING = Setting("6.12.3", 2, 2, 2, Rule.KEPT, cache=False)
 
 
-def test_the_table_has_a_row_a_scenario_and_the_commits_own_beside_it():
+def test_the_table_has_a_row_a_scenario_and_the_commits_own_beside_it() -> None:
     idle = found(Scenario.NOTHING, ran())
     touched = found(Scenario.TOUCHED, replace(ran(written=ALL), usage=replace(COST, user_s=9.0)))
     lines = list(text(SETTING, [idle, touched]))
@@ -206,7 +206,7 @@ def test_the_table_has_a_row_a_scenario_and_the_commits_own_beside_it():
     assert here[1:] == ["2", "2", "2", "10.000", "10.000", "10.00", "11.00", "500"]
 
 
-def test_stale_btf_is_told_by_name_and_with_the_checks_word():
+def test_stale_btf_is_told_by_name_and_with_the_checks_word() -> None:
     after = replace(FIRST, base="other")
     finding = found(Scenario.BTF_CHANGED, ran(), after=after, check={"a.ko": "of another vmlinux"})
     told = "\n".join(text(SETTING, [finding]))
@@ -217,7 +217,7 @@ def test_stale_btf_is_told_by_name_and_with_the_checks_word():
     assert (entry["stale"], entry["expected"]) == (["a.ko", "b.ko"], {"linked": 0, "written": 2})
 
 
-def test_a_boot_tells_of_the_stale_modules_what_became_of_them():
+def test_a_boot_tells_of_the_stale_modules_what_became_of_them() -> None:
     after = replace(FIRST, base="other")
     finding = found(Scenario.BTF_CHANGED, ran(written=["b.ko"]), after=after)
     outcomes = {"a.ko": Outcome.REJECTED, "b.ko": Outcome.VERIFIED}
@@ -241,7 +241,7 @@ def test_a_boot_tells_of_the_stale_modules_what_became_of_them():
         (Boot("", 0.0, {"a.ko": Outcome.NOT_REACHED}, error=GuestError("it hung")), ExitCode.GUEST_DIED),
     ],
 )
-def test_where_nothing_is_stale_the_boot_decides(boot, code):
+def test_where_nothing_is_stale_the_boot_decides(boot, code) -> None:
     finding = replace(found(Scenario.TOUCHED, ran(written=ALL)), boot=boot)
     assert finding.exit_code is code
     told = "\n".join(text(SETTING, [finding]))

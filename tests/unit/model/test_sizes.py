@@ -53,13 +53,13 @@ all modules: about 700, here 3     115710691       2000        5194047       397
 """
 
 
-def test_the_totals_hold_the_same_modules_on_both_sides():
+def test_the_totals_hold_the_same_modules_on_both_sides() -> None:
     assert WEIGHED.full_bytes == 2000
     assert WEIGHED.split_bytes == 300 + 40 + 50 + 7
     assert WEIGHED.ratio == 2000 / 397
 
 
-def test_what_is_not_counted_says_why():
+def test_what_is_not_counted_says_why() -> None:
     assert {module.name: module.fault for module in WEIGHED.uncounted} == {
         "bad": "pahole: Invalid argument",
         "bare": "it has no .BTF section: Skipping BTF generation for lib/bare.ko",
@@ -67,18 +67,18 @@ def test_what_is_not_counted_says_why():
     }
 
 
-def test_the_largest_come_first_and_equals_by_file():
+def test_the_largest_come_first_and_equals_by_file() -> None:
     same = [Module(name, f"kernel/{name}.ko", 5, name) for name in "cab"]
     weighed = sizes.compare([*same, XFS], {**{module.file: 9 for module in same}, XFS.file: 8}, {})
     assert [module.name for module in weighed.top_full(3)] == ["a", "b", "c"]
     assert [module.name for module in weighed.top_split(2)] == ["xfs", "a"]
 
 
-def test_no_module_at_all_has_no_ratio():
+def test_no_module_at_all_has_no_ratio() -> None:
     assert sizes.compare([LATE], {}, {}).ratio is None
 
 
-def test_the_commits_figures_are_its_own():
+def test_the_commits_figures_are_its_own() -> None:
     """Against the sums and the order of its two lists, which the table here merges into one."""
     full = [figure for figure in sizes.COMMIT_FIGURES if figure.full_bytes]
     split = [figure for figure in sizes.COMMIT_FIGURES if figure.split_bytes]
@@ -89,23 +89,23 @@ def test_the_commits_figures_are_its_own():
     assert round(sizes.COMMIT_SPLIT_BYTES / 1e6) == 5
 
 
-def test_a_module_that_moved_is_found_where_it_is_now():
+def test_a_module_that_moved_is_found_where_it_is_now() -> None:
     assert [(figure.path, module.file) for figure, module in sizes.beside_commit(WEIGHED)] == [
         ("./fs/xfs/xfs.ko", "kernel/fs/xfs/xfs.ko"),
         ("./fs/cifs/cifs.ko", "kernel/fs/smb/client/cifs.ko"),
     ]
 
 
-def test_a_module_whose_full_btf_is_unknown_is_not_put_beside_the_commits():
+def test_a_module_whose_full_btf_is_unknown_is_not_put_beside_the_commits() -> None:
     weighed = sizes.compare([XFS], {}, {})
     assert sizes.beside_commit(weighed) == ()
 
 
-def test_the_tables_have_the_commits_layout():
+def test_the_tables_have_the_commits_layout() -> None:
     assert "".join(f"{line}\n" for line in tables(WEIGHED, 2)) == TABLES
 
 
-def test_json_holds_every_module_and_the_commits_figures():
+def test_json_holds_every_module_and_the_commits_figures() -> None:
     values = json.loads(json.dumps(document(ENCODING, WEIGHED, STAMPS, "interrupted by SIGINT")))
     assert values["schema"] == "kbtf-ci/sizes/1"
     assert values["kernel"] == {"release": "6.12.3"}
@@ -127,7 +127,7 @@ def test_json_holds_every_module_and_the_commits_figures():
     }  # fmt: skip
 
 
-def test_only_unchanged_modules_are_recalled():
+def test_only_unchanged_modules_are_recalled() -> None:
     values = json.loads(json.dumps(document(ENCODING, WEIGHED, STAMPS)))
     now = {**STAMPS, XFS.file: "1:2"}
     assert load_previous(values, "pahole", ENCODING.flags, now) == ("130", {CIFS.file: 500, OUT.file: 600})
@@ -136,7 +136,7 @@ def test_only_unchanged_modules_are_recalled():
 @pytest.mark.parametrize(
     ("program", "flags"), [("/opt/pahole", ("-j", "--btf_features=var")), ("pahole", ("-j",)), ("pahole", ())]
 )
-def test_another_pahole_or_other_flags_recall_nothing(program, flags):
+def test_another_pahole_or_other_flags_recall_nothing(program, flags) -> None:
     values = json.loads(json.dumps(document(ENCODING, WEIGHED, STAMPS)))
     assert load_previous(values, program, flags, STAMPS) == ("", {})
 
@@ -158,5 +158,5 @@ HOW = {"version": "1", "program": "pahole", "flags": []}
         {"schema": "kbtf-ci/sizes/2", "pahole": HOW, "modules": []},
     ],
 )
-def test_what_is_no_sizes_json_recalls_nothing(values):
+def test_what_is_no_sizes_json_recalls_nothing(values) -> None:
     assert load_previous(values, "pahole", (), STAMPS) == ("", {})

@@ -45,7 +45,7 @@ def data(carrier):
     return {name: section.data() for name, section in sections(carrier).items()}
 
 
-def test_a_carrier_holds_what_the_kernel_reads_for_the_btf_and_nothing_else():
+def test_a_carrier_holds_what_the_kernel_reads_for_the_btf_and_nothing_else() -> None:
     held = data(make_carrier(module()))
     assert set(held) == {"", THIS, ".modinfo", ".BTF", ".symtab", ".strtab", ".shstrtab"}
     assert (held[THIS], held[".BTF"]) == (this_module(), BTF)
@@ -54,7 +54,7 @@ def test_a_carrier_holds_what_the_kernel_reads_for_the_btf_and_nothing_else():
     ]  # fmt: skip
 
 
-def test_the_elf_is_what_elf_validity_cache_copy_asks_for():
+def test_the_elf_is_what_elf_validity_cache_copy_asks_for() -> None:
     elf = ELFFile(io.BytesIO(make_carrier(module())))
     assert (elf["e_type"], elf["e_machine"], elf["e_shentsize"]) == ("ET_REL", "EM_X86_64", 64)
     (symbols,) = (section for section in elf.iter_sections() if section["sh_type"] == "SHT_SYMTAB")
@@ -68,7 +68,7 @@ def test_the_elf_is_what_elf_validity_cache_copy_asks_for():
 
 
 @pytest.mark.parametrize(("bits", "order"), [(32, "<"), (32, ">"), (64, ">")])
-def test_a_carrier_is_of_its_modules_class_and_byte_order(bits, order):
+def test_a_carrier_is_of_its_modules_class_and_byte_order(bits, order) -> None:
     names = {32: 59, 64: 55}
     crc = struct.pack(f"{order}{'I' if bits == 32 else 'Q'}", 0xABCD) + b"module_layout"
     parts = [
@@ -94,17 +94,17 @@ def test_a_carrier_is_of_its_modules_class_and_byte_order(bits, order):
         make_carrier(own, name="n" * (names[bits] + 1))
 
 
-def test_a_distilled_base_comes_along():
+def test_a_distilled_base_comes_along() -> None:
     held = data(make_carrier(module(**{".BTF.base": b"base"})))
     assert (held[".BTF"], held[".BTF.base"]) == (BTF, b"base")
 
 
-def test_an_empty_btf_stays_an_empty_section_and_none_stays_none():
+def test_an_empty_btf_stays_an_empty_section_and_none_stays_none() -> None:
     assert data(make_carrier(module(**{".BTF": b""})))[".BTF"] == b""
     assert ".BTF" not in data(make_carrier(module(**{".BTF": None})))
 
 
-def test_another_btf_stands_in_the_place_of_both_sections():
+def test_another_btf_stands_in_the_place_of_both_sections() -> None:
     own = module(**{".BTF.base": b"base"})
     held = data(make_carrier(own, btf=b"other"))
     assert held[".BTF"] == b"other"
@@ -114,7 +114,7 @@ def test_another_btf_stands_in_the_place_of_both_sections():
 
 
 @pytest.mark.parametrize("name", ["x", "foo_barbarbar", "n" * 55])
-def test_another_name_is_in_struct_module_and_modinfo(name):
+def test_another_name_is_in_struct_module_and_modinfo(name) -> None:
     held = data(make_carrier(module(), name=name))
     assert held[THIS] == this_module(name.encode())
     names = [entry for entry in held[".modinfo"].split(b"\0") if entry.startswith(b"name=")]
@@ -122,18 +122,18 @@ def test_another_name_is_in_struct_module_and_modinfo(name):
 
 
 @pytest.mark.parametrize("name", ["", "n" * 56, "a/b", "a\0b"])
-def test_a_name_that_the_kernel_could_not_hold_is_refused(name):
+def test_a_name_that_the_kernel_could_not_hold_is_refused(name) -> None:
     with pytest.raises(UsageError, match="cannot be a module's name"):
         make_carrier(module(), name=name)
 
 
-def test_a_module_without_its_name_cannot_be_renamed():
+def test_a_module_without_its_name_cannot_be_renamed() -> None:
     for spoilt in (module(**{THIS: this_module(b"other")}), module(**{".modinfo": b"license=GPL\0"})):
         with pytest.raises(UsageError, match=r"name= in \.modinfo is not in its struct module"):
             make_carrier(spoilt, name="new")
 
 
-def test_of_the_versions_only_that_of_module_layout_is_kept():
+def test_of_the_versions_only_that_of_module_layout_is_kept() -> None:
     versions = version(b"printk", 1) + version(b"module_layout", 0xABCD) + version(b"kfree", 2)
     carrier = make_carrier(module(__versions=versions))
     assert data(carrier)["__versions"] == version(b"module_layout", 0xABCD)
@@ -143,12 +143,12 @@ def test_of_the_versions_only_that_of_module_layout_is_kept():
 
 
 @pytest.mark.parametrize("missing", [THIS, ".modinfo"])
-def test_what_is_no_module_is_refused(missing):
+def test_what_is_no_module_is_refused(missing) -> None:
     with pytest.raises(UsageError, match=f"not a kernel module: it has no {missing} section"):
         make_carrier(module(**{missing: None}))
 
 
-def test_no_bytes_of_any_kind_raise_another_error():
+def test_no_bytes_of_any_kind_raise_another_error() -> None:
     whole = module()
     broken = [b"", b"\x7fELF", b"!<arch>\n" * 20, whole[:64], whole[: len(whole) // 2], whole[:-1]]
     broken += [
@@ -165,21 +165,21 @@ def test_no_bytes_of_any_kind_raise_another_error():
     assert refused > 20
 
 
-def test_carriers_of_a_tree_lie_as_their_modules(tmp_path):
+def test_carriers_of_a_tree_lie_as_their_modules(tmp_path) -> None:
     (tmp_path / "in/kernel/fs").mkdir(parents=True)
     (tmp_path / "in/kernel/fs/foo.ko").write_bytes(module())
     write_carriers(tmp_path / "in", tmp_path / "out", [Module("foo", "kernel/fs/foo.ko", 1, "")])
     assert (tmp_path / "out/kernel/fs/foo.ko").read_bytes() == make_carrier(module())
 
 
-def test_a_file_that_is_no_module_is_named(tmp_path):
+def test_a_file_that_is_no_module_is_named(tmp_path) -> None:
     (tmp_path / "foo.ko").write_bytes(b"no module")
     for file in ("foo.ko", "none.ko"):
         with pytest.raises(UsageError, match=rf"{file}: ."):
             write_carriers(tmp_path, tmp_path / "out", [Module("foo", file, 1, "")])
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+def test_a_folder_that_cannot_be_written_is_named(tmp_path) -> None:
     (tmp_path / "foo.ko").write_bytes(module())
     (tmp_path / "out").write_bytes(b"")
     with pytest.raises(InfrastructureError, match=r"out.*cannot be written"):

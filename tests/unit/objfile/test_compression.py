@@ -18,18 +18,18 @@ EVERY = pytest.mark.parametrize("kind", PACKERS)
 
 
 @EVERY
-def test_what_was_packed_comes_back(kind):
+def test_what_was_packed_comes_back(kind) -> None:
     assert unpack(PACKERS[kind](TEXT), "x", len(TEXT)) == TEXT
 
 
 @EVERY
-def test_nothing_packed_comes_back_as_nothing(kind):
+def test_nothing_packed_comes_back_as_nothing(kind) -> None:
     if kind != "lz4-legacy":  # a magic with no block is a file cut short
         assert unpack(PACKERS[kind](b""), "x", 0) == b""
 
 
 @EVERY
-def test_what_follows_the_stream_is_passed_over(kind):
+def test_what_follows_the_stream_is_passed_over(kind) -> None:
     packed = PACKERS[kind](TEXT)
     assert unpack(packed + len(TEXT).to_bytes(4, "little"), "x", len(TEXT)) == TEXT
     assert unpack(packed + bytes(100), "x", len(TEXT)) == TEXT
@@ -37,13 +37,13 @@ def test_what_follows_the_stream_is_passed_over(kind):
 
 
 @EVERY
-def test_one_byte_too_many_is_refused(kind):
+def test_one_byte_too_many_is_refused(kind) -> None:
     with pytest.raises(UsageError, match=r"x.ko: unpacks to more than 0 MiB"):
         unpack(PACKERS[kind](TEXT), "x.ko", len(TEXT) - 1)
 
 
 @EVERY
-def test_a_stream_cut_anywhere_is_refused(kind):
+def test_a_stream_cut_anywhere_is_refused(kind) -> None:
     packed = PACKERS[kind](b"a short text, a short text")
     form = format_of(packed)
     for length in range(len(packed)):
@@ -52,7 +52,7 @@ def test_a_stream_cut_anywhere_is_refused(kind):
 
 
 @EVERY
-def test_a_broken_stream_is_an_error_of_ours_or_other_bytes(kind):
+def test_a_broken_stream_is_an_error_of_ours_or_other_bytes(kind) -> None:
     packed = PACKERS[kind](b"a short text, a short text" * 20)
     form = format_of(packed)
     rng, lines = random.Random(2), []
@@ -68,7 +68,7 @@ def test_a_broken_stream_is_an_error_of_ours_or_other_bytes(kind):
 
 
 @EVERY
-def test_a_bomb_is_stopped_before_it_fills_the_memory(kind):
+def test_a_bomb_is_stopped_before_it_fills_the_memory(kind) -> None:
     bomb = PACKERS[kind](bytes(72 << 20))
     assert len(bomb) < 1 << 20
     tracemalloc.start()
@@ -80,7 +80,7 @@ def test_a_bomb_is_stopped_before_it_fills_the_memory(kind):
         tracemalloc.stop()
 
 
-def test_the_kernels_lz4_frame_holds_many_blocks():
+def test_the_kernels_lz4_frame_holds_many_blocks() -> None:
     text = random.Random(4).randbytes(1 << 20) * 16
     for size in ((8 << 20) - 1, 8 << 20, (8 << 20) + 1, 16 << 20):
         packed = lz4_legacy(text[:size])
@@ -90,14 +90,14 @@ def test_the_kernels_lz4_frame_holds_many_blocks():
         assert unpack(packed + b"\xff" * 100, "x", 1 << 30) == text[:size]
 
 
-def test_a_later_lz4_block_that_is_broken_is_refused():
+def test_a_later_lz4_block_that_is_broken_is_refused() -> None:
     packed = bytearray(lz4_legacy(bytes(9 << 20)))
     packed[-20:] = b"\xff" * 20
     with pytest.raises(UsageError, match="cannot be unpacked as lz4"):
         unpack(bytes(packed), "x", 1 << 30)
 
 
-def test_an_xz_dictionary_beyond_reason_is_refused():
+def test_an_xz_dictionary_beyond_reason_is_refused() -> None:
     packed = bytearray(PACKERS["lzma"](TEXT))
     packed[1:5] = b"\xff\xff\xff\xff"
     # 4 GiB of dictionary: told by the decoder's own magic check or by its limit, never allocated.
@@ -105,17 +105,17 @@ def test_an_xz_dictionary_beyond_reason_is_refused():
         decompress(bytes(packed), format_of(PACKERS["lzma"](TEXT)), "x", 1 << 30)
 
 
-def test_lzo_is_named():
+def test_lzo_is_named() -> None:
     with pytest.raises(UsageError, match=r"vmlinux.lzo: cannot be unpacked as lzo: LZO is not supported"):
         unpack(LZO.magic + bytes(100), "vmlinux.lzo", 1 << 20)
 
 
-def test_bytes_of_no_known_compression_stay_as_they_are():
+def test_bytes_of_no_known_compression_stay_as_they_are() -> None:
     assert unpack(b"\x7fELF", "x", 0) == b"\x7fELF"
     assert unpack(b"", "x", 0) == b""
 
 
-def test_a_file_is_loaded_and_unpacked(tmp_path):
+def test_a_file_is_loaded_and_unpacked(tmp_path) -> None:
     (tmp_path / "plain").write_bytes(b"abc")
     (tmp_path / "packed").write_bytes(PACKERS["xz"](b"abc"))
     (tmp_path / "empty").write_bytes(b"")
@@ -123,7 +123,7 @@ def test_a_file_is_loaded_and_unpacked(tmp_path):
     assert loaded == [b"abc", b"abc", b""]
 
 
-def test_a_path_that_is_no_file_is_named(tmp_path):
+def test_a_path_that_is_no_file_is_named(tmp_path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path, why in (
         (tmp_path, "not a regular file"),
@@ -137,5 +137,5 @@ def test_a_path_that_is_no_file_is_named(tmp_path):
             load(path, 1)
 
 
-def test_a_file_that_cannot_be_mapped_is_read():
+def test_a_file_that_cannot_be_mapped_is_read() -> None:
     assert load(Path("/proc/version"), 1 << 20).startswith(b"Linux version")

@@ -23,7 +23,7 @@ NATIVE_LIBRARY = next(Path(numpy.__file__).parent.rglob("*.so"))
 
 
 @pytest.mark.parametrize("path", [Path(sys.executable).resolve(), NATIVE_LIBRARY], ids=["python", "library"])
-def test_a_linkers_file_reads_as_pyelftools_reads_it(path):
+def test_a_linkers_file_reads_as_pyelftools_reads_it(path) -> None:
     image = ElfImage(load(path, 1 << 30), str(path))
     with path.open("rb") as stream:
         sections = [section for section in ELFFile(stream).iter_sections() if section.name]
@@ -36,7 +36,7 @@ def test_a_linkers_file_reads_as_pyelftools_reads_it(path):
 
 
 @pytest.mark.parametrize(("bits", "order"), LAYOUTS)
-def test_every_class_and_byte_order_is_read(bits, order):
+def test_every_class_and_byte_order_is_read(bits, order) -> None:
     image = ElfImage(module(bits=bits, order=order, btf=b"BTF"), "x")
     assert (image.type, image.byte_order, image.section(".BTF")) == ("ET_REL", order, b"BTF")
     assert image.machine == (62 if bits == 64 else 3)
@@ -44,12 +44,12 @@ def test_every_class_and_byte_order_is_read(bits, order):
     assert image.relocated_slots(".gnu.linkonce.this_module") == expected
 
 
-def test_a_section_that_is_not_there_is_none_and_an_empty_one_is_empty():
+def test_a_section_that_is_not_there_is_none_and_an_empty_one_is_empty() -> None:
     image = ElfImage(build([Part(".BTF", b"")]), "x")
     assert (image.section(".BTF"), image.section(".BTF.base"), image.section("BTF")) == (b"", None, None)
 
 
-def test_the_first_by_index_counts_even_where_its_name_stands_later():
+def test_the_first_by_index_counts_even_where_its_name_stands_later() -> None:
     names = b"\0.BTF\0.BTF\0.shstrtab\0"
     data = build([Part(".BTF", b"one"), Part(".BTF", b"three")])
     assert ElfImage(data, "x").section(".BTF") == b"one"
@@ -61,14 +61,14 @@ def test_the_first_by_index_counts_even_where_its_name_stands_later():
     assert ElfImage(bytes(swapped), "x").section(".BTF") == b"one"
 
 
-def test_the_first_counts_where_two_share_one_string_too():
+def test_the_first_counts_where_two_share_one_string_too() -> None:
     data = bytearray(build([Part(".BTF", b"one"), Part(".BTF", b"three")]))
     table = int.from_bytes(data[40:48], "little")
     data[table + 128] = data[table + 64]  # as every linker writes it
     assert ElfImage(bytes(data), "x").section(".BTF") == b"one"
 
 
-def test_names_that_share_their_end_are_told_apart():
+def test_names_that_share_their_end_are_told_apart() -> None:
     data = bytearray(build([Part(".rela.BTF", b"relocations"), Part(".BTF?", b"types")]))
     table = int.from_bytes(data[40:48], "little")
     data[table + 128] = 1 + len(".rela")  # the second is named by the first one's end
@@ -76,19 +76,19 @@ def test_names_that_share_their_end_are_told_apart():
     assert (image.section(".BTF"), image.section(".rela.BTF")) == (b"types", b"relocations")
 
 
-def test_a_nobits_section_is_taken_from_the_file_as_the_kernel_does():
+def test_a_nobits_section_is_taken_from_the_file_as_the_kernel_does() -> None:
     data = build([Part(".text", b"abcdef"), Part(".BTF", type=NOBITS, offset=66, size=3)])
     assert ElfImage(data, "x").section(".BTF") == b"cde"
 
 
-def test_a_nobits_section_outside_the_file_is_refused_when_asked_for():
+def test_a_nobits_section_outside_the_file_is_refused_when_asked_for() -> None:
     image = ElfImage(build([Part(".bss", type=NOBITS, size=1 << 40), Part(".BTF", b"x")]), "x.ko")
     assert image.section(".BTF") == b"x"
     with pytest.raises(UsageError, match=r"x.ko: section \.bss lies outside the file"):
         image.section(".bss")
 
 
-def test_many_sections_are_counted_in_the_first_entry():
+def test_many_sections_are_counted_in_the_first_entry() -> None:
     parts = [Part(f".text.{number}", b"") for number in range(0xFF10)]
     data = bytearray(build([*parts, Part(".BTF", b"last")], header={"e_shnum": 0, "e_shstrndx": 0xFFFF}))
     table = int.from_bytes(data[40:48], "little")
@@ -108,20 +108,20 @@ def test_many_sections_are_counted_in_the_first_entry():
         ({"e_shstrndx": 0}, "section 0 holds no section names"),
     ],
 )
-def test_a_hostile_header_is_refused(header, why):
+def test_a_hostile_header_is_refused(header, why) -> None:
     with pytest.raises(UsageError, match=rf"x.ko: not a readable ELF file: .*({why})"):
         ElfImage(build([Part(".BTF", b"abc")], header=header), "x.ko")
 
 
 @pytest.mark.parametrize("kind", [NULL, NOBITS])
-def test_names_in_a_section_without_bytes_are_refused(kind):
+def test_names_in_a_section_without_bytes_are_refused(kind) -> None:
     data = build([Part(".shstr", type=kind, offset=0, size=64)], header={"e_shstrndx": 1})
     with pytest.raises(UsageError, match="section 1 holds no section names"):
         ElfImage(data, "x")
 
 
 @pytest.mark.parametrize("header", [{"e_shoff": 0}, {"e_shnum": 0}])
-def test_a_file_with_no_section_table_has_no_section(header):
+def test_a_file_with_no_section_table_has_no_section(header) -> None:
     assert ElfImage(build([Part(".BTF", b"x")], header=header), "x").find(".BTF") is None
 
 
@@ -137,19 +137,19 @@ def test_a_file_with_no_section_table_has_no_section(header):
         Part(".text", b"a", offset=500, size=1),
     ],
 )
-def test_a_section_outside_the_file_is_refused(part):
+def test_a_section_outside_the_file_is_refused(part) -> None:
     with pytest.raises(UsageError, match="section 1 lies outside the file"):
         ElfImage(build([part]), "x.ko")
 
 
-def test_a_section_of_no_type_may_lie_anywhere():
+def test_a_section_of_no_type_may_lie_anywhere() -> None:
     assert ElfImage(build([Part("", type=NULL, offset=1 << 50, size=1), Part(".BTF", b"x")]), "x").find(
         ".BTF"
     )
 
 
 @pytest.mark.parametrize("link", [0, 3, 77, 0xFFFFFFFF])
-def test_relocations_that_lead_nowhere_name_nothing(link):
+def test_relocations_that_lead_nowhere_name_nothing(link) -> None:
     parts = [
         Part(".rela.x", bytes(24 * 3), link=link),
         Part(".strtab", b"\xff" * 9, STRTAB),
@@ -158,7 +158,7 @@ def test_relocations_that_lead_nowhere_name_nothing(link):
     assert set(ElfImage(build(parts), "x").relocated_slots(".x")) <= {""}
 
 
-def test_a_symbol_longer_than_the_kernel_allows_is_not_read():
+def test_a_symbol_longer_than_the_kernel_allows_is_not_read() -> None:
     parts = [
         Part(".rela.x", bytes(24), link=2),
         Part(".symtab", b"\1" + bytes(23), link=3),
@@ -168,7 +168,7 @@ def test_a_symbol_longer_than_the_kernel_allows_is_not_read():
 
 
 @pytest.mark.parametrize("kind", ["plain", *PACKERS])
-def test_the_inventory_reads_a_module_however_it_is_packed(tmp_path, kind):
+def test_the_inventory_reads_a_module_however_it_is_packed(tmp_path, kind) -> None:
     data = module(btf=b"BTF!")
     path = tmp_path / "other-name.ko.packed"
     path.write_bytes(PACKERS[kind](data) if kind in PACKERS else data)
@@ -178,20 +178,20 @@ def test_the_inventory_reads_a_module_however_it_is_packed(tmp_path, kind):
 
 
 @pytest.mark.parametrize("suffix", ["", ".xz", ".zst", ".gz"])
-def test_a_compressed_files_name_loses_both_its_endings(tmp_path, suffix):
+def test_a_compressed_files_name_loses_both_its_endings(tmp_path, suffix) -> None:
     (tmp_path / "x").write_bytes(build([Part(".BTF", b"x")]))
     assert read_module(tmp_path / "x", f"kernel/snd-pcm.ko{suffix}").name == "snd_pcm"
 
 
 @pytest.mark.parametrize(("bits", "order"), LAYOUTS)
-def test_a_module_cut_anywhere_is_refused(bits, order):
+def test_a_module_cut_anywhere_is_refused(bits, order) -> None:
     data = module(bits=bits, order=order)
     for length in range(len(data)):
         with pytest.raises(UsageError):
             ElfImage(data[:length], "cut.ko")
 
 
-def test_whatever_byte_is_changed_only_our_error_comes_out():
+def test_whatever_byte_is_changed_only_our_error_comes_out() -> None:
     rng, lines = random.Random(3), []
     for bits, order in LAYOUTS:
         data = module(bits=bits, order=order)
@@ -209,7 +209,7 @@ def test_whatever_byte_is_changed_only_our_error_comes_out():
     assert all(re.fullmatch(r"x\.ko: .+", line) for line in lines)
 
 
-def test_a_hundred_thousand_equal_names_take_no_long_time():
+def test_a_hundred_thousand_equal_names_take_no_long_time() -> None:
     strings = b".BTF\0" * 100_000
     parts = [Part(".text", b"") for _ in range(1000)]
     began = time.process_time()

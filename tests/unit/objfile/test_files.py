@@ -39,7 +39,7 @@ def put(folder, name, data, kind="plain"):
 
 
 @PACKED
-def test_a_module_tells_all_that_the_check_needs(tmp_path, kind):
+def test_a_module_tells_all_that_the_check_needs(tmp_path, kind) -> None:
     found = read_module_file(put(tmp_path, "ext-4.ko", module(), kind))
     assert (found.name, found.btf, found.base) == ("ext_four", b"\x9f\xeb\x01\0split", b"\x9f\xeb\x01\0base")
     assert (found.this_module_bytes, found.init_offset, found.exit_offset) == (0x500, 0x138, 0x4B0)
@@ -49,12 +49,12 @@ def test_a_module_tells_all_that_the_check_needs(tmp_path, kind):
 
 
 @LAYOUTS
-def test_a_module_of_any_layout_is_read(bits, order):
+def test_a_module_of_any_layout_is_read(bits, order) -> None:
     found = parse_module(module(bits=bits, order=order), Path("x.ko"))
     assert (found.init_offset, found.exit_offset, found.name) == (0x138, 0x4B0, "ext_four")
 
 
-def test_what_a_module_lacks_is_told_as_missing_and_not_as_empty():
+def test_what_a_module_lacks_is_told_as_missing_and_not_as_empty() -> None:
     found = parse_module(build([Part(".text", b"x")]), Path("snd-pcm.ko.zst"))
     assert (found.btf, found.base, found.this_module_bytes) == (None, None, None)
     assert (found.init_offset, found.exit_offset, found.btf_ids_bytes) == (None, None, 0)
@@ -63,18 +63,18 @@ def test_what_a_module_lacks_is_told_as_missing_and_not_as_empty():
 
 
 @PACKED
-def test_a_signature_is_seen_at_the_end_alone(tmp_path, kind):
+def test_a_signature_is_seen_at_the_end_alone(tmp_path, kind) -> None:
     mark = b"~Module signature appended~\n"
     assert read_module_file(put(tmp_path, "x", module(tail=bytes(64) + mark), kind)).signed
     assert not read_module_file(put(tmp_path, "y", module(tail=mark + b"\0"), kind)).signed
 
 
-def test_the_first_vermagic_counts_as_in_the_kernel():
+def test_the_first_vermagic_counts_as_in_the_kernel() -> None:
     data = make_elf([(".modinfo", b"vermagic=one\0vermagic=two\0")])
     assert parse_module(data, Path("x.ko")).vermagic == "one"
 
 
-def test_a_module_says_what_it_is_not():
+def test_a_module_says_what_it_is_not() -> None:
     with pytest.raises(UsageError, match=r"vmlinux: not a kernel module: its ELF type is ET_EXEC"):
         parse_module(vmlinux(), Path("vmlinux"))
     with pytest.raises(UsageError, match=r"x: not a readable ELF file: no ELF magic"):
@@ -82,7 +82,7 @@ def test_a_module_says_what_it_is_not():
 
 
 @PACKED
-def test_a_kernel_is_read_however_it_is_packed(tmp_path, kind):
+def test_a_kernel_is_read_however_it_is_packed(tmp_path, kind) -> None:
     path = put(tmp_path, "kernel", vmlinux(), kind)
     found = read_kernel_file(path)
     assert (found.kind, found.btf, found.path) == ("vmlinux", BTF, path)
@@ -92,7 +92,7 @@ def test_a_kernel_is_read_however_it_is_packed(tmp_path, kind):
 
 
 @PACKED
-def test_an_image_tells_what_its_vmlinux_tells(tmp_path, kind):
+def test_an_image_tells_what_its_vmlinux_tells(tmp_path, kind) -> None:
     inside = PACKERS[kind](vmlinux()) if kind in PACKERS else vmlinux()
     found = read_kernel_file(put(tmp_path, "vmlinuz", bzimage(inside)))
     assert (found.kind, found.btf, found.release) == ("bzImage", BTF, "6.12.107+deb13-amd64")
@@ -100,7 +100,7 @@ def test_an_image_tells_what_its_vmlinux_tells(tmp_path, kind):
 
 
 @LAYOUTS
-def test_a_kernel_of_any_layout_is_read(bits, order):
+def test_a_kernel_of_any_layout_is_read(bits, order) -> None:
     found = parse_kernel(vmlinux(bits=bits, order=order), Path("vmlinux"))
     assert (found.btf, found.build_id, found.banner) == (BTF, BUILD_ID.hex(), BANNER)
     assert found.pointer_bytes == bits // 8
@@ -108,23 +108,23 @@ def test_a_kernel_of_any_layout_is_read(bits, order):
 
 @PACKED
 @pytest.mark.parametrize("magic", [b"\x9f\xeb", b"\xeb\x9f"])
-def test_raw_btf_is_a_kernel_that_says_nothing_else(tmp_path, kind, magic):
+def test_raw_btf_is_a_kernel_that_says_nothing_else(tmp_path, kind, magic) -> None:
     found = read_kernel_file(put(tmp_path, "btf", magic + RAW_REST, kind))
     assert (found.kind, found.btf) == ("raw", magic + RAW_REST)
     assert (found.release, found.banner, found.config, found.build_id) == ("", "", None, "")
     assert found.pointer_bytes is None
 
 
-def test_a_kernel_without_its_configuration_has_none():
+def test_a_kernel_without_its_configuration_has_none() -> None:
     assert parse_kernel(vmlinux(config=None), Path("x")).config is None
 
 
-def test_the_mark_alone_is_no_configuration():
+def test_the_mark_alone_is_no_configuration() -> None:
     text = Part(".rodata", b"IKCFG_ST is where it starts")
     assert parse_kernel(build([text, Part(".BTF", BTF)], kind=EXEC), Path("x")).config is None
 
 
-def test_a_broken_configuration_is_named():
+def test_a_broken_configuration_is_named() -> None:
     broken = bytearray(gzip.compress(CONFIG))
     broken[-6] ^= 1
     text = Part(".rodata", b"IKCFG_ST" + bytes(broken) + b"IKCFG_ED")
@@ -132,12 +132,12 @@ def test_a_broken_configuration_is_named():
         parse_kernel(build([text, Part(".BTF", BTF)], kind=EXEC), Path("vmlinux"))
 
 
-def test_without_rodata_the_banner_is_looked_for_everywhere():
+def test_without_rodata_the_banner_is_looked_for_everywhere() -> None:
     data = build([Part(".text", BANNER.encode() + b"\n\0"), Part(".BTF", BTF)], kind=EXEC)
     assert parse_kernel(data, Path("x")).release == "6.12.107+deb13-amd64"
 
 
-def test_a_banner_without_end_is_cut():
+def test_a_banner_without_end_is_cut() -> None:
     data = build([Part(".rodata", b"Linux version 6" + b"a" * 100_000), Part(".BTF", BTF)], kind=EXEC)
     assert len(parse_kernel(data, Path("x")).banner) < 1100
 
@@ -145,7 +145,7 @@ def test_a_banner_without_end_is_cut():
 @pytest.mark.parametrize(
     "notes", [b"\0", bytes(12), b"\xff" * 40, b"\4\0\0\0\xff\xff\xff\xff\3\0\0\0GNU\0ab"]
 )
-def test_broken_notes_give_what_they_hold(notes):
+def test_broken_notes_give_what_they_hold(notes) -> None:
     data = build([Part(".notes", notes), Part(".BTF", BTF)], kind=EXEC)
     assert parse_kernel(data, Path("x")).build_id in ("", b"ab".hex())
 
@@ -162,14 +162,14 @@ def test_broken_notes_give_what_they_hold(notes):
         (PACKERS["gzip"](b"some text"), "not a vmlinux, a bzImage or raw BTF", "/sys/kernel/btf/vmlinux"),
     ],
 )
-def test_what_is_no_kernel_with_btf_is_refused_with_a_way_out(tmp_path, data, why, hint):
+def test_what_is_no_kernel_with_btf_is_refused_with_a_way_out(tmp_path, data, why, hint) -> None:
     with pytest.raises(UsageError, match=rf"file: .*{re.escape(why)}") as caught:
         read_kernel_file(put(tmp_path, "file", data))
     assert hint in caught.value.hint
 
 
 @PACKED
-def test_a_kernel_or_module_cut_anywhere_is_refused(kind):
+def test_a_kernel_or_module_cut_anywhere_is_refused(kind) -> None:
     for data, parse in ((vmlinux(config=None), parse_kernel), (module(), parse_module)):
         packed = PACKERS[kind](data) if kind in PACKERS else data
         # What follows a legacy frame's last literal looks like the frame's end: the ELF file is cut then.
@@ -179,7 +179,7 @@ def test_a_kernel_or_module_cut_anywhere_is_refused(kind):
 
 
 @pytest.mark.parametrize("parse", [parse_kernel, parse_module])
-def test_random_bytes_behind_any_magic_raise_our_error(parse):
+def test_random_bytes_behind_any_magic_raise_our_error(parse) -> None:
     rng = random.Random(7)
     heads = [
         b"",
@@ -195,7 +195,7 @@ def test_random_bytes_behind_any_magic_raise_our_error(parse):
 
 
 @pytest.mark.parametrize("parse", [parse_kernel, parse_module])
-def test_changed_bytes_raise_our_error_or_none(parse):
+def test_changed_bytes_raise_our_error_or_none(parse) -> None:
     rng = random.Random(8)
     whole = {kind: PACKERS[kind](vmlinux() if parse is parse_kernel else module()) for kind in PACKERS}
     whole["plain"] = vmlinux() if parse is parse_kernel else module()

@@ -38,7 +38,7 @@ RESULTS = (
 )
 
 
-def test_results_json_has_the_schemas_words():
+def test_results_json_has_the_schemas_words() -> None:
     values = json.loads(json.dumps(document(KERNEL, GUEST, RESULTS, ended="QEMU was killed")))
     assert values["schema"] == "kbtf-ci/results/1"
     assert values["totals"] == {
@@ -58,7 +58,7 @@ def test_results_json_has_the_schemas_words():
     assert (xfs["btf_sha256"], xfs["sysfs_sha256"]) == ("aa", "aa")
 
 
-def test_the_summary_names_every_fault_with_the_kernels_words():
+def test_the_summary_names_every_fault_with_the_kernels_words() -> None:
     text = "\n".join(summary(KERNEL, GUEST, RESULTS, ended="QEMU was killed"))
     assert "REJECTED cut (kernel/lib/cut.ko) the kernel refused the BTF: EINVAL (-22)" in text
     assert "    failed to validate module [cut] BTF: -22" in text
@@ -69,12 +69,12 @@ def test_the_summary_names_every_fault_with_the_kernels_words():
     assert "xfs" not in text
 
 
-def test_many_unreached_modules_are_counted():
+def test_many_unreached_modules_are_counted() -> None:
     lost = [judge(Module(f"m{number}", f"m{number}.ko", 1, "aa"), []) for number in range(13)]
     assert "m9 and 3 more" in "\n".join(summary(KERNEL, None, lost))
 
 
-def test_junit_is_well_formed_and_counts():
+def test_junit_is_well_formed_and_counts() -> None:
     suite = ET.fromstring(junit("6.12.3", RESULTS))
     assert {key: suite.get(key) for key in ("tests", "failures", "errors")} == {
         "tests": "4", "failures": "1", "errors": "1",
@@ -85,21 +85,21 @@ def test_junit_is_well_formed_and_counts():
     assert suite.find("testcase[@name='xfs']").get("time") == "0.002500"
 
 
-def test_ktap_has_a_line_for_every_module():
+def test_ktap_has_a_line_for_every_module() -> None:
     lines = ktap(RESULTS).splitlines()
     assert lines[:2] == ["KTAP version 1", "1..4"]
     assert "not ok 1 cut # REJECTED the kernel refused the BTF: EINVAL (-22)" in lines
     assert "ok 4 xfs" in lines
 
 
-def test_markdown_has_stages_and_faults():
+def test_markdown_has_stages_and_faults() -> None:
     text = markdown(KERNEL, {"build": 12.34}, RESULTS)
     assert "# Module BTF of 6.12.3: 2 of 4 verified" in text
     assert "| build | 12.3 |" in text
     assert "| lost | NOT_REACHED |" in text
 
 
-def test_a_death_is_in_the_results():
+def test_a_death_is_in_the_results() -> None:
     died = judge(
         XFS,
         [
@@ -119,13 +119,13 @@ WARNED, OTHERS = with_warnings(RESULTS, [BOOT, STALL, OTHER, STALL])
 HOST = "a host that gave it no time may be to blame"
 
 
-def test_a_warning_goes_to_its_module_and_the_rest_to_none():
+def test_a_warning_goes_to_its_module_and_the_rest_to_none() -> None:
     assert [len(result.warnings) for result in WARNED] == [0, 0, 0, 1]
     assert WARNED[3].warnings[0].times == 2
     assert OTHERS == (BOOT, OTHER)
 
 
-def test_results_json_names_every_warning_and_what_counts():
+def test_results_json_names_every_warning_and_what_counts() -> None:
     values = json.loads(json.dumps(document(KERNEL, GUEST, WARNED, warnings=OTHERS)))
     assert values["totals"]["warnings"] == 3
     assert values["fail_on"] == ["base-mismatch"]
@@ -140,7 +140,7 @@ def test_results_json_names_every_warning_and_what_counts():
     assert values["modules"][3]["outcome"] == "VERIFIED"
 
 
-def test_the_summary_names_warnings_with_their_first_lines():
+def test_the_summary_names_warnings_with_their_first_lines() -> None:
     text = "\n".join(summary(KERNEL, GUEST, WARNED, warnings=OTHERS))
     assert "kernel warning of xfs (kernel/fs/xfs/xfs.ko): soft-lockup, 2 times; the guest is emulated" in text
     assert f"    {LOCKUP}\n    RIP: 0010:spin" in text
@@ -153,7 +153,7 @@ def test_the_summary_names_warnings_with_their_first_lines():
     assert "warning" not in "\n".join(summary(KERNEL, GUEST, RESULTS))
 
 
-def test_markdown_has_the_warnings():
+def test_markdown_has_the_warnings() -> None:
     text = markdown(KERNEL, {}, WARNED, OTHERS)
     assert "## Kernel warnings" in text
     assert f"**no module**: warning\n\n    {IOREMAP}\n" in text
@@ -162,7 +162,7 @@ def test_markdown_has_the_warnings():
 
 
 @pytest.mark.parametrize("counted", [False, True])
-def test_junit_has_warnings_as_output_and_where_they_count_as_failures(counted):
+def test_junit_has_warnings_as_output_and_where_they_count_as_failures(counted) -> None:
     fail_on = [FailOn.WARNING] if counted else [FailOn.BASE_MISMATCH]
     suite = ET.fromstring(junit("6.12.3", WARNED, OTHERS, fail_on))
     assert {key: int(suite.get(key)) for key in ("tests", "failures", "errors")} == {
@@ -179,7 +179,7 @@ def test_junit_has_warnings_as_output_and_where_they_count_as_failures(counted):
 
 
 @pytest.mark.parametrize("counted", [False, True])
-def test_ktap_has_warnings_as_diagnostics_and_where_they_count_as_failures(counted):
+def test_ktap_has_warnings_as_diagnostics_and_where_they_count_as_failures(counted) -> None:
     lines = ktap(WARNED, OTHERS, [FailOn.WARNING] if counted else []).splitlines()
     at = lines.index(f"# {LOCKUP}")
     assert lines[at - 1].startswith("# kernel warning: soft-lockup, 2 times; ")

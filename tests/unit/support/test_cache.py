@@ -30,7 +30,7 @@ def users(tmp_path):
     return cache
 
 
-def build(folder, second):
+def build(folder, second) -> None:
     folder.mkdir(parents=True)
     for name in ("vmlinux", "modules.order", "ext2.ko"):
         (folder / name).write_text(folder.name)
@@ -42,12 +42,12 @@ def content(folder):
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files if path.suffix != ".lock"}
 
 
-def test_every_test_has_the_sessions_cache_and_not_the_users(own):
+def test_every_test_has_the_sessions_cache_and_not_the_users(own) -> None:
     assert cache_root() == own.folder
     assert own_socket().parent.parent == own.folder
 
 
-def test_what_a_test_does_to_its_cache_does_not_reach_the_users(users):
+def test_what_a_test_does_to_its_cache_does_not_reach_the_users(users) -> None:
     before = content(users / "build") | content(users / "ccache")
     with own_cache(users) as own:
         own.seed()
@@ -63,14 +63,14 @@ def test_what_a_test_does_to_its_cache_does_not_reach_the_users(users):
     assert list(users.glob("tests-*")) == []
 
 
-def test_the_newest_finished_build_alone_is_copied(users):
+def test_the_newest_finished_build_alone_is_copied(users) -> None:
     with own_cache(users) as own:
         own.seed()
         assert [path.name for path in (own.folder / "build").iterdir()] == [BUILD]
         assert not (own.folder / "ccache").exists()
 
 
-def test_without_a_build_the_compilers_cache_is_copied(users):
+def test_without_a_build_the_compilers_cache_is_copied(users) -> None:
     for name in (BUILD, "old-smoke-trixie"):
         (users / "build" / name / "vmlinux").unlink()
     with own_cache(users) as own:
@@ -80,13 +80,13 @@ def test_without_a_build_the_compilers_cache_is_copied(users):
     assert (users / "ccache/0/entry").read_text() == "object"
 
 
-def test_an_empty_cache_has_nothing_to_seed_from(tmp_path):
+def test_an_empty_cache_has_nothing_to_seed_from(tmp_path) -> None:
     with own_cache(tmp_path / "cache") as own:
         own.seed()
         assert [path.name for path in own.folder.iterdir()] == ["in-use.lock"]
 
 
-def test_the_users_own_engine_is_known(users, monkeypatch):
+def test_the_users_own_engine_is_known(users, monkeypatch) -> None:
     (users / "engine").mkdir()
     with socket.socket(socket.AF_UNIX) as server:
         monkeypatch.chdir(users / "engine")
@@ -95,7 +95,7 @@ def test_the_users_own_engine_is_known(users, monkeypatch):
             assert (own.folder / "engine/docker.sock").is_socket()
 
 
-def test_what_a_killed_session_left_is_removed_and_what_is_in_use_is_not(users):
+def test_what_a_killed_session_left_is_removed_and_what_is_in_use_is_not(users) -> None:
     for name in ("tests-left", "tests-used"):
         (users / name / "build").mkdir(parents=True)
     with exclusive(users / "tests-used/in-use.lock"), own_cache(users):

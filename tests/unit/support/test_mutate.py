@@ -56,12 +56,12 @@ def made(vmlinux, seed, count):
     return list(mutants(seed, count, {"m": module(vmlinux), "other": module(vmlinux)}, vmlinux))
 
 
-def test_a_seed_and_a_number_make_the_same_mutant_every_time(vmlinux):
+def test_a_seed_and_a_number_make_the_same_mutant_every_time(vmlinux) -> None:
     assert made(vmlinux, 7, 50) == made(vmlinux, 7, 80)[:50]
     assert made(vmlinux, 7, 50) != made(vmlinux, 8, 50)
 
 
-def test_mutants_are_not_what_they_came_from_and_say_why(vmlinux):
+def test_mutants_are_not_what_they_came_from_and_say_why(vmlinux) -> None:
     many = made(vmlinux, 1, 3000)
     changed = [mutant for mutant in many if mutant.base is None]
     assert all(mutant.text for mutant in many)
@@ -69,14 +69,14 @@ def test_mutants_are_not_what_they_came_from_and_say_why(vmlinux):
     assert len({mutant.btf for mutant in changed}) > len(changed) // 2
 
 
-def test_a_sketch_is_written_as_it_was_read(vmlinux):
+def test_a_sketch_is_written_as_it_was_read(vmlinux) -> None:
     own = module(vmlinux)
     assert read(own, vmlinux.types, len(vmlinux.strings)).bytes() == own
     magic, version, flags, header, *_ = struct.unpack_from("<HBBI", own)
     assert (magic, version, flags, header) == (0xEB9F, 1, 0, 24)
 
 
-def test_agreement_is_told():
+def test_agreement_is_told() -> None:
     assert not fuzz.differs(FINE, SEEN)
     assert not fuzz.differs(REFUSED, REFUSAL)
 
@@ -96,11 +96,11 @@ def test_agreement_is_told():
         (REFUSED, Observation("m", LoadMode.CARRIER, 22, log=(*LINES, "one more"))),
     ],
 )
-def test_every_difference_is_told(said, seen):
+def test_every_difference_is_told(said, seen) -> None:
     assert fuzz.differs(said, seen)
 
 
-def test_a_line_that_dev_kmsg_cuts_is_held_to_what_it_gives():
+def test_a_line_that_dev_kmsg_cuts_is_held_to_what_it_gives() -> None:
     name = "\N{REPLACEMENT CHARACTER}" * 900
 
     def differs(seen):
@@ -112,7 +112,7 @@ def test_a_line_that_dev_kmsg_cuts_is_held_to_what_it_gives():
     assert differs(f"BPF: [1] STRUCT {name[:100]}")
 
 
-def test_disagreements_are_kept_for_another_run(tmp_path):
+def test_disagreements_are_kept_for_another_run(tmp_path) -> None:
     kept = [Mutant("ext2", "one", b"\x9f\xeb\0", None), Mutant("", "two", None, b"")]
     fuzz.save(
         tmp_path / "kept", [fuzz.Disagreement(f"m{n}", one, FINE, REFUSAL) for n, one in enumerate(kept)]

@@ -22,7 +22,7 @@ INTREE = f"vermagic={RELEASE} SMP \0intree=Y\0name=m\0".encode()
 class Bench:
     """A kernel and modules in a folder, and the check called on them as a user calls it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder) -> None:
         self.folder = folder
         self.base = pair.vmlinux()
         self.vmlinux = folder / "vmlinux"
@@ -54,7 +54,7 @@ def bench(tmp_path):
     return Bench(tmp_path)
 
 
-def test_a_healthy_module_passes(bench):
+def test_a_healthy_module_passes(bench) -> None:
     path = bench.module(pair.split(bench.base).bytes())
     one = bench.only(path)
     assert (one["outcome"], one["cause"], one["name"]) == ("VERIFIED", "", "m")
@@ -63,7 +63,7 @@ def test_a_healthy_module_passes(bench):
     assert "1 accepted, 0 flagged" in done.stdout
 
 
-def test_a_folder_is_searched_and_an_empty_one_refused(bench):
+def test_a_folder_is_searched_and_an_empty_one_refused(bench) -> None:
     (bench.folder / "tree/net").mkdir(parents=True)
     bench.module(pair.split(bench.base).bytes(), "tree/net/a.ko")
     bench.module(pair.split(bench.base).bytes(), "tree/b.ko")
@@ -73,7 +73,7 @@ def test_a_folder_is_searched_and_an_empty_one_refused(bench):
     assert (done.exit_code, "no .ko file in it" in done.stderr) == (2, True)
 
 
-def test_a_relinked_vmlinux_is_told_by_how_much_it_moved(bench):
+def test_a_relinked_vmlinux_is_told_by_how_much_it_moved(bench) -> None:
     written_for = pair.vmlinux()
     written_for.add(sk.FUNC, written_for.string("more"), written_for.add(sk.FUNC_PROTO), vlen=1)
     one = bench.only(bench.module(pair.split(written_for).bytes()))
@@ -83,7 +83,7 @@ def test_a_relinked_vmlinux_is_told_by_how_much_it_moved(bench):
     assert one["kernel_log"][-1] == "failed to validate module [m] BTF: -22"
 
 
-def test_a_stale_module_that_loads_is_flagged(bench):
+def test_a_stale_module_that_loads_is_flagged(bench) -> None:
     written_for = pair.vmlinux()
     written_for.add(sk.PTR, 0, written_for.add(sk.PTR, 0, pair.INT))
     path = bench.module(pair.split(written_for).bytes())
@@ -103,7 +103,7 @@ def two_pointers(base, pointer):
 
 
 @pytest.mark.parametrize(("bits", "written", "cause"), [(32, 4, ""), (64, 8, ""), (64, 4, "other vmlinux")])
-def test_pointers_are_as_wide_as_the_kernels_elf_class_says(bench, bits, written, cause):
+def test_pointers_are_as_wide_as_the_kernels_elf_class_says(bench, bits, written, cause) -> None:
     bench.vmlinux.write_bytes(images.vmlinux(bench.base.bytes(), bits=bits))
     path = bench.module(two_pointers(bench.base, written), bits=bits)
     one = bench.only(path)
@@ -113,7 +113,7 @@ def test_pointers_are_as_wide_as_the_kernels_elf_class_says(bench, bits, written
 
 @pytest.mark.parametrize("name", ["long int", "unsigned long", "long unsigned int"])
 @pytest.mark.parametrize(("size", "written", "cause"), [(4, 4, ""), (8, 8, ""), (8, 4, "other vmlinux")])
-def test_raw_btf_tells_the_width_of_pointers_by_its_long(bench, name, size, written, cause):
+def test_raw_btf_tells_the_width_of_pointers_by_its_long(bench, name, size, written, cause) -> None:
     for other in ("long long int", "__int128", "long_int"):
         bench.base.add(sk.INT, bench.base.string(other), 12 - size, 32)
     bench.base.add(sk.INT, bench.base.string(name), size, 32)
@@ -121,7 +121,7 @@ def test_raw_btf_tells_the_width_of_pointers_by_its_long(bench, name, size, writ
     assert bench.only(bench.module(two_pointers(bench.base, written)))["cause"] == cause
 
 
-def test_without_a_long_pointers_are_taken_to_have_eight_bytes(bench):
+def test_without_a_long_pointers_are_taken_to_have_eight_bytes(bench) -> None:
     bench.vmlinux.write_bytes(bench.base.bytes())
     assert bench.only(bench.module(two_pointers(bench.base, 8)))["cause"] == ""
     assert bench.only(bench.module(two_pointers(bench.base, 4)))["cause"] == "other vmlinux"
@@ -130,7 +130,9 @@ def test_without_a_long_pointers_are_taken_to_have_eight_bytes(bench):
 @pytest.mark.parametrize(
     ("bits", "version", "lacks"), [(64, "6.12", 24), (64, "6.1", 16), (32, "6.12", 16), (32, "6.1", 8)]
 )
-def test_what_btf_adds_to_struct_module_follows_the_class_and_the_version(bench, bits, version, lacks):
+def test_what_btf_adds_to_struct_module_follows_the_class_and_the_version(
+    bench, bits, version, lacks
+) -> None:
     record = next(words for words in bench.base.records if words[2] == 0x500)
     record[2] = 0x540
     bench.vmlinux.write_bytes(images.vmlinux(bench.base.bytes(), bits=bits))
@@ -138,7 +140,7 @@ def test_what_btf_adds_to_struct_module_follows_the_class_and_the_version(bench,
     assert f"struct module then lacks {lacks} bytes" in one["advice"]
 
 
-def test_an_out_of_tree_module_without_a_base_gets_another_way_out(bench):
+def test_an_out_of_tree_module_without_a_base_gets_another_way_out(bench) -> None:
     written_for = pair.vmlinux()
     written_for.string("longer")
     modinfo = f"vermagic={RELEASE} SMP \0name=m\0".encode()
@@ -146,7 +148,7 @@ def test_an_out_of_tree_module_without_a_base_gets_another_way_out(bench):
     assert "out-of-tree module without .BTF.base" in one["advice"]
 
 
-def test_a_module_whose_distilled_base_was_stripped_is_named(bench):
+def test_a_module_whose_distilled_base_was_stripped_is_named(bench) -> None:
     small = sk.Sketch(strings=bytearray(b"\0"))
     small.add(sk.INT, small.string("int"), 4, 0x0100_0020)
     one = bench.only(bench.module(pair.split(small).bytes()))
@@ -154,19 +156,19 @@ def test_a_module_whose_distilled_base_was_stripped_is_named(bench):
 
 
 @pytest.mark.parametrize(("cut", "cause"), [(30, "truncated"), (-10, "truncated")])
-def test_a_truncated_section_is_told_by_how_much(bench, cut, cause):
+def test_a_truncated_section_is_told_by_how_much(bench, cut, cause) -> None:
     one = bench.only(bench.module(pair.split(bench.base).bytes()[:cut]))
     assert (one["outcome"], one["cause"]) == ("REJECTED", cause)
     assert "bytes are missing" in one["advice"]
 
 
-def test_a_damaged_header_is_no_stale_module(bench):
+def test_a_damaged_header_is_no_stale_module(bench) -> None:
     one = bench.only(bench.module(b"\x9e" + pair.split(bench.base).bytes()[1:]))
     assert (one["outcome"], one["rule"], one["cause"]) == ("REJECTED", "header.magic", "damaged")
     assert "Invalid magic" in one["advice"]
 
 
-def test_a_stripped_module_is_told_from_one_that_never_had_btf(bench):
+def test_a_stripped_module_is_told_from_one_that_never_had_btf(bench) -> None:
     assert bench.only(bench.module(None))["cause"] == "stripped"  # it has .BTF_ids
     plain = bench.folder / "plain.ko"
     parts = [images.Part(".modinfo", INTREE.replace(b"name=m", b"name=p")), images.Part(".symtab", b"", 2)]
@@ -176,14 +178,14 @@ def test_a_stripped_module_is_told_from_one_that_never_had_btf(bench):
     assert [one["cause"] for one in bench.modules(healthy, plain)] == ["", "stripped"]
 
 
-def test_a_module_of_another_kernel_is_named(bench):
+def test_a_module_of_another_kernel_is_named(bench) -> None:
     modinfo = b"vermagic=6.1.0 SMP \0name=m\0"
     one = bench.only(bench.module(pair.split(bench.base).bytes(), modinfo=modinfo))
     assert (one["outcome"], one["errno"], one["cause"]) == ("LOAD_FAILED", -8, "other kernel")
     assert "built for 6.1.0" in one["advice"]
 
 
-def test_another_struct_module_is_told_apart_from_one_that_lies_elsewhere(bench):
+def test_another_struct_module_is_told_apart_from_one_that_lies_elsewhere(bench) -> None:
     path = bench.module(pair.split(bench.base).bytes())
     for size, exit_offset, outcome, words in (
         (0x4C0, 0x4B0, "LOAD_FAILED", "1280 bytes, this kernel's 1216"),
@@ -198,7 +200,7 @@ def test_another_struct_module_is_told_apart_from_one_that_lies_elsewhere(bench)
         assert words in one["advice"]
 
 
-def test_a_base_that_does_not_fit_names_the_type_and_what_came_nearest(bench):
+def test_a_base_that_does_not_fit_names_the_type_and_what_came_nearest(bench) -> None:
     base = sk.Sketch(strings=bytearray(b"\0"))
     held = base.add(sk.STRUCT, base.string("kernel_struct_7"), 8)
     one = sk.Sketch(base.end_id, len(base.strings))
@@ -209,7 +211,7 @@ def test_a_base_that_does_not_fit_names_the_type_and_what_came_nearest(bench):
     assert "has 8 bytes in the module's base, 4 in vmlinux" in found["advice"]
 
 
-def test_the_configuration_decides_what_a_refusal_costs(bench):
+def test_the_configuration_decides_what_a_refusal_costs(bench) -> None:
     path = bench.module(b"\0" * 40)
     assert bench.only(path)["outcome"] == "REJECTED"
     assert bench.only("--allow-mismatch", path)["outcome"] == "DROPPED"
@@ -218,7 +220,7 @@ def test_the_configuration_decides_what_a_refusal_costs(bench):
     assert bench.only("--no-allow-mismatch", path)["outcome"] == "REJECTED"
 
 
-def test_a_refused_vmlinux_is_named_as_the_cause(bench):
+def test_a_refused_vmlinux_is_named_as_the_cause(bench) -> None:
     bench.base.records[0][1] |= 1  # an INT with a vlen
     bench.vmlinux.write_bytes(images.vmlinux(bench.base.bytes()))
     one = bench.only(bench.module(pair.split(bench.base).bytes()))
@@ -226,7 +228,7 @@ def test_a_refused_vmlinux_is_named_as_the_cause(bench):
     assert one["kernel_log"] == ["failed to validate module [m] BTF: -22"]
 
 
-def test_the_rules_follow_the_version(bench):
+def test_the_rules_follow_the_version(bench) -> None:
     tagged = pair.split(bench.base)
     tagged.add(sk.DECL_TAG, tagged.string("tag"), pair.INT, 0xFFFF_FFFF, kflag=1)
     path = bench.module(tagged.bytes())
@@ -237,7 +239,7 @@ def test_the_rules_follow_the_version(bench):
     assert (done.exit_code, "--kernel-version six: not a version" in done.stderr) == (2, True)
 
 
-def test_raw_btf_takes_its_version_from_the_modules(bench):
+def test_raw_btf_takes_its_version_from_the_modules(bench) -> None:
     raw = bench.folder / "raw"
     raw.write_bytes(bench.base.bytes())
     bench.vmlinux = raw
@@ -248,7 +250,7 @@ def test_raw_btf_takes_its_version_from_the_modules(bench):
 
 
 @pytest.mark.parametrize("name", ["m", "m.btf", "m.ko"])
-def test_raw_split_btf_is_a_module_of_its_files_name(bench, name):
+def test_raw_split_btf_is_a_module_of_its_files_name(bench, name) -> None:
     path = bench.folder / name
     path.write_bytes(pair.split(bench.base).bytes())
     one = bench.only(path)
@@ -259,7 +261,7 @@ def test_raw_split_btf_is_a_module_of_its_files_name(bench, name):
     assert [one["loader_checks"] for one in bench.modules(path, healthy)] == [False, True]
 
 
-def test_raw_split_btf_of_another_vmlinux_is_refused_or_flagged_as_a_modules_is(bench):
+def test_raw_split_btf_of_another_vmlinux_is_refused_or_flagged_as_a_modules_is(bench) -> None:
     written_for = pair.vmlinux()
     written_for.add(sk.PTR, 0, written_for.add(sk.PTR, 0, pair.INT))
     path = bench.folder / "m"
@@ -272,14 +274,14 @@ def test_raw_split_btf_of_another_vmlinux_is_refused_or_flagged_as_a_modules_is(
     assert bench.only(path)["cause"] == "truncated"
 
 
-def test_btf_that_was_written_with_no_base_is_named(bench):
+def test_btf_that_was_written_with_no_base_is_named(bench) -> None:
     full = sk.Sketch(strings=bytearray(b"\0"))
     for number in range(40):
         full.add(sk.FUNC, full.string(f"function_{number}"), full.add(sk.FUNC_PROTO))
     assert bench.only(bench.module(full.bytes()))["cause"] == "full BTF"
 
 
-def test_btf_of_the_other_byte_order_is_named(bench):
+def test_btf_of_the_other_byte_order_is_named(bench) -> None:
     swapped = bytearray(pair.split(bench.base).bytes())
     swapped[:2] = swapped[1::-1]
     one = bench.only(bench.module(bytes(swapped)))
@@ -296,7 +298,7 @@ def test_btf_of_the_other_byte_order_is_named(bench):
         ("cut.ko.xz", b"\xfd7zXZ\0cut", "cannot be unpacked as xz"),
     ],
 )
-def test_what_is_no_module_is_unreadable_and_the_others_go_on(bench, name, data, words):
+def test_what_is_no_module_is_unreadable_and_the_others_go_on(bench, name, data, words) -> None:
     (bench.folder / name).write_bytes(data)
     healthy = bench.module(pair.split(bench.base).bytes(), "healthy.ko")
     bad, good = bench.modules(bench.folder / name, healthy)
@@ -324,7 +326,7 @@ def big_endian(base):
         (lambda base: b"", "not a vmlinux, a bzImage or raw BTF"),
     ],
 )
-def test_what_can_be_no_kernel_to_judge_by_costs_one_line(bench, vmlinux, words):
+def test_what_can_be_no_kernel_to_judge_by_costs_one_line(bench, vmlinux, words) -> None:
     path = bench.module(pair.split(bench.base).bytes())
     bench.vmlinux.write_bytes(vmlinux(bench.base))
     done = bench.check("--json", path)
@@ -333,7 +335,7 @@ def test_what_can_be_no_kernel_to_judge_by_costs_one_line(bench, vmlinux, words)
 
 
 @pytest.mark.parametrize("cut", [8, 100, -1])
-def test_a_vmlinux_whose_btf_was_cut_is_no_matter_of_pahole(bench, cut):
+def test_a_vmlinux_whose_btf_was_cut_is_no_matter_of_pahole(bench, cut) -> None:
     path = bench.module(pair.split(bench.base).bytes())
     bench.vmlinux.write_bytes(images.vmlinux(bench.base.bytes()[:cut]))
     one = bench.only(path)
@@ -342,7 +344,7 @@ def test_a_vmlinux_whose_btf_was_cut_is_no_matter_of_pahole(bench, cut):
     assert "pahole that" not in one["advice"]
 
 
-def test_a_version_without_split_btf_is_an_error(bench):
+def test_a_version_without_split_btf_is_an_error(bench) -> None:
     path = bench.module(pair.split(bench.base).bytes())
     done = bench.check("--kernel-version", "4.19", path)
     assert done.exit_code == 2
@@ -360,7 +362,7 @@ def test_a_version_without_split_btf_is_an_error(bench):
 @pytest.mark.parametrize(
     ("version", "known"), [("5.11", True), ("7.3", True), ("7.4", False), ("8.0", False)]
 )
-def test_rules_that_are_not_known_are_a_warning(bench, version, known):
+def test_rules_that_are_not_known_are_a_warning(bench, version, known) -> None:
     path = bench.module(pair.split(bench.base).bytes())
     done = bench.check("--kernel-version", version, "--json", path)
     warned = f"the rules of Linux {version} are not known: those of 7.3 are taken" in " ".join(
@@ -391,14 +393,14 @@ def checked(*words):
     return [(Path(one["file"]).name, one["outcome"]) for one in values["modules"]], values["warnings"]
 
 
-def test_a_run_directory_means_its_own_modules_kernel_and_configuration(bench, run):
+def test_a_run_directory_means_its_own_modules_kernel_and_configuration(bench, run) -> None:
     assert checked(run.path) == ([("m.ko", "VERIFIED")], [])
     (run.modules / "kernel/m.ko").write_bytes((run.guest_modules / "kernel/m.ko").read_bytes())
     assert checked(run.path) == ([("m.ko", "DROPPED")], [])
     assert checked("--no-allow-mismatch", run.path) == ([("m.ko", "REJECTED")], [])
 
 
-def test_with_another_kernel_a_run_directory_still_means_its_own_modules(bench, run):
+def test_with_another_kernel_a_run_directory_still_means_its_own_modules(bench, run) -> None:
     (run.modules / "kernel/m.ko").write_bytes((run.guest_modules / "kernel/m.ko").read_bytes())
     bench.vmlinux.write_bytes(images.vmlinux(bench.base.bytes(), config=None))
     assert checked("--vmlinux", bench.vmlinux, run.path) == ([("m.ko", "DROPPED")], [])
@@ -407,13 +409,13 @@ def test_with_another_kernel_a_run_directory_still_means_its_own_modules(bench, 
     assert checked("--vmlinux", bench.vmlinux, run.path) == ([("m.ko", "REJECTED")], [])
 
 
-def test_a_run_directory_stands_beside_other_modules(bench, run):
+def test_a_run_directory_stands_beside_other_modules(bench, run) -> None:
     other = bench.module(pair.split(bench.base).bytes(), "other.ko")
     assert checked(run.path, other) == ([("m.ko", "VERIFIED"), ("other.ko", "VERIFIED")], [])
     assert checked(other, other, "--vmlinux", bench.vmlinux)[0] == [("other.ko", "VERIFIED")]
 
 
-def test_of_two_run_directories_the_kernel_must_be_named(bench, run):
+def test_of_two_run_directories_the_kernel_must_be_named(bench, run) -> None:
     second = bench.folder / "second"
     shutil.copytree(run.path, second)
     done = CliRunner().invoke(main, ["check", str(run.path), str(second)])
@@ -421,7 +423,7 @@ def test_of_two_run_directories_the_kernel_must_be_named(bench, run):
     assert len(checked("--vmlinux", bench.vmlinux, run.path, second)[0]) == 2
 
 
-def test_without_a_kernel_the_way_out_is_named(tmp_path):
+def test_without_a_kernel_the_way_out_is_named(tmp_path) -> None:
     path = tmp_path / "m.ko"
     path.write_bytes(images.module())
     done = CliRunner().invoke(main, ["check", str(path)])

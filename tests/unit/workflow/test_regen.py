@@ -23,7 +23,7 @@ def finding(scenario, stale=(), boot=None):
 class Bench:
     """Plays scenarios, and fails at one of them, before or after its finding."""
 
-    def __init__(self, fails_at, error, *, restoring):
+    def __init__(self, fails_at, error, *, restoring) -> None:
         self.fails_at = fails_at
         self.error = error
         self.restoring = restoring
@@ -33,14 +33,14 @@ class Bench:
             raise self.error
         return finding(scenario)
 
-    def restore(self, scenario):
+    def restore(self, scenario) -> None:
         if scenario is self.fails_at and self.restoring:
             raise self.error
 
 
 @pytest.mark.parametrize("error", [BuildError("make failed"), InterruptError("interrupted")])
 @pytest.mark.parametrize("restoring", [False, True])
-def test_what_was_found_before_an_error_is_kept(error, restoring):
+def test_what_was_found_before_an_error_is_kept(error, restoring) -> None:
     bench = Bench(Scenario.BTF_CHANGED, error, restoring=restoring)
     with TerminalReporter(quiet=True) as reporter:
         findings, ended = play(bench, tuple(Scenario), reporter)
@@ -51,7 +51,7 @@ def test_what_was_found_before_an_error_is_kept(error, restoring):
     assert any(line.startswith("vmlinux-touched ") for line in lines)
 
 
-def test_an_interrupt_during_a_boot_ends_it_all_and_keeps_what_was_found():
+def test_an_interrupt_during_a_boot_ends_it_all_and_keeps_what_was_found() -> None:
     end = InterruptError("interrupted")
 
     class Interrupted(Bench):
@@ -64,7 +64,7 @@ def test_an_interrupt_during_a_boot_ends_it_all_and_keeps_what_was_found():
     assert ended is end
 
 
-def test_the_asked_for_scenarios_come_in_their_own_order_behind_nothing():
+def test_the_asked_for_scenarios_come_in_their_own_order_behind_nothing() -> None:
     bench = Bench(None, None, restoring=False)
     with TerminalReporter(quiet=True) as reporter:
         findings, ended = play(bench, (Scenario.DELETED, Scenario.TOUCHED), reporter)
@@ -90,5 +90,5 @@ def test_the_asked_for_scenarios_come_in_their_own_order_behind_nothing():
         ),
     ],
 )
-def test_btf_left_behind_decides_the_exit_code_before_a_guest_that_died(findings, code):
+def test_btf_left_behind_decides_the_exit_code_before_a_guest_that_died(findings, code) -> None:
     assert Regenerated(SETTING, tuple(findings)).exit_code is code

@@ -22,26 +22,26 @@ from tests.support.local import LocalRunner
 class Told:
     """A Reporter that keeps what it is told, and breaks off when told of ``end``."""
 
-    def __init__(self, end=None):
+    def __init__(self, end=None) -> None:
         self.notes, self.warnings, self.stages = [], [], []
         self._end = end
 
-    def stage(self, name):
+    def stage(self, name) -> None:
         self.stages.append(name)
 
-    def progress(self, text):
+    def progress(self, text) -> None:
         if self._end and self._end in text:
             raise InterruptError("interrupted by SIGINT")
 
-    def note(self, text):
+    def note(self, text) -> None:
         self.notes.append(text)
 
-    def warn(self, text):
+    def warn(self, text) -> None:
         self.warnings.append(text)
 
 
 class Run:
-    def __init__(self, folder):
+    def __init__(self, folder) -> None:
         self.folder = folder
         self.directory = rundir.create(folder / "run")
         self.modules = self.directory.modules / "kernel"
@@ -57,10 +57,10 @@ class Run:
             self.put(name, btf)
         self.write()
 
-    def put(self, name, btf, extra=b""):
+    def put(self, name, btf, extra=b"") -> None:
         (self.modules / f"{name}.ko").write_bytes(make_module(name, btf) + extra)
 
-    def write(self, **facts):
+    def write(self, **facts) -> None:
         self.facts.update(facts)
         self.directory.write_run(self.facts)
 
@@ -86,7 +86,7 @@ def run(tmp_path, monkeypatch):
     return Run(tmp_path)
 
 
-def test_full_and_split_sizes_stand_in_sizes_json(run):
+def test_full_and_split_sizes_stand_in_sizes_json(run) -> None:
     sized = run.measure_sizes()
     assert sized.values == run.json
     assert {entry["name"]: (entry["full_bytes"], entry["split_bytes"]) for entry in run.json["modules"]} == {
@@ -96,7 +96,7 @@ def test_full_and_split_sizes_stand_in_sizes_json(run):
     assert run.json["totals"]["split_bytes"] == 60
 
 
-def test_a_second_call_starts_nothing_and_writes_nothing(run, monkeypatch):
+def test_a_second_call_starts_nothing_and_writes_nothing(run, monkeypatch) -> None:
     first = run.measure_sizes()
     before = written(run.directory.path / "sizes.json")
     monkeypatch.setattr(
@@ -114,7 +114,7 @@ def written(path):
     return found.st_ino, found.st_mtime_ns, found.st_ctime_ns
 
 
-def test_only_a_module_that_changed_is_encoded_again(run):
+def test_only_a_module_that_changed_is_encoded_again(run) -> None:
     run.measure_sizes()
     run.put("b", b"x" * 20, extra=b"more")
     run.measure_sizes()
@@ -122,21 +122,21 @@ def test_only_a_module_that_changed_is_encoded_again(run):
     assert run.json["modules"][1]["full_bytes"] == run.full("b")
 
 
-def test_a_module_with_another_time_stamp_is_encoded_again(run):
+def test_a_module_with_another_time_stamp_is_encoded_again(run) -> None:
     run.measure_sizes()
     os.utime(run.modules / "a.ko", ns=(1, 1))
     run.measure_sizes()
     assert run.encoded[3:] == ["a.ko"]
 
 
-def test_other_flags_make_everything_anew(run):
+def test_other_flags_make_everything_anew(run) -> None:
     run.measure_sizes()
     run.write(pahole={**run.facts["pahole"], "flags": []})
     run.measure_sizes()
     assert len(run.encoded) == 6
 
 
-def test_what_was_encoded_before_an_interrupt_is_kept(run):
+def test_what_was_encoded_before_an_interrupt_is_kept(run) -> None:
     with pytest.raises(InterruptError):
         run.measure_sizes(Told(end="2 of 3"))
     assert run.json["ended"] == "interrupted by SIGINT"
@@ -148,7 +148,7 @@ def test_what_was_encoded_before_an_interrupt_is_kept(run):
     assert run.json["totals"]["counted"] == 3
 
 
-def test_one_table_is_never_of_two_paholes(run):
+def test_one_table_is_never_of_two_paholes(run) -> None:
     with pytest.raises(InterruptError):
         run.measure_sizes(Told(end="2 of 3"))
     paholes.plant(run.folder, "1.31")
@@ -159,7 +159,7 @@ def test_one_table_is_never_of_two_paholes(run):
     assert run.json["pahole"]["version"] == "131"
 
 
-def test_a_module_that_pahole_refuses_is_named_and_tried_again_the_next_time(run):
+def test_a_module_that_pahole_refuses_is_named_and_tried_again_the_next_time(run) -> None:
     run.put("b", b"x" * 20, extra=b"\ndo: echo bad luck; exit 1\n")
     told = Told()
     run.measure_sizes(told)
@@ -169,14 +169,14 @@ def test_a_module_that_pahole_refuses_is_named_and_tried_again_the_next_time(run
     assert run.encoded[3:] == ["b.ko"]
 
 
-def test_a_module_without_btf_is_not_encoded(run):
+def test_a_module_without_btf_is_not_encoded(run) -> None:
     run.put("b", None)
     run.measure_sizes()
     assert run.encoded == ["c.ko", "a.ko"]
     assert run.json["modules"][1]["fault"] == "it has no .BTF section"
 
 
-def test_modules_without_debug_information_are_one_clear_error(run):
+def test_modules_without_debug_information_are_one_clear_error(run) -> None:
     for name in "abc":
         run.put(name, b"x", extra=b"\ndo: exit 1\n")
     with pytest.raises(UsageError, match="pahole could encode none of its modules") as caught:
@@ -185,14 +185,14 @@ def test_modules_without_debug_information_are_one_clear_error(run):
     assert not (run.directory.path / "sizes.json").exists()
 
 
-def test_a_tree_without_any_btf_is_one_clear_error(run):
+def test_a_tree_without_any_btf_is_one_clear_error(run) -> None:
     for name in "abc":
         run.put(name, None)
     with pytest.raises(UsageError, match=r"none of its 3 modules has a \.BTF section"):
         run.measure_sizes()
 
 
-def test_a_run_that_was_never_built_to_the_end(run):
+def test_a_run_that_was_never_built_to_the_end(run) -> None:
     del run.facts["kernel"]
     run.write()
     with pytest.raises(UsageError, match="its kernel was never built to the end"):
@@ -200,13 +200,13 @@ def test_a_run_that_was_never_built_to_the_end(run):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1]", b'{"schema": "kbtf-ci/sizes/1"}'])
-def test_a_broken_sizes_json_is_made_anew(run, content):
+def test_a_broken_sizes_json_is_made_anew(run, content) -> None:
     (run.directory.path / "sizes.json").write_bytes(content)
     run.measure_sizes()
     assert run.json["totals"]["counted"] == 3
 
 
-def test_two_commands_on_one_run_directory_take_turns(run):
+def test_two_commands_on_one_run_directory_take_turns(run) -> None:
     hold = (
         "import sys; from pathlib import Path; from kbtf_ci.infra.rundir import RunDirectory\n"
         "with RunDirectory(Path(sys.argv[1])).locked(print): print('held', flush=True); sys.stdin.read()"
@@ -222,7 +222,7 @@ def test_two_commands_on_one_run_directory_take_turns(run):
     assert "6.12.4" in json.dumps(sized.values), "run.json was read before the other command had written it"
 
 
-def test_a_folder_that_holds_no_run_gets_no_lock(tmp_path):
+def test_a_folder_that_holds_no_run_gets_no_lock(tmp_path) -> None:
     with pytest.raises(UsageError, match="holds no run"):
         measure_sizes(tmp_path, 1, Told())
     assert list(tmp_path.iterdir()) == []

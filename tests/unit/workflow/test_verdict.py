@@ -55,17 +55,17 @@ def verdict(module=None, *, stale=False, fail_on=DEFAULT_FAIL_ON, folder=Path())
         ("xfs", True, [WARNING, BASE_MISMATCH], ExitCode.NOT_VERIFIED),
     ],
 )
-def test_a_finding_counts_where_it_is_asked_for(module, stale, fail_on, code):
+def test_a_finding_counts_where_it_is_asked_for(module, stale, fail_on, code) -> None:
     assert verdict(module, stale=stale, fail_on=fail_on).exit_code is code
 
 
-def test_a_module_that_is_not_verified_counts_whatever_is_asked_for():
+def test_a_module_that_is_not_verified_counts_whatever_is_asked_for() -> None:
     failed = judge(XFS, [Observation("xfs", LoadMode.REAL, 19)])
     facts = KernelFacts("6.12.3", "c0", "130", "gcc 14")
     assert Verdict(RunDirectory(Path()), facts, None, (failed,), fail_on=frozenset()).exit_code == 1
 
 
-def test_every_report_that_is_written_names_a_warning(tmp_path):
+def test_every_report_that_is_written_names_a_warning(tmp_path) -> None:
     for module in ("xfs", ""):
         one = verdict(module, fail_on=[WARNING], folder=tmp_path)
         one.write()
