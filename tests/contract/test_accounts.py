@@ -45,7 +45,7 @@ def bench(runner: Runner, tmp_path: Path, programs: Programs) -> Bench:
 
 
 @SHIPPED
-def test_what_a_command_and_its_children_cost_is_told_and_its_status_kept(bench) -> None:
+def test_what_a_command_and_its_children_cost_is_told_and_its_status_kept(bench: Bench) -> None:
     assert bench.make(f"sh -c '{_BURN}'; exit 7").status == 7
     (call,) = bench.calls()
     assert (call.kind, call.subject) == ("make", "sh")
@@ -53,13 +53,13 @@ def test_what_a_command_and_its_children_cost_is_told_and_its_status_kept(bench)
     assert call.peak_kib > 500
 
 
-def test_a_command_that_is_not_there_fails_as_in_a_shell(bench) -> None:
+def test_a_command_that_is_not_there_fails_as_in_a_shell(bench: Bench) -> None:
     done = bench.make("exec nowhere")
     assert done.status == 127
 
 
 @SHIPPED
-def test_links_are_told_by_what_they_make_and_make_the_same(bench) -> None:
+def test_links_are_told_by_what_they_make_and_make_the_same(bench: Bench) -> None:
     script = """
         echo 'int x;' > a.c; gcc -c -o a.o a.c
         ld -r -T /dev/null a.o -o fs/a.ko && ld.bfd -o vmlinux -r a.o && /usr/bin/ld -r -o plain.ko a.o
@@ -73,14 +73,14 @@ def test_links_are_told_by_what_they_make_and_make_the_same(bench) -> None:
     assert sum(link.cpu_s for link in links) <= whole.cpu_s
 
 
-def test_a_link_that_fails_says_so_in_its_own_words(bench) -> None:
+def test_a_link_that_fails_says_so_in_its_own_words(bench: Bench) -> None:
     done = bench.make("ld -o vmlinux nowhere.o")
     assert done.status == 1
     assert "ld: cannot find nowhere.o" in done.text
 
 
 @SHIPPED
-def test_resolve_btfids_is_the_builds_own_one(bench) -> None:
+def test_resolve_btfids_is_the_builds_own_one(bench: Bench) -> None:
     program = bench.folder / "tools/bpf/resolve_btfids/resolve_btfids"
     program.parent.mkdir(parents=True)
     program.write_text('#!/bin/sh\necho "resolved $*"\nexit 3\n')
@@ -98,7 +98,9 @@ def test_resolve_btfids_is_the_builds_own_one(bench) -> None:
      ("export KBTF_CI_RESOLVE_BTFIDS={shims}/resolve_btfids;", "resolve_btfids"),
      ("export KBTF_CI_RESOLVE_BTFIDS=./ld;", "resolve_btfids")],
 )  # fmt: skip
-def test_a_shim_that_finds_none_but_itself_says_so_and_starts_nothing(bench, before, shim) -> None:
+def test_a_shim_that_finds_none_but_itself_says_so_and_starts_nothing(
+    bench: Bench, before: str, shim: str
+) -> None:
     """It was started again and again: each of its processes forked the next."""
     script = (
         f"ln -s {_SHIMS} again; ln -s {_SHIMS}/ld; {before.format(shims=_SHIMS)} "
@@ -113,7 +115,7 @@ def test_a_shim_that_finds_none_but_itself_says_so_and_starts_nothing(bench, bef
 @pytest.mark.parametrize(
     "path", ["/nowhere:{shims}:/usr/bin", "{shims}:/usr/bin", "/bench/s:{shims}:/usr/bin:"]
 )
-def test_a_shim_finds_the_linker_wherever_in_path_it_is_itself(bench, path) -> None:
+def test_a_shim_finds_the_linker_wherever_in_path_it_is_itself(bench: Bench, path: str) -> None:
     script = """
         ln -s $SHIMS s; echo 'int x;' > a.c; /usr/bin/gcc -c -o a.o a.c
         exec /usr/bin/timeout -s KILL 60 /usr/bin/env PATH=$SEARCH ld -r -o a.ko a.o
@@ -124,7 +126,7 @@ def test_a_shim_finds_the_linker_wherever_in_path_it_is_itself(bench, path) -> N
     assert (bench.folder / "a.ko").read_bytes()[:4] == b"\x7fELF"
 
 
-def test_a_status_is_kept_where_children_are_not_waited_for(bench) -> None:
+def test_a_status_is_kept_where_children_are_not_waited_for(bench: Bench) -> None:
     """Whoever ignores SIGCHLD hands that on, and then waitpid(2) has no status to give."""
     done = bench.sh(f"PATH={_SHIMS}:$PATH; exec env --ignore-signal=CHLD ld -o vmlinux nowhere.o")
     assert done.status == 1
@@ -133,6 +135,6 @@ def test_a_status_is_kept_where_children_are_not_waited_for(bench) -> None:
 @pytest.mark.parametrize(
     ("name", "told"), [("a\tb\n.ko", "a?b?.ko"), ("\u2028\x85\x0b.ko", "\u2028\x85?.ko"), ("x" * 5000, None)]
 )
-def test_the_name_of_a_file_does_not_spoil_the_accounts(bench, name, told) -> None:
+def test_the_name_of_a_file_does_not_spoil_the_accounts(bench: Bench, name, told: str | None) -> None:
     bench.make(f"ld -r -o '{name}' nowhere.o")
     assert bench.told() == [*([("link", told)] if told else []), ("make", "sh")]

@@ -14,6 +14,7 @@ import pytest
 from kbtf_ci.infra.runner import Runner
 from kbtf_ci.kernel.btfcache import PROGRAM, clear, survey
 from tests.support import programs as support
+from tests.support.cache import OwnCache
 from tests.support.programs import SHIPPED, Programs
 
 pytestmark = pytest.mark.engine
@@ -97,7 +98,7 @@ def bench(runner: Runner, beginning: Path, tmp_path: Path, programs: Programs) -
 
 
 @SHIPPED
-def test_the_second_module_of_the_same_content_is_answered_without_pahole(bench) -> None:
+def test_the_second_module_of_the_same_content_is_answered_without_pahole(bench: Bench) -> None:
     bench.sh("cp m.ko n.ko; cp m.ko plain.ko")
     assert bench.sh(f"{_CALL} m.ko && {_CALL} n.ko && {_CALL} m.ko").status == 0
     assert bench.asked() == 1
@@ -108,7 +109,7 @@ def test_the_second_module_of_the_same_content_is_answered_without_pahole(bench)
 
 
 @SHIPPED
-def test_detached_btf_is_answered_as_well_and_apart_from_the_sections(bench) -> None:
+def test_detached_btf_is_answered_as_well_and_apart_from_the_sections(bench: Bench) -> None:
     """scripts/gen-btf.sh has pahole write a file, and puts it into the module itself."""
     bench.sh("cp m.ko n.ko")
     detached = f"{_CALL} {_DETACHED} m.ko"
@@ -123,7 +124,7 @@ def test_detached_btf_is_answered_as_well_and_apart_from_the_sections(bench) -> 
     assert bench.btf("n.ko") != ""
 
 
-def test_detached_btf_that_cannot_be_written_is_paholes_to_complain_of(bench) -> None:
+def test_detached_btf_that_cannot_be_written_is_paholes_to_complain_of(bench: Bench) -> None:
     assert bench.sh(f"{_CALL} {_DETACHED} m.ko").status == 0
     done = bench.sh(f"{_CALL} --btf_encode_detached=nowhere/x m.ko")
     assert (done.status, bench.asked()) == (0, 2)
@@ -140,7 +141,7 @@ def test_detached_btf_that_cannot_be_written_is_paholes_to_complain_of(bench) ->
     ],
     ids=["flags", "pahole", "base", "types", "symbols"],
 )
-def test_whatever_btf_is_made_from_tells_one_from_another(bench, change, env) -> None:
+def test_whatever_btf_is_made_from_tells_one_from_another(bench: Bench, change: str, env) -> None:
     (bench.folder / "call").write_text(f"{_CALL} m.ko\n")
     assert bench.sh("sh call").status == 0
     assert bench.sh(change).status == 0
@@ -149,7 +150,7 @@ def test_whatever_btf_is_made_from_tells_one_from_another(bench, change, env) ->
     assert len(bench.entries()) == 2
 
 
-def test_code_and_a_vmlinux_linked_again_with_the_same_btf_tell_nothing(bench) -> None:
+def test_code_and_a_vmlinux_linked_again_with_the_same_btf_tell_nothing(bench: Bench) -> None:
     bench.sh(f"{_CALL} m.ko; cp vmlinux v; echo longer > note; objcopy --add-section .note=note v vmlinux")
     bench.sh(f"{_CALL} m.ko")
     assert bench.asked() == 1
@@ -159,7 +160,7 @@ def test_code_and_a_vmlinux_linked_again_with_the_same_btf_tell_nothing(bench) -
     "call",
     ["--version", "-J -j m.ko", f"-J --btf_features=distilled_base --btf_base vmlinux {_DETACHED} m.ko"],
 )
-def test_any_other_call_is_paholes(bench, call) -> None:
+def test_any_other_call_is_paholes(bench: Bench, call: str) -> None:
     assert bench.sh(f"{PROGRAM} {call}").text == bench.sh(f"/bench/pahole {call}").text
     assert bench.entries() == []
 
@@ -175,7 +176,7 @@ def test_any_other_call_is_paholes(bench, call) -> None:
     ],
     ids=["bit", "end", "empty", "lengths", "zeros"],
 )
-def test_a_spoilt_entry_is_a_miss_and_is_made_whole(bench, spoil) -> None:
+def test_a_spoilt_entry_is_a_miss_and_is_made_whole(bench: Bench, spoil) -> None:
     bench.sh(f"{_CALL} m.ko")
     (entry,) = bench.entries()
     whole = entry.read_bytes()
@@ -187,7 +188,7 @@ def test_a_spoilt_entry_is_a_miss_and_is_made_whole(bench, spoil) -> None:
     assert survey(bench.cache).corrupt == 0
 
 
-def test_an_entry_in_anothers_place_is_no_answer(bench) -> None:
+def test_an_entry_in_anothers_place_is_no_answer(bench: Bench) -> None:
     bench.make("n.ko", "struct t { char b; } w;")
     bench.sh(f"{_CALL} m.ko")
     (first,) = bench.entries()
@@ -200,26 +201,26 @@ def test_an_entry_in_anothers_place_is_no_answer(bench) -> None:
 
 
 @pytest.mark.parametrize("spoil", ["printf x", "head -c 128 /dev/zero", "tr 0-9a-f 1-9a-f0"])
-def test_a_spoilt_note_of_the_base_is_made_anew(bench, spoil) -> None:
+def test_a_spoilt_note_of_the_base_is_made_anew(bench: Bench, spoil: str) -> None:
     bench.sh(f"{_CALL} m.ko; for f in cache/base/*; do {spoil} < $f > x; cat x > $f; done; {_CALL} m.ko")
     assert bench.asked() == 1
 
 
 @pytest.mark.parametrize("name", ["KBTF_CI_BTF_CACHE", "KBTF_CI_PAHOLE_ID"])
-def test_without_these_variables_it_is_off(bench, name) -> None:
+def test_without_these_variables_it_is_off(bench: Bench, name: str) -> None:
     bench.sh(f"{_CALL} m.ko; {_CALL} m.ko", **{name: ""})
     assert bench.asked() == 2
     assert bench.entries() == []
 
 
-def test_what_pahole_complains_of_it_complains_of_again(bench) -> None:
+def test_what_pahole_complains_of_it_complains_of_again(bench: Bench) -> None:
     bench.sh("cp m.ko loud.ko")
     for number in (1, 2):
         assert bench.sh(f"{_CALL} loud.ko").text == "pahole: loud.ko: a warning\n"
         assert bench.asked() == number
 
 
-def test_what_pahole_refuses_is_refused_with_its_status_and_not_kept(bench) -> None:
+def test_what_pahole_refuses_is_refused_with_its_status_and_not_kept(bench: Bench) -> None:
     bench.sh("cp m.ko bad.ko")
     done = bench.sh(f"{_CALL} bad.ko")
     assert (done.status, done.text) == (3, "pahole: bad.ko: no debug information\n")
@@ -227,27 +228,27 @@ def test_what_pahole_refuses_is_refused_with_its_status_and_not_kept(bench) -> N
 
 
 @pytest.mark.parametrize("content", [b"", b"no ELF", b"\x7fELF\x02\x01\x01" + bytes(60)])
-def test_a_module_that_is_none_is_left_to_pahole(bench, content) -> None:
+def test_a_module_that_is_none_is_left_to_pahole(bench: Bench, content) -> None:
     (bench.folder / "bad.ko").write_bytes(content)
     assert bench.sh(f"{_CALL} bad.ko").status == 3
     assert bench.asked() == 1
 
 
 @pytest.mark.parametrize("section", [".debug_str", ".BTF"])
-def test_a_section_without_bytes_in_the_file_is_left_to_pahole(bench, section) -> None:
+def test_a_section_without_bytes_in_the_file_is_left_to_pahole(bench: Bench, section: str) -> None:
     (bench.folder / "nobits.s").write_text(f'.section {section},"",@nobits\n.skip 4096\n')
     done = bench.sh(f"as -o bad.ko nobits.s && {_CALL} bad.ko; {PROGRAM} -J --btf_base bad.ko bad.ko")
     assert (done.status, bench.asked()) == (3, 2)
 
 
-def test_a_folder_that_cannot_be_written_costs_no_more_than_the_cache(bench) -> None:
+def test_a_folder_that_cannot_be_written_costs_no_more_than_the_cache(bench: Bench) -> None:
     done = bench.sh(f"{_CALL} m.ko", KBTF_CI_BTF_CACHE="/proc/nowhere")
     assert (done.status, done.text) == (0, "")
     assert bench.asked() == 1
 
 
 @SHIPPED
-def test_many_at_once_on_an_empty_cache_leave_one_whole_entry(bench) -> None:
+def test_many_at_once_on_an_empty_cache_leave_one_whole_entry(bench: Bench) -> None:
     copies = " ".join(f"c{number}.ko" for number in range(24))
     done = bench.sh(
         f"for c in {copies}; do cp m.ko $c; done; {_CALL} m.ko; rm -r cache/*; "
@@ -260,7 +261,7 @@ def test_many_at_once_on_an_empty_cache_leave_one_whole_entry(bench) -> None:
     assert survey(bench.cache).corrupt == 0
 
 
-def test_it_stays_below_its_bound_and_what_was_not_used_for_longest_goes(bench) -> None:
+def test_it_stays_below_its_bound_and_what_was_not_used_for_longest_goes(bench: Bench) -> None:
     for number in range(_SHARDS):
         shard = bench.cache / f"{number:02x}"
         shard.mkdir()
@@ -273,14 +274,14 @@ def test_it_stays_below_its_bound_and_what_was_not_used_for_longest_goes(bench) 
     assert len(bench.entries()) == 2 * _SHARDS
 
 
-def test_a_hit_makes_an_entry_young(bench) -> None:
+def test_a_hit_makes_an_entry_young(bench: Bench) -> None:
     bench.sh(f"{_CALL} m.ko")
     (entry,) = bench.entries()
     bench.sh(f"touch -d @5 {entry.relative_to(bench.folder)}; {_CALL} m.ko")
     assert entry.stat().st_mtime > 1000
 
 
-def test_survey_and_clear_see_what_it_wrote(bench) -> None:
+def test_survey_and_clear_see_what_it_wrote(bench: Bench) -> None:
     bench.sh(f"{_CALL} m.ko")
     held = survey(bench.cache)
     assert (held.entries, held.corrupt, held.disk_bytes) == (1, 0, 4096)
@@ -289,7 +290,7 @@ def test_survey_and_clear_see_what_it_wrote(bench) -> None:
     assert bench.asked() == 2
 
 
-def test_a_command_for_objcopy_is_never_cut(bench) -> None:
+def test_a_command_for_objcopy_is_never_cut(bench: Bench) -> None:
     """It ended within "m.ko" once, "m" got the section, and m.ko had none."""
     bench.sh(f"cp m.ko n.ko; cp m.ko m; cp m.ko plain.ko; {_CALL} n.ko; {_CALL} plain.ko")
     cut = 2 * 4096 - 1 - len(" --add-section .BTF=m.ko.btf m")
@@ -300,7 +301,7 @@ def test_a_command_for_objcopy_is_never_cut(bench) -> None:
 
 
 @pytest.mark.parametrize("name", ["a b.ko", "$(touch owned).ko", "a;touch owned;.ko", "a'.ko", "a\nb.ko"])
-def test_no_shell_sees_the_name_of_a_module(bench, name) -> None:
+def test_no_shell_sees_the_name_of_a_module(bench: Bench, name: str) -> None:
     (bench.folder / name).write_bytes((bench.folder / "m.ko").read_bytes())
     bench.sh(f"{_CALL} m.ko")
     assert bench.run(*_CALL.split(), name).status == 0
@@ -316,7 +317,7 @@ def test_no_shell_sees_the_name_of_a_module(bench, name) -> None:
     [(" env  objcopy", 1), ("objcopy -p", 1), ('"objcopy"', 2), ("", 2), ("nowhere", 2), ("false", 2),
      ("objcopy #", 2), ("env " * 15 + "objcopy", 2), ("/usr/bin", 2)],
 )  # fmt: skip
-def test_what_objcopy_cannot_be_asked_for_is_paholes(bench, objcopy, asked) -> None:
+def test_what_objcopy_cannot_be_asked_for_is_paholes(bench: Bench, objcopy, asked: int) -> None:
     bench.sh(f"cp m.ko n.ko; {_CALL} m.ko")
     done = bench.sh(f"{_CALL} n.ko", LLVM_OBJCOPY=objcopy)
     assert done.status == 0
@@ -346,7 +347,7 @@ Elf_Data *elf_getdata(Elf_Scn *section, Elf_Data *data)
 
 
 @pytest.mark.parametrize("fails", ["FAIL_FROM=1", "FAIL_FROM=2", "FAIL_FROM=9 FAIL_DATA=1"])
-def test_what_libelf_fails_in_is_paholes(bench, fails) -> None:
+def test_what_libelf_fails_in_is_paholes(bench: Bench, fails: str) -> None:
     (bench.folder / "failing.c").write_text(_FAILING)
     made = bench.sh("gcc -Wall -Wextra -Werror -shared -fPIC -o failing.so failing.c -ldl")
     assert made.status == 0, made.text
@@ -356,7 +357,7 @@ def test_what_libelf_fails_in_is_paholes(bench, fails) -> None:
     assert bench.sh("readelf -SW n.ko | grep -c '\\.BTF '").text == "1\n"
 
 
-def test_a_module_with_a_section_whose_name_cannot_be_read_is_not_kept(bench) -> None:
+def test_a_module_with_a_section_whose_name_cannot_be_read_is_not_kept(bench: Bench) -> None:
     data = bytearray((bench.folder / "m.ko").read_bytes())
     table = int.from_bytes(data[0x28:0x30], "little")
     data[table + 64 : table + 68] = b"\xff\xff\xff\x7f"  # sh_name of the first
@@ -366,13 +367,13 @@ def test_a_module_with_a_section_whose_name_cannot_be_read_is_not_kept(bench) ->
 
 
 @pytest.mark.parametrize("limit", ["1GiB", "-1", "99999999999999999999", "many"])
-def test_a_bound_that_is_no_number_empties_nothing(bench, limit) -> None:
+def test_a_bound_that_is_no_number_empties_nothing(bench: Bench, limit: str) -> None:
     bench.sh(f"{_CALL} m.ko; {_CALL} m.ko", KBTF_CI_BTF_CACHE_MAX=limit)
     assert (bench.asked(), len(bench.entries())) == (1, 1)
 
 
 @pytest.mark.parametrize("own", [PROGRAM, "/bench/bin/pahole", ""])
-def test_it_never_takes_itself_for_the_real_pahole(bench, own) -> None:
+def test_it_never_takes_itself_for_the_real_pahole(bench: Bench, own: OwnCache) -> None:
     """Each of its processes started the next, without end."""
     (bench.folder / "bin").mkdir()
     (bench.folder / "bin/pahole").symlink_to(PROGRAM)
@@ -385,7 +386,7 @@ def test_it_never_takes_itself_for_the_real_pahole(bench, own) -> None:
         )
 
 
-def test_a_status_is_kept_where_children_are_not_waited_for(bench) -> None:
+def test_a_status_is_kept_where_children_are_not_waited_for(bench: Bench) -> None:
     deaf = "exec env --ignore-signal=CHLD"
     bench.sh("cp m.ko bad.ko")
     assert bench.sh(f"{deaf} {_CALL} bad.ko").status == 3
@@ -395,7 +396,7 @@ def test_a_status_is_kept_where_children_are_not_waited_for(bench) -> None:
     assert bench.btf("n.ko") == bench.btf("m.ko") != ""
 
 
-def test_a_cache_whose_paths_are_too_long_is_none(bench) -> None:
+def test_a_cache_whose_paths_are_too_long_is_none(bench: Bench) -> None:
     script = f"""
         for length in $(seq 4006 8 4095); do
             slashes=$(printf %0${{length}}d 0 | tr 0 / | cut -c 13-)

@@ -68,12 +68,12 @@ def bench(runner: Runner, tmp_path: Path, programs: Programs, shipped_probe: Pat
 
 
 @pytest.fixture
-def ask(bench):
+def ask(bench: Bench):
     return bench.ask
 
 
 @pytest.fixture
-def root(bench):
+def root(bench: Bench):
     return bench.folder
 
 
@@ -83,7 +83,7 @@ def file() -> str:
 
 
 @SHIPPED
-def test_the_digest_is_sha256_at_every_edge_of_its_blocks_and_of_a_read(ask, root, file) -> None:
+def test_the_digest_is_sha256_at_every_edge_of_its_blocks_and_of_a_read(ask, root, file: str) -> None:
     sizes = [0, 1, 3, 55, 56, 57, 63, 64, 65, 119, 120, 65535, 65536, 65537, 1_000_003]
     contents = [os.urandom(size) for size in sizes]
     for size, content in zip(sizes, contents, strict=True):
@@ -93,7 +93,7 @@ def test_the_digest_is_sha256_at_every_edge_of_its_blocks_and_of_a_read(ask, roo
     assert [answer["btf"] for answer in answers] == expected
 
 
-def test_a_long_name_is_a_name(ask, root, file) -> None:
+def test_a_long_name_is_a_name(ask, root, file: str) -> None:
     """The marker's buffer was read beyond its end, and what lay there went to the kernel's log."""
     names = ["m" * size for size in (100, 228, 229, 255, 256, 1000, 5000, 60000)]
     _, *answers = ask(*(f"look {name} {file}" for name in names))
@@ -103,7 +103,7 @@ def test_a_long_name_is_a_name(ask, root, file) -> None:
     assert [answer.get("error") for answer in answers] == [None] * 4 + ["cannot read /sys/kernel/btf"] * 4
 
 
-def test_a_line_that_is_longer_than_any_request_is_answered_in_pieces(ask, file) -> None:
+def test_a_line_that_is_longer_than_any_request_is_answered_in_pieces(ask, file: str) -> None:
     _, *answers = ask("x" * 200_000, f"real mod {file}")
     assert answers[-1]["name"] == "mod"
     assert all(answer["error"] for answer in answers[:-1])
@@ -111,7 +111,7 @@ def test_a_line_that_is_longer_than_any_request_is_answered_in_pieces(ask, file)
 
 
 @pytest.mark.parametrize("mode", ["real", "inert", "carrier"])
-def test_what_the_kernel_refuses_is_an_answer_and_no_error(ask, file, mode) -> None:
+def test_what_the_kernel_refuses_is_an_answer_and_no_error(ask, file: str, mode: str) -> None:
     _, answer = ask(f"{mode} mod {file}")
     assert answer["errno"] in NOT_A_MODULE
     assert (answer["name"], answer["mode"], answer["btf"]) == ("mod", mode, None)
@@ -119,14 +119,14 @@ def test_what_the_kernel_refuses_is_an_answer_and_no_error(ask, file, mode) -> N
 
 
 def test_the_marker_is_in_the_log_before_the_load_at_a_level_that_reaches_the_console(
-    ask, root, file
+    ask, root, file: str
 ) -> None:
     _, answer = ask(f"inert mod {file}")
     assert (root / "dev/kmsg").read_text() == "<4>kbtf-ci: load inert mod\n"
     assert (answer["kmsg_before"], answer["kmsg"]) == ([], [])
 
 
-def test_the_log_before_the_first_load_comes_first_record_by_record(ask, root, file) -> None:
+def test_the_log_before_the_first_load_comes_first_record_by_record(ask, root, file: str) -> None:
     (root / "dev/kmsg").write_bytes(
         b'6,0,0,-;Linux "version" \\x5c\n6,1,10,-;pci\n SUBSYSTEM=pci\n DEVICE=+pci:0\n4,2,20,-;\xff last\n'
     )
@@ -143,7 +143,7 @@ def test_the_log_before_the_first_load_comes_first_record_by_record(ask, root, f
     "line",
     ["", " ", "real", "real mod", "real mod ", "real  /x", "carry mod /x", "real a/b /x", "real .. ", '"'],
 )
-def test_a_line_it_does_not_understand_is_answered_and_the_next_one_too(ask, file, line) -> None:
+def test_a_line_it_does_not_understand_is_answered_and_the_next_one_too(ask, file: str, line: str) -> None:
     _, rejection, answer = ask(line, f"real mod {file}")
     assert rejection["line"] == line
     assert rejection["error"]
@@ -151,7 +151,7 @@ def test_a_line_it_does_not_understand_is_answered_and_the_next_one_too(ask, fil
 
 
 @pytest.mark.parametrize("mode", ["real", "inert", "carrier"])
-def test_a_module_that_it_cannot_read_is_our_error(ask, mode) -> None:
+def test_a_module_that_it_cannot_read_is_our_error(ask, mode: str) -> None:
     _, answer = ask(f"{mode} mod /bench/none.ko")
     assert (answer["error"], answer["errno"]) == ("cannot read the module", errno.ENOENT)
 
@@ -179,7 +179,7 @@ def test_once_leaves_what_it_only_looked_at(ask, root) -> None:
     assert "error" not in answer  # to unload what is not there would be one
 
 
-def test_once_unloads_nothing_that_was_not_loaded(ask, file) -> None:
+def test_once_unloads_nothing_that_was_not_loaded(ask, file: str) -> None:
     _, answer = ask(f"carrier mod {file}", options=("--once",))
     assert answer["errno"] in NOT_A_MODULE
     assert "error" not in answer
@@ -188,34 +188,34 @@ def test_once_unloads_nothing_that_was_not_loaded(ask, file) -> None:
 @pytest.mark.parametrize(
     "words", [["--root"], ["--twice"], ["--portable"], ["--inert"], ["--inert", "a", "b"]]
 )
-def test_what_it_is_not_made_for_is_refused_with_its_usage(bench, words) -> None:
+def test_what_it_is_not_made_for_is_refused_with_its_usage(bench: Bench, words) -> None:
     status, _, err = bench.probe(*words)
     assert (status, err[:13]) == (2, b"usage: probe ")
 
 
-def test_btf_that_it_cannot_read_is_an_error_and_not_an_absence(ask, root, file) -> None:
+def test_btf_that_it_cannot_read_is_an_error_and_not_an_absence(ask, root, file: str) -> None:
     (root / "sys/kernel/btf/mod").mkdir()
     _, answer = ask(f"real mod {file}")
     assert answer["error"] == "cannot read /sys/kernel/btf"
 
 
-def test_without_a_kernel_log_it_says_so_and_stops(bench) -> None:
+def test_without_a_kernel_log_it_says_so_and_stops(bench: Bench) -> None:
     status, _, err = bench.probe("--root", "/nowhere")
     assert status == 1
     assert re.search(rb"/nowhere/dev/kmsg: No such file", err)
 
 
-def test_requests_that_cannot_be_read_are_no_end_of_them(bench) -> None:
+def test_requests_that_cannot_be_read_are_no_end_of_them(bench: Bench) -> None:
     done = bench.sh(f"{_PROBE} --root /bench < /bench")
     assert done.status == 1
     assert "probe: standard input: Is a directory" in done.text
 
 
-def test_answers_that_cannot_be_written_are_a_failure(bench, file) -> None:
+def test_answers_that_cannot_be_written_are_a_failure(bench: Bench, file: str) -> None:
     assert bench.sh(f"echo 'real mod {file}' | {_PROBE} --root /bench > /dev/full").status == 1
 
 
-def test_answers_come_one_by_one(bench, file) -> None:
+def test_answers_come_one_by_one(bench: Bench, file: str) -> None:
     done = bench.sh(f"""
         mkfifo to from; {_PROBE} --root /bench < to > from & exec 3> to 4< from; read -r first <&4
         for name in one two; do echo "real $name {file}" >&3; read -r answer <&4; echo "$answer"; done
@@ -241,7 +241,7 @@ def compiled(bench) -> Path:
     return bench.folder / "module.o"
 
 
-def test_inert_drops_the_relocations_of_init_and_exit_and_nothing_else(bench) -> None:
+def test_inert_drops_the_relocations_of_init_and_exit_and_nothing_else(bench: Bench) -> None:
     module = compiled(bench)
     before = module.read_bytes()
     status, after, _ = bench.probe("--inert", "module.o")
@@ -257,7 +257,7 @@ def test_inert_drops_the_relocations_of_init_and_exit_and_nothing_else(bench) ->
 
 
 @pytest.mark.parametrize(("name", "kind", "size"), [(".rela", 4, 24), (".rel", 9, 16)])
-def test_inert_knows_both_kinds_of_relocations(bench, name, kind, size) -> None:
+def test_inert_knows_both_kinds_of_relocations(bench: Bench, name: str, kind: int, size: int) -> None:
     """The 32-bit architectures have theirs without addends."""
     data = bytearray(make_elf([(f"{name}.gnu.linkonce.this_module", b"\x11" * size * 2)]))
     table = int.from_bytes(data[0x28:0x30], "little")
@@ -269,13 +269,13 @@ def test_inert_knows_both_kinds_of_relocations(bench, name, kind, size) -> None:
     assert bench.probe("--inert", "module.o") == (0, expected, b"")
 
 
-def test_a_module_without_init_and_exit_is_left_as_it_is(bench) -> None:
+def test_a_module_without_init_and_exit_is_left_as_it_is(bench: Bench) -> None:
     status, out, _ = bench.probe("--inert", "not-a-module.ko")
     assert (status, out) == (0, (bench.folder / "not-a-module.ko").read_bytes())
 
 
 @pytest.mark.parametrize(("at", "byte"), [(4, 1), (5, 2)], ids=["word size", "byte order"])
-def test_another_machines_module_is_not_made_inert(ask, root, at, byte) -> None:
+def test_another_machines_module_is_not_made_inert(ask, root, at: int, byte: int) -> None:
     data = bytearray((root / "not-a-module.ko").read_bytes())
     data[at] = byte
     (root / "other.ko").write_bytes(data)
@@ -283,7 +283,7 @@ def test_another_machines_module_is_not_made_inert(ask, root, at, byte) -> None:
     assert (answer["errno"], answer["error"]) == (errno.ENOEXEC, "not an ELF object of this machine")
 
 
-def test_broken_elf_files_are_refused_without_a_crash(bench) -> None:
+def test_broken_elf_files_are_refused_without_a_crash(bench: Bench) -> None:
     whole = compiled(bench).read_bytes()
     broken = [b"", b"\x7fELF", whole[:64], whole[: len(whole) // 2]]
     # e_shoff and all behind it, and every word of the section headers

@@ -3,9 +3,16 @@
 
 """Bad input gets one clear line and its exit code, never a traceback."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import pytest
 
+from kbtf_ci.container.engine import Engine
+from kbtf_ci.container.image import Toolchain
 from kbtf_ci.guest.accel import kvm_works
+from tests.e2e.conftest import Cli
 from tests.support import faketree
 
 
@@ -16,43 +23,45 @@ def refused(done, code, *words) -> None:
         assert word in done.stderr
 
 
-def test_an_unknown_profile(cli) -> None:
+def test_an_unknown_profile(cli: Cli) -> None:
     refused(cli("run", "--config", "nosuch"), 2, "--config nosuch: no such profile", "smoke")
 
 
-def test_a_typo_in_a_profile(cli) -> None:
+def test_a_typo_in_a_profile(cli: Cli) -> None:
     (cli.folder / "p.toml").write_text('target = "tinyconfig"\nfragmnets = []\n')
     refused(cli("run", "--config", "p.toml"), 2, "p.toml: unknown key 'fragmnets'")
 
 
-def test_no_kernel_tree(cli, toolchain) -> None:
+def test_no_kernel_tree(cli: Cli, toolchain: Toolchain) -> None:
     refused(cli("run", "-C", ".", "-o", "run"), 2, "not a kernel source tree")
 
 
-def test_a_symbol_that_no_kconfig_knows(cli, toolchain) -> None:
+def test_a_symbol_that_no_kconfig_knows(cli: Cli, toolchain: Toolchain) -> None:
     tree = faketree.plant_for_cli(cli.folder)
     done = cli("run", "-C", tree, "--config", "tinyconfig", "-K", "CONFIG_NOSUCH=m", "-o", "run")
     refused(done, 2, "-K: no Kconfig file of this tree knows CONFIG_NOSUCH")
 
 
-def test_no_engine(cli) -> None:
+def test_no_engine(cli: Cli) -> None:
     done = cli("run", "-o", "run", env={"DOCKER_HOST": f"unix://{cli.folder}/none.sock"})
     refused(done, 5, "none.sock", "kbtf-ci setup")
 
 
-def test_an_output_directory_that_holds_a_run(cli) -> None:
+def test_an_output_directory_that_holds_a_run(cli: Cli) -> None:
     (cli.folder / "run").mkdir()
     (cli.folder / "run/results.json").write_text("{}")
     refused(cli("run", "-o", "run"), 2, "-o run: not empty; a run is never overwritten")
     assert (cli.folder / "run/results.json").read_text() == "{}"
 
 
-def test_an_output_directory_that_cannot_be_written(cli) -> None:
+def test_an_output_directory_that_cannot_be_written(cli: Cli) -> None:
     (cli.folder / "file").touch()
     refused(cli("run", "-o", "file/run"), 2, "-o file/run: cannot be written: Not a directory")
 
 
-def test_kvm_is_never_replaced_when_it_was_asked_for(cli, smoke_run, spare_run, engine, toolchain) -> None:
+def test_kvm_is_never_replaced_when_it_was_asked_for(
+    cli: Cli, smoke_run: Path, spare_run: Path, engine: Engine, toolchain: Toolchain
+) -> None:
     if not kvm_works(engine.runner(toolchain.image)):
         assert cli("verify", spare_run, "--accel", "kvm").returncode == 0
     else:
@@ -72,5 +81,5 @@ def test_kvm_is_never_replaced_when_it_was_asked_for(cli, smoke_run, spare_run, 
         (("verify", "."), "holds no run"),
     ],
 )
-def test_a_wrong_word_on_the_command_line(cli, words, said) -> None:
+def test_a_wrong_word_on_the_command_line(cli: Cli, words: tuple[str, ...], said: str) -> None:
     refused(cli(*words), 2, said)

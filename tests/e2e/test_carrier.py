@@ -3,12 +3,16 @@
 
 """Load mode carrier on the smoke run: the same verdicts, from files of a few kB."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 from kbtf_ci.objfile.inventory import inventory
-from tests.e2e.conftest import results
+from tests.e2e.conftest import Cli, results
 from tests.e2e.test_red import btf_offset
 
 
-def test_every_carrier_is_verified_and_carries_the_btf_alone(cli, spare_run) -> None:
+def test_every_carrier_is_verified_and_carries_the_btf_alone(cli: Cli, spare_run: Path) -> None:
     done = cli("verify", spare_run, "--load", "carrier")
     assert done.returncode == 0, done.stdout + done.stderr
     values = results(spare_run)
@@ -19,7 +23,7 @@ def test_every_carrier_is_verified_and_carries_the_btf_alone(cli, spare_run) -> 
         assert size < module.btf_bytes + 4096
 
 
-def test_a_spoilt_carrier_is_refused_for_its_btf_and_the_rest_is_verified(cli, spare_run) -> None:
+def test_a_spoilt_carrier_is_refused_for_its_btf_and_the_rest_is_verified(cli: Cli, spare_run: Path) -> None:
     path = next((spare_run / "kernel/modules").rglob("ext2.ko"))
     with path.open("r+b") as file:
         file.seek(btf_offset(path))

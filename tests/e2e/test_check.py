@@ -3,13 +3,18 @@
 
 """The offline check on real modules: what it predicts is what the kernel does, and it names the cause."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
 
 import pytest
 
+from kbtf_ci.container.engine import Engine
+from kbtf_ci.container.image import Toolchain
 from kbtf_ci.infra.runner import Command, Mount, run
 from kbtf_ci.objfile.files import read_kernel_file, read_module_file
-from tests.e2e.conftest import results
+from tests.e2e.conftest import Cli, results
 from tests.support import sketch as sk
 
 # Modules big enough for their BTF to give away where it came from.
@@ -38,7 +43,7 @@ def with_two_types_less(vmlinux: bytes) -> bytes:
 
 
 @pytest.fixture
-def spoilt(spare_run, engine, toolchain):
+def spoilt(spare_run: Path, engine: Engine, toolchain: Toolchain):
     """A run directory with four modules spoilt, each in its own way."""
     modules = spare_run / "kernel/modules"
     paths = {path.stem: path for path in modules.rglob("*.ko")}
@@ -63,7 +68,7 @@ def spoilt(spare_run, engine, toolchain):
     return spare_run
 
 
-def test_no_healthy_module_is_refused_or_flagged(cli, smoke_run) -> None:
+def test_no_healthy_module_is_refused_or_flagged(cli: Cli, smoke_run: Path) -> None:
     done = cli("check", smoke_run, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     totals = json.loads(done.stdout)["totals"]
@@ -71,7 +76,7 @@ def test_no_healthy_module_is_refused_or_flagged(cli, smoke_run) -> None:
     assert totals["flagged"] == 0
 
 
-def test_the_cause_of_each_fault_is_named(cli, spoilt) -> None:
+def test_the_cause_of_each_fault_is_named(cli: Cli, spoilt) -> None:
     done = cli("check", spoilt, "--json")
     assert done.returncode == 1, done.stderr
     faults = {one["name"]: one for one in json.loads(done.stdout)["modules"] if one["cause"]}
@@ -87,7 +92,7 @@ def test_the_cause_of_each_fault_is_named(cli, spoilt) -> None:
     assert "100 bytes are missing" in faults[TRUNCATED]["advice"]
 
 
-def test_the_kernel_does_what_was_foretold(cli, spoilt) -> None:
+def test_the_kernel_does_what_was_foretold(cli: Cli, spoilt) -> None:
     done = cli("verify", spoilt, "--load", "carrier")
     values = results(spoilt)
     outcomes = {one["name"]: one["outcome"] for one in values["modules"] if one["outcome"] != "VERIFIED"}
@@ -97,7 +102,7 @@ def test_the_kernel_does_what_was_foretold(cli, spoilt) -> None:
     assert done.returncode == 1
 
 
-def test_a_prediction_that_the_kernel_does_not_keep_to_is_shown(cli, spare_run) -> None:
+def test_a_prediction_that_the_kernel_does_not_keep_to_is_shown(cli: Cli, spare_run: Path) -> None:
     """The check is told of another configuration than the one that boots."""
     config = spare_run / "kernel.config"
     config.write_text(config.read_text() + "CONFIG_MODULE_ALLOW_BTF_MISMATCH=y\n")

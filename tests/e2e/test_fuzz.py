@@ -8,6 +8,8 @@ kernel, KBTF_CI_FUZZ_OUT the file for mutants over which the two disagree, and K
 whose mutants are then the only ones.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ import pytest
 
 from kbtf_ci.btf.rules.check import RULES, Kernel
 from kbtf_ci.btf.rules.versions import Rules, parse_version
+from kbtf_ci.container.engine import Engine
+from kbtf_ci.container.image import Toolchain
 from kbtf_ci.objfile.files import read_kernel_file, read_module_file
 from tests.support import fuzz
 from tests.support.edges import OUT_OF_REACH, Edge, edges
@@ -39,13 +43,13 @@ class Fuzzed:
 
 
 @pytest.fixture(scope="module")
-def run_directory(request):
+def run_directory(request: pytest.FixtureRequest):
     given = os.environ.get("KBTF_CI_FUZZ_RUN")
     return Path(given) if given else request.getfixturevalue("smoke_run")
 
 
 @pytest.fixture(scope="module")
-def fuzzed(engine, toolchain, run_directory, tmp_path_factory):
+def fuzzed(engine: Engine, toolchain: Toolchain, run_directory, tmp_path_factory: pytest.TempPathFactory):
     config = (run_directory / "kernel.config").read_text()
     assert "CONFIG_MODULE_ALLOW_BTF_MISMATCH=y" not in config, "this kernel would hide what it refuses"
     file = read_kernel_file(run_directory / "kernel/vmlinux")

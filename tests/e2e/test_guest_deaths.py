@@ -3,8 +3,14 @@
 
 """Real kernels that die under real modules: each death told apart, and the run goes on behind it."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import pytest
 
+from kbtf_ci.container.engine import Engine
+from kbtf_ci.container.image import Toolchain
 from kbtf_ci.guest.guest import GuestSpec
 from kbtf_ci.guest.image import make_image
 from kbtf_ci.guest.qemu import Accel
@@ -18,7 +24,7 @@ REAL, INERT = LoadMode.REAL, LoadMode.INERT
 
 
 @pytest.fixture
-def deadly(smoke_run, tmp_path):
+def deadly(smoke_run: Path, tmp_path: Path):
     """Five of the smoke run's modules, three of which do not survive their init function."""
     deadly = {"dummy": INVALID_OPCODE, "tun": ENDLESS_LOOP, "veth": RESET}
     modules = [
@@ -35,7 +41,7 @@ def deadly(smoke_run, tmp_path):
 
 
 def test_each_death_is_told_apart_and_every_module_is_verified_inert(
-    engine, toolchain, smoke_run, deadly, tmp_path
+    engine: Engine, toolchain: Toolchain, smoke_run: Path, deadly, tmp_path: Path
 ) -> None:
     runner = engine.runner(toolchain.image)
     image = make_image(runner, tmp_path / "guest", tmp_path / "modules", deadly)

@@ -3,8 +3,14 @@
 
 """A real guest that loads modules before its network, as one of a kernel that was not built for it."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import pytest
 
+from kbtf_ci.container.engine import Engine
+from kbtf_ci.container.image import Toolchain
 from kbtf_ci.errors import GuestError
 from kbtf_ci.guest.guest import GuestSpec, booted
 from kbtf_ci.guest.image import EarlyModule, make_image
@@ -18,7 +24,7 @@ NAMES = {"x_tables", "xt_comment", "nls_utf8"}
 
 
 @pytest.fixture
-def spec(engine, toolchain, smoke_run, tmp_path):
+def spec(engine: Engine, toolchain: Toolchain, smoke_run: Path, tmp_path: Path):
     """Returns a guest of three modules, two of them to be loaded first as ``change`` leaves them."""
     tree = smoke_run / "guest/modules"
 
@@ -38,7 +44,7 @@ def spec(engine, toolchain, smoke_run, tmp_path):
 
 @pytest.mark.parametrize("policy", [LoadPolicy.INERT, LoadPolicy.AUTO])
 def test_what_is_loaded_first_is_verified_as_loaded_for_real(
-    engine, toolchain, spec, tmp_path, policy
+    engine: Engine, toolchain: Toolchain, spec, tmp_path: Path, policy: LoadPolicy
 ) -> None:
     modules, guest = spec()
     seen = {}
@@ -60,7 +66,9 @@ def test_what_is_loaded_first_is_verified_as_loaded_for_real(
     assert modes == {"x_tables": [LoadMode.REAL], "xt_comment": [LoadMode.REAL], "nls_utf8": [last]}
 
 
-def test_what_cannot_be_loaded_first_is_named_by_the_console(engine, toolchain, spec, tmp_path) -> None:
+def test_what_cannot_be_loaded_first_is_named_by_the_console(
+    engine: Engine, toolchain: Toolchain, spec, tmp_path: Path
+) -> None:
     _, guest = spec(lambda content: content[: len(content) // 2])
     with (
         pytest.raises(GuestError, match=r"guest cannot load a module that it needs: .*000-x_tables\.ko"),

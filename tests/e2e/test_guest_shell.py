@@ -3,8 +3,14 @@
 
 """The contract of tests/contract/test_guest_shell.py, kept by a real guest: kernel, dropbear and QEMU."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import pytest
 
+from kbtf_ci.container.engine import Engine
+from kbtf_ci.container.image import Toolchain
 from kbtf_ci.guest.guest import GuestSpec, booted
 from kbtf_ci.guest.image import make_image
 from kbtf_ci.guest.qemu import Accel
@@ -12,12 +18,12 @@ from tests.contract.test_guest_shell import ShellContract
 
 
 @pytest.fixture(scope="module")
-def runner(engine, toolchain):
+def runner(engine: Engine, toolchain: Toolchain):
     return engine.runner(toolchain.image)
 
 
 @pytest.fixture(scope="module")
-def image(runner, tmp_path_factory):
+def image(runner, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("guest")
     return make_image(runner, folder, folder, ())
 
@@ -28,7 +34,7 @@ class TestRealGuest(ShellContract):
         return image.keys
 
     @pytest.fixture
-    def guest(self, runner, image, smoke_run, tmp_path):
+    def guest(self, runner, image, smoke_run: Path, tmp_path: Path):
         spec = GuestSpec(smoke_run / "kernel/bzImage", image, memory_mib=512)
         with booted(runner, spec, Accel.TCG, tmp_path / "console.log", lambda text: None) as guest:
             yield guest

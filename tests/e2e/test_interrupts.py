@@ -3,24 +3,29 @@
 
 """Whatever ends a run leaves nothing behind, keeps what was made, and has its own exit code."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import results
+from kbtf_ci.container.engine import Engine
+from kbtf_ci.container.image import Toolchain
+from tests.e2e.conftest import Cli, Containers, results
 from tests.support import faketree
 from tests.support.deadly import ENDLESS_LOOP, with_init
 from tests.support.waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture
-def slow_tree(tmp_path):
+def slow_tree(tmp_path: Path):
     return faketree.plant_for_cli(tmp_path)
 
 
-def test_sigint_during_the_build(cli, containers, toolchain, slow_tree) -> None:
+def test_sigint_during_the_build(cli: Cli, containers: Containers, toolchain: Toolchain, slow_tree) -> None:
     run = cli.folder / "run"
     process = cli.start("run", "-C", slow_tree, "--config", "tinyconfig", "-o", run, "FAKE_SLEEP=3600")
     log = run / "build.log"
@@ -34,7 +39,7 @@ def test_sigint_during_the_build(cli, containers, toolchain, slow_tree) -> None:
     assert "InterruptError" in json.loads((run / "run.json").read_text())["status"]
 
 
-def test_sigterm_during_the_boot(cli, containers, spare_run) -> None:
+def test_sigterm_during_the_boot(cli: Cli, containers: Containers, spare_run: Path) -> None:
     console = spare_run / "console.log"
     console.unlink()
     process = cli.start("verify", spare_run, "--accel", "tcg")
@@ -49,7 +54,7 @@ def test_sigterm_during_the_boot(cli, containers, spare_run) -> None:
     assert json.loads((spare_run / "run.json").read_text())["status"].startswith("InterruptError")
 
 
-def test_qemu_killed_during_the_load(cli, containers, spare_run) -> None:
+def test_qemu_killed_during_the_load(cli: Cli, containers: Containers, spare_run: Path) -> None:
     console = spare_run / "console.log"
     console.unlink()
     # A load that lasts: however late the signal comes, it comes under a load.
@@ -70,7 +75,9 @@ def test_qemu_killed_during_the_load(cli, containers, spare_run) -> None:
     assert "NOT_REACHED" in out
 
 
-def test_a_killed_run_is_cleaned_up_by_the_next(cli, containers, toolchain, slow_tree, engine) -> None:
+def test_a_killed_run_is_cleaned_up_by_the_next(
+    cli: Cli, containers: Containers, toolchain: Toolchain, slow_tree, engine: Engine
+) -> None:
     run = cli.folder / "run"
     process = cli.start("run", "-C", slow_tree, "--config", "tinyconfig", "-o", run, "FAKE_SLEEP=3600")
     wait_until(lambda: (run / "build.log").exists() and "CC" in (run / "build.log").read_text())

@@ -3,16 +3,20 @@
 
 """Real modules that a real kernel complains of and survives: each is named, with what was said."""
 
+from __future__ import annotations
+
 import json
 import shutil
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from kbtf_ci.infra.runner import Mount, run
 from kbtf_ci.workflow import workspace
 from kbtf_ci.workflow.regen import options_of_run
+from tests.e2e.conftest import Cli
 
 HEAD = """\
 #include <linux/jiffies.h>
@@ -109,7 +113,9 @@ def check(done, spare_run):
     return results
 
 
-def test_a_warning_and_lockups_in_init_and_in_a_thread_are_the_modules(cli, spare_run, tmp_path) -> None:
+def test_a_warning_and_lockups_in_init_and_in_a_thread_are_the_modules(
+    cli: Cli, spare_run: Path, tmp_path: Path
+) -> None:
     build(spare_run, tmp_path / "warners", seconds=16)
     done = cli("verify", spare_run, "--accel", "tcg", "--append", "watchdog_thresh=5", "--fail-on", "warning")
     results = check(done, spare_run)
@@ -121,7 +127,9 @@ def test_a_warning_and_lockups_in_init_and_in_a_thread_are_the_modules(cli, spar
 
 
 @pytest.mark.full
-def test_half_a_minute_of_the_only_cpu_leaves_outcome_and_exit_as_they_are(cli, spare_run, tmp_path) -> None:
+def test_half_a_minute_of_the_only_cpu_leaves_outcome_and_exit_as_they_are(
+    cli: Cli, spare_run: Path, tmp_path: Path
+) -> None:
     build(spare_run, tmp_path / "warners", seconds=32)
     done = cli("verify", spare_run, "--accel", "tcg", "--cpus", "1")
     results = check(done, spare_run)

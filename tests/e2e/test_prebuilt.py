@@ -3,14 +3,19 @@
 
 """Kernels that others built: a distribution's package as it is, and a tree as modules_install leaves it."""
 
+from __future__ import annotations
+
 import lzma
 import shutil
+from pathlib import Path
 
 import docker
 import pytest
 
+from kbtf_ci.container.engine import Engine
+from kbtf_ci.container.image import Toolchain
 from kbtf_ci.objfile.elf import ElfImage
-from tests.e2e.conftest import results
+from tests.e2e.conftest import Cli, results
 
 # The image's own suite; the meta package names the current kernel. The cloud flavour is the smallest with
 # more than a thousand modules, the guest's own drivers among them.
@@ -23,7 +28,7 @@ cd /out && apt-get download -q "$name"
 
 
 @pytest.fixture(scope="module")
-def package(engine, toolchain, tmp_path_factory):
+def package(engine: Engine, toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("package")
     client = docker.DockerClient(base_url=engine.address.url)
     client.containers.run(
@@ -34,7 +39,7 @@ def package(engine, toolchain, tmp_path_factory):
     return found
 
 
-def test_every_module_of_a_distributions_package_is_verified(cli, package) -> None:
+def test_every_module_of_a_distributions_package_is_verified(cli: Cli, package) -> None:
     done = cli("verify", "--kernel", package, "--load", "carrier", "--guests", "2", "-o", "run")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     values = results(cli.folder / "run")
@@ -63,7 +68,7 @@ def rename_section(data, section) -> None:
     data[at + 1 : at + 5] = b".XTF"
 
 
-def test_exactly_the_spoilt_modules_of_a_tree_are_named(cli, smoke_run, tmp_path) -> None:
+def test_exactly_the_spoilt_modules_of_a_tree_are_named(cli: Cli, smoke_run: Path, tmp_path: Path) -> None:
     release = results(smoke_run)["kernel"]["release"]
     tree = tmp_path / "installed"
     folder = tree / "lib/modules" / release
@@ -95,12 +100,14 @@ def test_exactly_the_spoilt_modules_of_a_tree_are_named(cli, smoke_run, tmp_path
     assert values["disagreements"] == []
 
 
-def test_a_run_directory_and_a_kernel_at_once_are_refused(cli, smoke_run) -> None:
+def test_a_run_directory_and_a_kernel_at_once_are_refused(cli: Cli, smoke_run: Path) -> None:
     done = cli("verify", smoke_run, "--kernel", smoke_run / "kernel/bzImage")
     assert (done.returncode, "either a run directory or --kernel" in done.stderr) == (2, True)
 
 
-def test_modules_of_another_release_are_refused_with_both_names(cli, smoke_run, tmp_path) -> None:
+def test_modules_of_another_release_are_refused_with_both_names(
+    cli: Cli, smoke_run: Path, tmp_path: Path
+) -> None:
     release = results(smoke_run)["kernel"]["release"]
     shutil.copytree(smoke_run / "kernel/modules", tmp_path / "lib/modules/6.1.0-other")
     done = cli("verify", "--kernel", smoke_run / "kernel/bzImage", "--modules", tmp_path)

@@ -3,10 +3,16 @@
 
 """The red side: what is wrong with a module is found, named, and changes the exit code."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 from elftools.elf.elffile import ELFFile
 
+from kbtf_ci.container.engine import Engine
+from kbtf_ci.container.image import Toolchain
 from kbtf_ci.infra.runner import Command, Mount, run
-from tests.e2e.conftest import results
+from tests.e2e.conftest import Cli, results
 
 
 def btf_offset(path):
@@ -14,7 +20,9 @@ def btf_offset(path):
         return ELFFile(file).get_section_by_name(".BTF")["sh_offset"]
 
 
-def test_spoilt_modules_are_named_and_the_rest_is_verified(cli, spare_run, engine, toolchain) -> None:
+def test_spoilt_modules_are_named_and_the_rest_is_verified(
+    cli: Cli, spare_run: Path, engine: Engine, toolchain: Toolchain
+) -> None:
     modules = spare_run / "kernel/modules"
     flipped = next(modules.rglob("ext2.ko"))
     with flipped.open("r+b") as file:
@@ -39,7 +47,7 @@ def test_spoilt_modules_are_named_and_the_rest_is_verified(cli, spare_run, engin
     assert "NO_BTF tun" in done.stdout
 
 
-def test_a_kernel_that_panics_at_boot_ends_with_4_and_its_console(cli, spare_run) -> None:
+def test_a_kernel_that_panics_at_boot_ends_with_4_and_its_console(cli: Cli, spare_run: Path) -> None:
     done = cli("verify", spare_run, "--accel", "tcg", "--append", "rdinit=/nosuch init=/nosuch")
     assert done.returncode == 4, done.stderr
     assert "Kernel panic - not syncing" in done.stderr
@@ -47,11 +55,11 @@ def test_a_kernel_that_panics_at_boot_ends_with_4_and_its_console(cli, spare_run
     assert results(spare_run)["totals"]["not_reached"] == results(spare_run)["totals"]["modules"]
 
 
-def test_bisect_skips_what_says_nothing_of_the_commit(cli) -> None:
+def test_bisect_skips_what_says_nothing_of_the_commit(cli: Cli) -> None:
     assert cli("run", "--config", "nosuch", "--bisect").returncode == 125
 
 
-def test_git_bisect_sees_a_bad_module(cli, spare_run) -> None:
+def test_git_bisect_sees_a_bad_module(cli: Cli, spare_run: Path) -> None:
     module = next((spare_run / "kernel/modules").rglob("ext2.ko"))
     with module.open("r+b") as file:
         file.seek(btf_offset(module) + 2)

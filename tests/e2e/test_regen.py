@@ -33,7 +33,7 @@ MODFINAL = "scripts/Makefile.modfinal"
 
 
 @pytest.fixture(scope="module")
-def touched(smoke_run, tmp_path_factory):
+def touched(smoke_run: Path, tmp_path_factory: pytest.TempPathFactory):
     cli = Cli(tmp_path_factory.mktemp("regen"))
     done = cli("regen", smoke_run, "--scenario", "vmlinux-touched", "--scenario", "module-deleted", "--json")
     assert done.returncode == 0, done.stderr
@@ -45,7 +45,9 @@ def test_nothing_to_do_is_nothing_done(touched) -> None:
     assert (entry["linked"], entry["written"], entry["due"], entry["vmlinux_linked"]) == ([], [], [], False)
 
 
-def test_a_touched_vmlinux_has_all_btf_written_for_nothing_and_no_module_linked(touched, smoke_run) -> None:
+def test_a_touched_vmlinux_has_all_btf_written_for_nothing_and_no_module_linked(
+    touched, smoke_run: Path
+) -> None:
     entry = touched["vmlinux-touched"]
     files = sorted(str(path.relative_to(smoke_run / "kernel/modules/kernel"))
                    for path in (smoke_run / "kernel/modules").rglob("*.ko"))  # fmt: skip
@@ -83,7 +85,7 @@ class Overlaid:
 
 
 def test_a_makefile_that_forgets_vmlinux_leaves_stale_btf_that_check_and_boot_confirm(
-    smoke_run, tmp_path, monkeypatch
+    smoke_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = regenerating.options_of_run(smoke_run)
     with TerminalReporter(quiet=True) as reporter:
@@ -117,7 +119,7 @@ def test_a_makefile_that_forgets_vmlinux_leaves_stale_btf_that_check_and_boot_co
 
 @pytest.mark.parametrize("fresh", [True, False], ids=["freshly linked", "written before"])
 def test_every_module_is_byte_for_byte_the_same_with_no_cold_and_warm_cache(
-    smoke_run, tmp_path, engine: Engine, toolchain: Toolchain, fresh
+    smoke_run: Path, tmp_path: Path, engine: Engine, toolchain: Toolchain, fresh: bool
 ) -> None:
     flags = shlex.join(json.loads((smoke_run / "run.json").read_text())["pahole"]["flags"])
     strip = "objcopy --remove-section .BTF $m" if fresh else ":"
@@ -147,7 +149,9 @@ def test_every_module_is_byte_for_byte_the_same_with_no_cold_and_warm_cache(
     assert kinds == ["miss"] * modules + ["hit"] * modules
 
 
-def test_kbuild_itself_makes_the_same_files_with_no_cold_and_warm_cache(smoke_run, tmp_path) -> None:
+def test_kbuild_itself_makes_the_same_files_with_no_cold_and_warm_cache(
+    smoke_run: Path, tmp_path: Path
+) -> None:
     options = regenerating.options_of_run(smoke_run)
     with TerminalReporter(quiet=True) as reporter:
         made = []
@@ -165,7 +169,7 @@ def test_kbuild_itself_makes_the_same_files_with_no_cold_and_warm_cache(smoke_ru
 
 
 def test_a_cached_build_has_the_same_modules_and_the_cache_is_shown_and_emptied(
-    cli, smoke_run, tmp_path
+    cli: Cli, smoke_run: Path, tmp_path: Path
 ) -> None:
     done = cli("build", "--config", "smoke", "-o", "cached", env={"KBTF_CI_USE_BTF_CACHE": "1"})
     assert done.returncode == 0, done.stderr
@@ -194,14 +198,14 @@ def test_a_cached_build_has_the_same_modules_and_the_cache_is_shown_and_emptied(
         ((".",), "holds no run"),
     ],
 )
-def test_a_wrong_call_is_told_in_a_line(cli, words, message) -> None:
+def test_a_wrong_call_is_told_in_a_line(cli: Cli, words, message: str) -> None:
     done = cli("regen", *words)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_build_that_was_never_made_is_told_and_how_to_make_it(cli, tmp_path) -> None:
+def test_a_build_that_was_never_made_is_told_and_how_to_make_it(cli: Cli, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()
     (tree / "Kconfig").touch()

@@ -3,15 +3,18 @@
 
 """``kbtf-ci shell`` as its users call it: from a script, and at a terminal."""
 
+from __future__ import annotations
+
 import os
 import pty
 import select
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import KBTF_CI
+from tests.e2e.conftest import KBTF_CI, Cli
 from tests.support.waiting import PATIENCE_S
 
 TYPED = b"modprobe fs-ext2; modprobe xt_comment; lsmod; modprobe nosuch; exit 7"
@@ -20,7 +23,7 @@ LOADED = (b"\next2 ", b"\nxt_comment ", b"\nx_tables ")
 
 
 @pytest.fixture
-def shell(cli, spare_run):
+def shell(cli: Cli, spare_run: Path):
     """Returns a shell in the guest whose standard streams are ``streams``."""
     started = []
 

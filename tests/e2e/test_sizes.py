@@ -3,7 +3,10 @@
 
 """Full BTF against split BTF, with the real pahole over the modules of a real build."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,14 +14,14 @@ from tests.e2e.conftest import Cli, results
 
 
 @pytest.fixture(scope="module")
-def first(smoke_run, tmp_path_factory):
+def first(smoke_run: Path, tmp_path_factory: pytest.TempPathFactory):
     """The end of the first call on the smoke run."""
     done = Cli(tmp_path_factory.mktemp("sizes"))("sizes", smoke_run)
     assert done.returncode == 0, done.stderr
     return done
 
 
-def test_full_btf_is_larger_for_every_module_and_many_times_in_total(smoke_run, first) -> None:
+def test_full_btf_is_larger_for_every_module_and_many_times_in_total(smoke_run: Path, first) -> None:
     values = json.loads((smoke_run / "sizes.json").read_text())
     verified = {entry["file"]: entry["btf_bytes"] for entry in results(smoke_run)["modules"]}
     assert {entry["file"]: entry["split_bytes"] for entry in values["modules"]} == verified
@@ -27,7 +30,7 @@ def test_full_btf_is_larger_for_every_module_and_many_times_in_total(smoke_run, 
     assert values["totals"]["ratio"] > 10
 
 
-def test_the_flags_are_kbuilds_own_and_were_recorded_by_the_build(smoke_run, first) -> None:
+def test_the_flags_are_kbuilds_own_and_were_recorded_by_the_build(smoke_run: Path, first) -> None:
     recorded = json.loads((smoke_run / "run.json").read_text())["pahole"]
     values = json.loads((smoke_run / "sizes.json").read_text())
     assert "pahole's flags" not in first.stderr
@@ -42,7 +45,7 @@ def test_the_text_has_both_tables(first) -> None:
     assert all(line.startswith("./") for line in lines[full + 5 : full + 15])
 
 
-def test_a_second_call_encodes_nothing(cli, smoke_run, first) -> None:
+def test_a_second_call_encodes_nothing(cli: Cli, smoke_run: Path, first) -> None:
     assert "encoded 0" not in first.stderr
     # No engine is needed for what is known already.
     again = cli("sizes", smoke_run, "--json", env={"DOCKER_HOST": "unix:///nonexistent/engine.sock"})
@@ -51,7 +54,9 @@ def test_a_second_call_encodes_nothing(cli, smoke_run, first) -> None:
     assert json.loads(again.stdout) == json.loads((smoke_run / "sizes.json").read_text())
 
 
-def test_a_run_directory_of_an_older_build_is_asked_again(cli, smoke_run, spare_run, first) -> None:
+def test_a_run_directory_of_an_older_build_is_asked_again(
+    cli: Cli, smoke_run: Path, spare_run: Path, first
+) -> None:
     facts = json.loads((spare_run / "run.json").read_text())
     recorded = facts.pop("pahole")
     (spare_run / "run.json").write_text(json.dumps(facts))
@@ -60,7 +65,7 @@ def test_a_run_directory_of_an_older_build_is_asked_again(cli, smoke_run, spare_
     assert json.loads((spare_run / "run.json").read_text())["pahole"] == recorded
 
 
-def test_stripped_modules_are_one_clear_line(cli, spare_run) -> None:
+def test_stripped_modules_are_one_clear_line(cli: Cli, spare_run: Path) -> None:
     for path in (spare_run / "kernel/modules").rglob("*.ko"):
         path.write_bytes(
             (spare_run / "guest/modules" / path.relative_to(spare_run / "kernel/modules")).read_bytes()
@@ -72,7 +77,7 @@ def test_stripped_modules_are_one_clear_line(cli, spare_run) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_folder_that_holds_no_run(cli) -> None:
+def test_a_folder_that_holds_no_run(cli: Cli) -> None:
     done = cli("sizes", ".")
     assert done.returncode == 2
     assert "holds no run" in done.stderr

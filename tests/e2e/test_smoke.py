@@ -3,12 +3,15 @@
 
 """The main job on real input: real engine, kernel, QEMU and SSH."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
 
-from tests.e2e.conftest import BUILD_S, results
+from tests.e2e.conftest import BUILD_S, Cli, results
 
 
-def test_every_module_is_verified(smoke_run) -> None:
+def test_every_module_is_verified(smoke_run: Path) -> None:
     values = results(smoke_run)
     assert values["totals"]["verified"] == values["totals"]["modules"] >= 20
     for module in values["modules"]:
@@ -17,14 +20,14 @@ def test_every_module_is_verified(smoke_run) -> None:
         assert module["btf_bytes"] > 0
 
 
-def test_both_load_modes_were_needed(smoke_run) -> None:
+def test_both_load_modes_were_needed(smoke_run: Path) -> None:
     modules = {module["name"]: module for module in results(smoke_run)["modules"]}
     assert modules["ext2"]["load"] == "real"
     it87 = modules["it87"]
     assert (it87["load"], it87["earlier"][0]["errno"]) == ("inert", -19)
 
 
-def test_the_run_directory_holds_the_run(smoke_run) -> None:
+def test_the_run_directory_holds_the_run(smoke_run: Path) -> None:
     for name in (
         "run.json", "requested.config", "kernel.config", "build.log", "console.log", "kmsg.log", "junit.xml",
         "results.ktap", "summary.md", "kernel/bzImage", "kernel/vmlinux", "kernel/System.map",
@@ -39,7 +42,7 @@ def test_the_run_directory_holds_the_run(smoke_run) -> None:
     assert (smoke_run / "console.log").read_text().lstrip().startswith("[    0.000000] Linux version")
 
 
-def test_a_second_run_compiles_nothing_and_two_at_once_pass(cli, smoke_run) -> None:
+def test_a_second_run_compiles_nothing_and_two_at_once_pass(cli: Cli, smoke_run: Path) -> None:
     both = [cli.start("run", "--config", "smoke", "-o", name) for name in ("one", "two")]
     for process in both:
         _, err = process.communicate(timeout=BUILD_S)

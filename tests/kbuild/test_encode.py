@@ -3,13 +3,15 @@
 
 """How pahole is called over many modules, by the worker itself and a pahole that only counts bytes."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from kbtf_ci.errors import InfrastructureError, InterruptError
-from kbtf_ci.kernel.encode import encode
+from kbtf_ci.kernel.encode import Encoded, encode
 from kbtf_ci.kernel.pahole import Pahole, ask_kbuild
 from tests.support import faketree, paholes
 from tests.support.local import LocalRunner
@@ -17,19 +19,19 @@ from tests.support.waiting import wait_until
 
 
 class Bench:
-    def __init__(self, folder) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.tree = folder / "tree"
         self.flags = ("-j", "--btf_features=var,float")
         self.got = []
         paholes.plant(folder)
 
-    def module(self, file, content="") -> None:
+    def module(self, file: str, content: str = "") -> None:
         path = self.tree / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
 
-    def encode(self, jobs=1, on_encoded=None, program=None):
+    def encode(self, jobs: int = 1, on_encoded=None, program: Path | None = None) -> dict[str, Encoded]:
         files = [str(path.relative_to(self.tree)) for path in self.tree.rglob("*.ko")]
         pahole = Pahole(str(program or self.folder / "pahole"), self.flags)
         runner = LocalRunner({"/tmp/full-btf": self.folder / "scratch"})
@@ -38,11 +40,11 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path):
+def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
-def test_every_module_is_encoded_with_kbuilds_flags_and_no_base_the_largest_first(bench) -> None:
+def test_every_module_is_encoded_with_kbuilds_flags_and_no_base_the_largest_first(bench: Bench) -> None:
     for file, size in {"kernel/a.ko": 10, "kernel/fs/big.ko": 3000, "kernel/c.ko": 200}.items():
         bench.module(file, "x" * size)
     got = bench.encode()
@@ -55,7 +57,7 @@ def test_every_module_is_encoded_with_kbuilds_flags_and_no_base_the_largest_firs
     assert not any("--btf_base" in call for call in calls)
 
 
-def test_as_many_at_a_time_as_asked_for_and_no_more(bench) -> None:
+def test_as_many_at_a_time_as_asked_for_and_no_more(bench: Bench) -> None:
     # Each waits for two more, if they ever come, before it counts those that run.
     wait = 'while [ "$(ls "$0".up.* | wc -l)" -lt 3 ] && [ $n -lt 600 ]; do n=$((n + 1)); sleep 0.05; done'
     count = f': > "$0.run.$$"; : > "$0.up.$$"; n=0; {wait}; ls "$0".run.* | wc -l >> "$0.seen"; sleep 0.3'
@@ -76,7 +78,9 @@ def test_as_many_at_a_time_as_asked_for_and_no_more(bench) -> None:
         ("exit 0", "it wrote no BTF"),
     ],
 )
-def test_a_module_that_pahole_refuses_is_named_and_the_rest_goes_on(bench, command, fault) -> None:
+def test_a_module_that_pahole_refuses_is_named_and_the_rest_goes_on(
+    bench: Bench, command: str, fault: str
+) -> None:
     bench.module("kernel/a.ko", "x" * 500)
     bench.module("kernel/b.ko", f"do: {command}\n")
     bench.module("kernel/c.ko", "y")
@@ -85,12 +89,12 @@ def test_a_module_that_pahole_refuses_is_named_and_the_rest_goes_on(bench, comma
     assert [got[file].full_bytes for file in ("kernel/a.ko", "kernel/c.ko")] == [1000, 2]
 
 
-def test_an_interrupt_ends_every_pahole_and_keeps_what_was_told(bench) -> None:
+def test_an_interrupt_ends_every_pahole_and_keeps_what_was_told(bench: Bench) -> None:
     bench.module("kernel/a.ko", "x" * 500)
     bench.module("kernel/b.ko", 'do: echo $$ > "$0.pid"; sleep 600\n')
     got = []
 
-    def interrupted(encoded) -> NoReturn:
+    def interrupted(encoded: Encoded) -> NoReturn:
         got.append(encoded.file)
         wait_until((bench.folder / "pahole.pid").exists)
         raise InterruptError("interrupted by SIGINT")
@@ -102,7 +106,7 @@ def test_an_interrupt_ends_every_pahole_and_keeps_what_was_told(bench) -> None:
     wait_until(lambda: not Path(f"/proc/{pid}").exists())
 
 
-def test_nothing_stays_behind(bench) -> None:
+def test_nothing_stays_behind(bench: Bench) -> None:
     bench.module("kernel/a.ko", "x")
     bench.module("kernel/b.ko", "do: exit 1\n")
     bench.encode(jobs=2)
@@ -110,13 +114,13 @@ def test_nothing_stays_behind(bench) -> None:
     assert sorted(path.name for path in bench.folder.iterdir()) == ["calls", "pahole", "tree"]
 
 
-def test_a_pahole_that_is_not_there_is_no_fault_of_the_modules(bench) -> None:
+def test_a_pahole_that_is_not_there_is_no_fault_of_the_modules(bench: Bench) -> None:
     bench.module("kernel/a.ko", "x")
     with pytest.raises(InfrastructureError, match=r"No such file or directory: '.*/nowhere'"):
         bench.encode(program=bench.folder / "nowhere")
 
 
-def test_kbuild_itself_tells_its_flags(tmp_path) -> None:
+def test_kbuild_itself_tells_its_flags(tmp_path: Path) -> None:
     tree = faketree.plant(tmp_path)
     with (tree / "Makefile").open("a") as makefile:
         makefile.write("export PAHOLE = /somewhere/pahole\n")
@@ -127,5 +131,5 @@ def test_kbuild_itself_tells_its_flags(tmp_path) -> None:
     )
 
 
-def test_a_kernel_that_exports_no_flags_has_none(tmp_path) -> None:
+def test_a_kernel_that_exports_no_flags_has_none(tmp_path: Path) -> None:
     assert ask_kbuild(faketree.kbuild(tmp_path)) == Pahole("pahole", ())

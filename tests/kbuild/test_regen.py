@@ -3,14 +3,18 @@
 
 """How a finished build is changed and made again: a real make on the fake tree."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from kbtf_ci.errors import BuildError, UsageError
 from kbtf_ci.kernel.btfcache import PROGRAM, Wrapper
+from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.measure import MakeOverrides, measure
 from kbtf_ci.kernel.pahole import ask_kbuild
 from kbtf_ci.kernel.regen import apply_scenario
@@ -30,7 +34,7 @@ exit $status
 
 
 @pytest.fixture
-def kbuild(tmp_path):
+def kbuild(tmp_path: Path) -> Kbuild:
     program = tmp_path / "accountant"
     program.write_text(_ACCOUNTANT)
     program.chmod(0o755)
@@ -39,7 +43,7 @@ def kbuild(tmp_path):
     return made
 
 
-def test_the_first_make_writes_everything_and_the_second_nothing(kbuild) -> None:
+def test_the_first_make_writes_everything_and_the_second_nothing(kbuild: Kbuild) -> None:
     lines = []
     first = measure(kbuild, MakeOverrides(), lines.append)
     assert (first.linked, first.written) == (frozenset(MODULES), frozenset(MODULES))
@@ -50,14 +54,14 @@ def test_the_first_make_writes_everything_and_the_second_nothing(kbuild) -> None
     assert list(kbuild.build_dir.glob(".kbtf-ci-accounts-*")) == []
 
 
-def test_a_make_that_fails_is_told_with_its_last_words(kbuild) -> None:
+def test_a_make_that_fails_is_told_with_its_last_words(kbuild: Kbuild) -> None:
     (kbuild.build_dir / ".config").write_text("CONFIG_BROKEN=y\n")
     with pytest.raises(BuildError, match="make failed in ") as caught:
         measure(kbuild, MakeOverrides(), lambda line: None)
     assert "'oops' undeclared" in caught.value.detail
 
 
-def test_a_touched_vmlinux_and_a_deleted_module_are_found_by_make(kbuild) -> None:
+def test_a_touched_vmlinux_and_a_deleted_module_are_found_by_make(kbuild: Kbuild) -> None:
     measure(kbuild, MakeOverrides(), lambda line: None)
     with apply_scenario(Scenario.TOUCHED, kbuild, MODULES) as overrides:
         assert measure(kbuild, overrides, lambda line: None).written == frozenset(MODULES)
@@ -65,7 +69,9 @@ def test_a_touched_vmlinux_and_a_deleted_module_are_found_by_make(kbuild) -> Non
         assert measure(kbuild, overrides, lambda line: None).written == {MODULES[0]}
 
 
-def test_kbuild_is_told_of_the_wrapper_and_the_wrapper_of_the_real_pahole(kbuild, tmp_path) -> None:
+def test_kbuild_is_told_of_the_wrapper_and_the_wrapper_of_the_real_pahole(
+    kbuild: Kbuild, tmp_path: Path
+) -> None:
     wrapped = replace(kbuild, wrapper=Wrapper(tmp_path))
     command = wrapped.command(wrapped.argv("all"), "build")
     assert f"PAHOLE={PROGRAM}" in command.argv
@@ -76,7 +82,7 @@ def test_kbuild_is_told_of_the_wrapper_and_the_wrapper_of_the_real_pahole(kbuild
     assert ask_kbuild(wrapped).program == "pahole"
 
 
-def record(kbuild, name, source) -> None:
+def record(kbuild: Kbuild, name: str, source: str) -> None:
     path = kbuild.build_dir / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
@@ -84,7 +90,9 @@ def record(kbuild, name, source) -> None:
 
 
 @pytest.mark.parametrize("scenario", [Scenario.BTF_CHANGED, Scenario.CODE_CHANGED])
-def test_a_changed_source_lies_over_the_file_in_the_container_alone(kbuild, scenario) -> None:
+def test_a_changed_source_lies_over_the_file_in_the_container_alone(
+    kbuild: Kbuild, scenario: Scenario
+) -> None:
     original = kbuild.source.path / "kernel/softirq.c"
     original.parent.mkdir()
     original.write_text("int original;\n")
@@ -99,7 +107,7 @@ def test_a_changed_source_lies_over_the_file_in_the_container_alone(kbuild, scen
     assert not (kbuild.build_dir / "kernel/softirq.o").exists()
 
 
-def test_the_module_that_is_changed_is_one_of_a_single_file(kbuild) -> None:
+def test_the_module_that_is_changed_is_one_of_a_single_file(kbuild: Kbuild) -> None:
     for name in ("fs/alpha", "lib/beta"):
         (kbuild.source.path / f"{name}.c").write_text("int x;\n")
     (kbuild.build_dir / "fs").mkdir()
@@ -109,7 +117,7 @@ def test_the_module_that_is_changed_is_one_of_a_single_file(kbuild) -> None:
         assert [mount.target for mount in overrides.mounts] == ["/src/lib/beta.c"]
 
 
-def test_a_build_without_what_a_scenario_needs_is_told(kbuild) -> None:
+def test_a_build_without_what_a_scenario_needs_is_told(kbuild: Kbuild) -> None:
     single = pytest.raises(UsageError, match="none of its modules is made from a single C file")
     with single, apply_scenario(Scenario.SOURCE_CHANGED, kbuild, MODULES):
         pass
@@ -118,7 +126,7 @@ def test_a_build_without_what_a_scenario_needs_is_told(kbuild) -> None:
         pass
 
 
-def test_the_other_pahole_is_the_same_one_under_another_version(kbuild, tmp_path) -> None:
+def test_the_other_pahole_is_the_same_one_under_another_version(kbuild: Kbuild, tmp_path: Path) -> None:
     real = tmp_path / "bin/pahole"
     real.parent.mkdir()
     real.write_text('#!/bin/sh\necho "real $*"\n')

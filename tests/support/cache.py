@@ -85,7 +85,7 @@ def _finished_build(builds: Path) -> Path | None:
 
 def _copy(source: Path, target: Path) -> None:
     # With all time stamps, by which make decides. A file that a compiler beside us removes is not missed.
-    command = ["cp", "--archive", "--reflink=auto", source, target]
+    command: list[str | Path] = ["cp", "--archive", "--reflink=auto", source, target]
     subprocess.run(command, check=False, stderr=subprocess.DEVNULL)
 
 

@@ -10,6 +10,7 @@ btf_mark_embedded_composite_type_ids()): every id here is in range, and none lea
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.support import sketch as sk
@@ -157,7 +158,7 @@ class _Draw:
         if kind == sk.FUNC_PROTO:
             vlen = self.rng.randrange(3)
             return self.type(), [word for _ in range(vlen) for word in (self.name(), self.type())], vlen
-        fixed = {
+        fixed: dict[int, Callable[[], tuple[int, list[int], int]]] = {
             sk.ARRAY: lambda: (0, [self.type(1), self.type(1), 4], 0),
             sk.ENUM: lambda: (4, [self.name(), 7], 1),
             sk.INT: lambda: (4, [32], 0),

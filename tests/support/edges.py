@@ -5,6 +5,7 @@
 
 Errno and words were written down from the kernel's source and not taken from kbtf_ci.
 """
+# ruff: noqa: B023 -- whatever is drawn is drawn at once, within its turn of a loop
 
 from __future__ import annotations
 
@@ -106,6 +107,24 @@ def _with_header(**fields: int) -> Draw:
     return draw
 
 
+def _with(**attributes: bytes | bool) -> Draw:
+    """A healthy type, and these attributes of the sketch."""
+
+    def draw(s: Sketch) -> None:
+        _healthy(s)
+        for name, value in attributes.items():
+            setattr(s, name, value)
+
+    return draw
+
+
+def _append(s: Sketch, data: bytes) -> int:
+    """Append bytes to the strings, NUL or not, and return where they start."""
+    start = s.end_name
+    s.strings += data
+    return start
+
+
 def _headers(t: _Table) -> None:
     t.bytes("", "an empty section is none", b"")
     t.bytes("", "no section", None)
@@ -129,11 +148,9 @@ def _headers(t: _Table) -> None:
         "btf_header not found",
     )
     for size in (1, 8, 4096):
-        t.good(
-            f"{size} zero bytes more", lambda s, n=size: (_healthy(s), setattr(s, "more_header", bytes(n)))
-        )
+        t.good(f"{size} zero bytes more", _with(more_header=bytes(size)))
         t.bad("header.unknown", f"{size} bytes more, the last is 1",
-              lambda s, n=size: (_healthy(s), setattr(s, "more_header", bytes(n - 1) + b"\1")),
+              _with(more_header=bytes(size - 1) + b"\1"),
               "Unsupported btf_header", E2BIG)  # fmt: skip
     for magic in (0x9FEB, 0xEB9E, 0):
         t.bad("header.magic", f"{magic:#x}", _with_header(magic=magic), "Invalid magic")
@@ -163,22 +180,22 @@ def _sections(t: _Table) -> None:
     t.bad("sections.overlap", "both at 0", _with_header(str_off=0, str_len=20), "Section overlap found")
     t.bad("sections.length", "one byte more", _with_header(str_len=9), "Total section length too long")
     t.bad("sections.length", "2^32 - 1", _with_header(str_len=0xFFFFFFFF), "Total section length too long")
-    t.bad("sections.trailing", "one byte", lambda s: (_healthy(s), setattr(s, "behind", b"\0")),
+    t.bad("sections.trailing", "one byte", _with(behind=b"\0"),
           "Unsupported section found")  # fmt: skip
     t.bad("sections.trailing", "strings one shorter", _with_header(str_len=7), "Unsupported section found")
 
 
 def _strings(t: _Table) -> None:
-    t.bad("strings.end", "strings first", lambda s: (_healthy(s), setattr(s, "strings_first", True)),
+    t.bad("strings.end", "strings first", _with(strings_first=True),
           "String section is not at the end")  # fmt: skip
-    t.bad("strings.section", "no NUL at the end", lambda s: (_healthy(s), s.strings.append(0x61)),
+    t.bad("strings.section", "no NUL at the end", lambda s: (_healthy(s), _append(s, b"a")),
           "Invalid string section")  # fmt: skip
     largest = 0xFFFFFF + 1
-    t.good("of 2^24 bytes", lambda s: (s.add(sk.PTR), s.strings.extend(bytes(largest))))
+    t.good("of 2^24 bytes", lambda s: (s.add(sk.PTR), _append(s, bytes(largest))))
     t.bad(
         "strings.section",
         "of 2^24 + 1 bytes",
-        lambda s: (s.add(sk.PTR), s.strings.extend(bytes(largest + 1))),
+        lambda s: (s.add(sk.PTR), _append(s, bytes(largest + 1))),
         "Invalid string section",
     )
 
@@ -196,23 +213,23 @@ def _records(t: _Table) -> None:
         t.bad(
             "type.info",
             f"bit {bit}",
-            lambda s, n=info: s.raw(0, n, 0),
+            lambda s: s.raw(0, info, 0),
             f"[{first}] Invalid btf_info:{info:x}",
         )
     for kind in (0, 20, 31):
-        t.bad("type.kind", f"{kind}", lambda s, n=kind: s.add(n), f"[{first}] Invalid kind:{kind}")
+        t.bad("type.kind", f"{kind}", lambda s: s.add(kind), f"[{first}] Invalid kind:{kind}")
     for kind, need in ((sk.INT, 4), (sk.ARRAY, 12), (sk.VAR, 4), (sk.DECL_TAG, 4)):
         words = f"meta_left:{need - 4} meta_needed:{need}"
         tail = [1] * (need // 4 - 1)
-        t.bad("type.tail", f"kind {kind}", lambda s, k=kind, more=tail: s.add(k, 0, 4, *more), words)
+        t.bad("type.tail", f"kind {kind}", lambda s: s.add(kind, 0, 4, *tail), words)
     for kind, need in (
         (sk.STRUCT, 12), (sk.UNION, 12), (sk.ENUM, 8), (sk.ENUM64, 12), (sk.FUNC_PROTO, 8), (sk.DATASEC, 12),
     ):  # fmt: skip
         words = f"meta_left:{need - 4} meta_needed:{need}"
         tail = [0] * (need // 4 - 1)
-        t.bad("type.tail", f"kind {kind}", lambda s, k=kind, more=tail: s.add(k, 0, 4, *more, vlen=1), words)
+        t.bad("type.tail", f"kind {kind}", lambda s: s.add(kind, 0, 4, *tail, vlen=1), words)
         words = f"meta_left:0 meta_needed:{need * 0xFFFF}"
-        t.bad("type.tail", f"kind {kind} of vlen 65535", lambda s, k=kind: s.add(k, 0, 4, vlen=0xFFFF), words)
+        t.bad("type.tail", f"kind {kind} of vlen 65535", lambda s: s.add(kind, 0, 4, vlen=0xFFFF), words)
 
 
 def _int(name: int = 0, size: int = 4, data: int = 32, vlen: int = 0, kflag: int = 0) -> Draw:
@@ -257,12 +274,10 @@ def _references(t: _Table) -> None:
         t.bad("ref.kflag", f"kind {kind}", _reference(kind, kflag=1), "Invalid btf_info kind_flag")
         t.bad("ref.type", f"kind {kind} to 2^20", _reference(kind, 0x100000), "Invalid type_id")
         if kind in _TAKES_NAME:
-            t.bad("ref.name", f"kind {kind} without", lambda s, k=kind: s.add(k), "Invalid name")
-            t.bad(
-                "ref.name", f"kind {kind} with ''", lambda s, k=kind: s.add(k, s.string("")), "Invalid name"
-            )
+            t.bad("ref.name", f"kind {kind} without", lambda s: s.add(kind), "Invalid name")
+            t.bad("ref.name", f"kind {kind} with ''", lambda s: s.add(kind, s.string("")), "Invalid name")
         else:
-            t.bad("ref.name", f"kind {kind} with", lambda s, k=kind: s.add(k, s.string("n")), "Invalid name")
+            t.bad("ref.name", f"kind {kind} with", lambda s: s.add(kind, s.string("n")), "Invalid name")
     t.good("a pointer to what is not there", _reference(sk.PTR, 0xFFFFF))
     t.good("a type tag of any bytes", lambda s: s.add(sk.TYPE_TAG, s.string(" 9$\xff")))
 
@@ -292,16 +307,14 @@ def _names(t: _Table) -> None:
         t.bad(
             "ref.name",
             f"typedef {text[:9]!r}",
-            lambda s, n=text: s.add(sk.TYPEDEF, s.string(n)),
+            lambda s: s.add(sk.TYPEDEF, s.string(text)),
             "Invalid name",
         )
-        t.bad("fwd.name", f"{text[:9]!r}", lambda s, n=text: s.add(sk.FWD, s.string(n)), "Invalid name")
-        t.bad("func.name", f"{text[:9]!r}", lambda s, n=text: s.add(sk.FUNC, s.string(n)), "Invalid name")
-        t.bad("var.name", f"{text[:9]!r}", lambda s, n=text: s.add(sk.VAR, s.string(n), 1, 0), "Invalid name")
-        t.bad("enum.name", f"{text[:9]!r}", lambda s, n=text: s.add(sk.ENUM, s.string(n), 4), "Invalid name")
-        t.bad(
-            "enum64.name", f"{text[:9]!r}", lambda s, n=text: s.add(sk.ENUM64, s.string(n), 8), "Invalid name"
-        )
+        t.bad("fwd.name", f"{text[:9]!r}", lambda s: s.add(sk.FWD, s.string(text)), "Invalid name")
+        t.bad("func.name", f"{text[:9]!r}", lambda s: s.add(sk.FUNC, s.string(text)), "Invalid name")
+        t.bad("var.name", f"{text[:9]!r}", lambda s: s.add(sk.VAR, s.string(text), 1, 0), "Invalid name")
+        t.bad("enum.name", f"{text[:9]!r}", lambda s: s.add(sk.ENUM, s.string(text), 4), "Invalid name")
+        t.bad("enum64.name", f"{text[:9]!r}", lambda s: s.add(sk.ENUM64, s.string(text), 8), "Invalid name")
 
 
 def _offsets(t: _Table) -> None:
@@ -319,13 +332,13 @@ def _offsets(t: _Table) -> None:
     )
     end = base + len("healthy") + 1
     for offset in (end, 0xFFFFFF, 0x1000000, 0xFFFFFFFF):
-        t.bad("type.name_offset", f"{offset:#x}", lambda s, n=offset: (_healthy(s), s.add(sk.STRUCT, n, 8)),
+        t.bad("type.name_offset", f"{offset:#x}", lambda s: (_healthy(s), s.add(sk.STRUCT, offset, 8)),
               f"[{first + 1}] Invalid name_offset:{offset}")  # fmt: skip
     fill = 0xFFFFFF - base
     t.good("2^24 - 1, with strings so far", lambda s: (
-        s.strings.extend(b"a" * (fill - 1) + b"\0a\0"), s.add(sk.STRUCT, 0xFFFFFF, 8)))  # fmt: skip
+        _append(s, b"a" * (fill - 1) + b"\0a\0"), s.add(sk.STRUCT, 0xFFFFFF, 8)))  # fmt: skip
     t.bad("type.name_offset", "2^24, with strings so far", lambda s: (
-        s.strings.extend(b"a" * fill + b"\0a\0"), s.add(sk.STRUCT, 0x1000000, 8)),
+        _append(s, b"a" * fill + b"\0a\0"), s.add(sk.STRUCT, 0x1000000, 8)),
         f"[{first}] Invalid name_offset:{0x1000000}")  # fmt: skip
 
 
@@ -358,7 +371,7 @@ def _members(t: _Table) -> None:
     t.bad("member.name_offset", "behind all", _composite(sk.STRUCT, 8, 0, name=end),
           f"Invalid member name_offset:{end}")  # fmt: skip
     for text in (b"", b"9"):
-        t.bad("member.name", f"{text!r}", lambda s, n=text: s.add(sk.STRUCT, 0, 8, s.string(n), 1, 0, vlen=1),
+        t.bad("member.name", f"{text!r}", lambda s: s.add(sk.STRUCT, 0, 8, s.string(text), 1, 0, vlen=1),
               "Invalid name")  # fmt: skip
     for target in (0, 0x100000):
         t.bad("member.type", f"{target:#x}", _composite(sk.UNION, 8, 0, target=target), "Invalid type_id")
@@ -384,27 +397,27 @@ def _enums(t: _Table) -> None:
     end = len(t.vmlinux.strings)
     for kind, rule, more in ((sk.ENUM, "enum", (1,)), (sk.ENUM64, "enum64", (1, 0))):
         for size in (1, 2, 4, 8):
-            t.good(f"{rule} of {size} bytes", lambda s, k=kind, n=size: s.add(k, 0, n))
+            t.good(f"{rule} of {size} bytes", lambda s: s.add(kind, 0, size))
         for size in (0, 3, 5, 16):
-            t.bad(f"{rule}.size", f"{size}", lambda s, k=kind, n=size: s.add(k, 0, n), "Unexpected size")
-        t.good(f"{rule} with kind_flag", lambda s, k=kind: s.add(k, 0, 4, kflag=1))
+            t.bad(f"{rule}.size", f"{size}", lambda s: s.add(kind, 0, size), "Unexpected size")
+        t.good(f"{rule} with kind_flag", lambda s: s.add(kind, 0, 4, kflag=1))
         t.bad(f"{rule}.value_name_offset", "behind all",
-              lambda s, k=kind, m=more: s.add(k, 0, 4, end, *m, vlen=1),
+              lambda s: s.add(kind, 0, 4, end, *more, vlen=1),
               f"\tInvalid name_offset:{end}")  # fmt: skip
         t.bad(
             f"{rule}.value_name",
             "without",
-            lambda s, k=kind, m=more: s.add(k, 0, 4, 0, *m, vlen=1),
+            lambda s: s.add(kind, 0, 4, 0, *more, vlen=1),
             "Invalid name",
         )
         t.bad(f"{rule}.value_name", "9 in the second",
-              lambda s, k=kind, m=more: s.add(k, 0, 4, s.string("a"), *m, s.string("9"), *m, vlen=2),
+              lambda s: s.add(kind, 0, 4, s.string("a"), *more, s.string("9"), *more, vlen=2),
               "Invalid name")  # fmt: skip
 
 
 def _forwards(t: _Table) -> None:
     for kflag in (0, 1):
-        t.good("as usual", lambda s, n=kflag: s.add(sk.FWD, s.string("a"), kflag=n))
+        t.good("as usual", lambda s: s.add(sk.FWD, s.string("a"), kflag=kflag))
     t.bad("fwd.vlen", "1", lambda s: s.add(sk.FWD, s.string("a"), vlen=1), "vlen != 0")
     t.bad("fwd.type", "1", lambda s: s.add(sk.FWD, s.string("a"), 1), "type != 0")
     t.bad("fwd.name", "without", lambda s: s.add(sk.FWD), "Invalid name")
@@ -413,20 +426,20 @@ def _forwards(t: _Table) -> None:
 
 def _functions(t: _Table) -> None:
     for vlen in (0, 1):
-        t.good(f"linkage {vlen}", lambda s, n=vlen: s.add(sk.FUNC, s.string("a"), 0xFFFFFFFF, vlen=n))
+        t.good(f"linkage {vlen}", lambda s: s.add(sk.FUNC, s.string("a"), 0xFFFFFFFF, vlen=vlen))
     for vlen in (2, 0xFFFF):
-        t.bad("func.linkage", f"{vlen}", lambda s, n=vlen: s.add(sk.FUNC, s.string("a"), vlen=n),
+        t.bad("func.linkage", f"{vlen}", lambda s: s.add(sk.FUNC, s.string("a"), vlen=vlen),
               "Invalid func linkage")  # fmt: skip
     t.bad("func.name", "without", lambda s: s.add(sk.FUNC), "Invalid name")
     t.bad("func.kflag", "1", lambda s: s.add(sk.FUNC, s.string("a"), kflag=1), "Invalid btf_info kind_flag")
     for params in ((), (0, 0), (0xFFFFFFFF, 0xFFFFFFFF), (1, 1, 0, 0)):
         t.good(f"parameters {params}",
-               lambda s, p=params: s.add(sk.FUNC_PROTO, 0, 0xFFFFFFFF, *p, vlen=len(p) // 2))  # fmt: skip
+               lambda s: s.add(sk.FUNC_PROTO, 0, 0xFFFFFFFF, *params, vlen=len(params) // 2))  # fmt: skip
         t.bad("func_proto.name", f"parameters {params}",
-              lambda s, p=params: s.add(sk.FUNC_PROTO, 1, 7, *p, vlen=len(p) // 2),
+              lambda s: s.add(sk.FUNC_PROTO, 1, 7, *params, vlen=len(params) // 2),
               "Invalid name")  # fmt: skip
         t.bad("func_proto.kflag", f"parameters {params}",
-              lambda s, p=params: s.add(sk.FUNC_PROTO, 0, 7, *p, vlen=len(p) // 2, kflag=1),
+              lambda s: s.add(sk.FUNC_PROTO, 0, 7, *params, vlen=len(params) // 2, kflag=1),
               "Invalid btf_info kind_flag")  # fmt: skip
 
 
@@ -479,9 +492,9 @@ def _datasecs(t: _Table) -> None:
 
 def _floats(t: _Table) -> None:
     for size in (2, 4, 8, 12, 16):
-        t.good(f"float of {size} bytes", lambda s, n=size: s.add(sk.FLOAT, 0, n))
+        t.good(f"float of {size} bytes", lambda s: s.add(sk.FLOAT, 0, size))
     for size in (0, 1, 3, 10, 17):
-        t.bad("float.size", f"{size}", lambda s, n=size: s.add(sk.FLOAT, 0, n), "Invalid type_size")
+        t.bad("float.size", f"{size}", lambda s: s.add(sk.FLOAT, 0, size), "Invalid type_size")
     t.bad("float.vlen", "1", lambda s: s.add(sk.FLOAT, 0, 8, vlen=1), "vlen != 0")
     t.bad("float.kflag", "1", lambda s: s.add(sk.FLOAT, 0, 8, kflag=1), "Invalid btf_info kind_flag")
 
@@ -534,7 +547,10 @@ def _chains(t: _Table) -> None:
         _DANGLING,
     )
     t.bad("chain.missing", "to 2^20 - 1", lambda s: s.add(sk.CONST, 0, 0xFFFFF), _DANGLING)
-    tag = lambda s, to: s.add(sk.TYPE_TAG, s.string("tag"), to)  # noqa: E731
+
+    def tag(s: Sketch, to: int) -> int:
+        return s.add(sk.TYPE_TAG, s.string("tag"), to)
+
     t.good("a tag before a modifier", lambda s: (tag(s, s.end_id + 1), s.add(sk.CONST)))
     t.bad("chain.tag_order", "a modifier before a tag", lambda s: (
         s.add(sk.CONST, 0, s.end_id + 1), tag(s, 0)), disorder)  # fmt: skip
@@ -591,7 +607,7 @@ def _bases(t: _Table) -> None:
 def _relocations(t: _Table) -> None:
     vmlinux = t.vmlinux
     for kind in (sk.STRUCT, sk.UNION, sk.ENUM, sk.INT, sk.FLOAT):
-        nameless = lambda s, k=kind: s.add(k, 0, 4, *((32,) if k == sk.INT else ()))  # noqa: E731
+        nameless: Draw = _int() if kind == sk.INT else lambda s: s.add(kind, 0, 4)
         words = f"type [1], kind [{kind}] is invalid for distilled base BTF; it is anonymous"
         _base(t, "relocate.anonymous", f"kind {kind}", nameless, words)
     unexpected: dict[int, Draw] = {
@@ -605,10 +621,10 @@ def _relocations(t: _Table) -> None:
         words = f"type [1] in distilled based BTF has unexpected kind [{kind}]"
         _base(t, "relocate.kind", f"kind {kind}", draw, words)
     for note, one in _samples(vmlinux):
-        _base(t, "", note, lambda s, n=one: add_named(s, n))
+        _base(t, "", note, lambda s: add_named(s, one))
     for one, note in _misfits(vmlinux):
         words = f"distilled base BTF type '{one.name.decode()}' [1] is not mapped to base BTF id"
-        _base(t, "relocate.unmapped", note, lambda s, n=one: add_named(s, n), words)
+        _base(t, "relocate.unmapped", note, lambda s: add_named(s, one), words)
     _embedded(t)
     _doubles(t)
 

@@ -27,6 +27,7 @@ from queue import Empty, SimpleQueue
 import paramiko
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 
 from kbtf_ci.errors import EngineError
 from kbtf_ci.guest.image import GuestImage
@@ -209,7 +210,7 @@ class SshServer:
         self.qemu = qemu
         self._host_key = _host_key(qemu.guests.keys)
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
+        self.port: int = self._listener.getsockname()[1]
         self._transports: list[paramiko.Transport] = []
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
@@ -263,12 +264,12 @@ class _Server(paramiko.ServerInterface):
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         known = self._server.qemu.guests.keys.client_public.split()[1] == key.get_base64()
-        return paramiko.AUTH_SUCCESSFUL if known and username == "root" else paramiko.AUTH_FAILED
+        return AUTH_SUCCESSFUL if known and username == "root" else AUTH_FAILED
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         if self._server.qemu.spinning:
             self._server.qemu.ended.wait()
-        return paramiko.OPEN_SUCCEEDED
+        return OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         self._server.run(command.decode(), channel)
@@ -284,7 +285,7 @@ def _on_host(server: SshServer, command: str, channel: paramiko.Channel) -> int 
         start_new_session=True,
     )
     assert process.stdin
-    assert process.stdout
+    assert isinstance(process.stdout, io.BufferedReader)
 
     def feed() -> None:
         assert process.stdin
@@ -330,8 +331,8 @@ def probe(qemu: FakeQemu, channel: paramiko.Channel) -> int | None:
         if load.end:
             return _end(qemu, load.end)
         before, during, late = qemu.log(late), qemu.log(load.log), load.late
-        kept = load.btf is not None and load.errno == 0
-        btf = {"bytes": len(load.btf), "sha256": hashlib.sha256(load.btf).hexdigest()} if kept else None
+        kept = load.btf if load.errno == 0 else None
+        btf = None if kept is None else {"bytes": len(kept), "sha256": hashlib.sha256(kept).hexdigest()}
         _answer(channel, {"name": name, "mode": mode, "errno": load.errno, "load_us": 7, "btf": btf,
                           "kmsg_before": before, "kmsg": during})  # fmt: skip
     return 0

@@ -6,15 +6,17 @@
 tests/e2e/test_fuzz.py puts the same before a kernel; here no guest is needed, so each change is told at once.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from dataclasses import replace
 
 import pytest
 
-from kbtf_ci.btf.rules.check import RULES, Kernel, check
+from kbtf_ci.btf.rules.check import RULES, Kernel, Verdict, check
 from kbtf_ci.btf.rules.versions import Rules
 from tests.support import sketch as sk
-from tests.support.edges import OUT_OF_REACH, edges
+from tests.support.edges import OUT_OF_REACH, Edge, edges
 from tests.support.pair import split
 from tests.support.smallbase import small_base
 from tests.support.vmlinux import Vmlinux
@@ -23,13 +25,13 @@ LINUX_6_12 = Rules.for_version((6, 12))
 
 
 @pytest.fixture(scope="module")
-def verdicts():
+def verdicts() -> list[tuple[Edge, Verdict]]:
     base = small_base().bytes()
     kernel = Kernel.open(base, LINUX_6_12)
     return [(edge, check(kernel, "m", edge.mutant.btf, edge.mutant.base)) for edge in edges(Vmlinux(base))]
 
 
-def test_errno_words_and_rule_are_those_of_the_kernels_source(verdicts) -> None:
+def test_errno_words_and_rule_are_those_of_the_kernels_source(verdicts: list[tuple[Edge, Verdict]]) -> None:
     wrong = [
         (edge.mutant.text, edge.errno, edge.rule, edge.words, verdict.errno, verdict.rule, verdict.log)
         for edge, verdict in verdicts
@@ -39,18 +41,22 @@ def test_errno_words_and_rule_are_those_of_the_kernels_source(verdicts) -> None:
     assert len(verdicts) > 400
 
 
-def test_every_rule_decides_at_least_once_but_those_that_are_named(verdicts) -> None:
+def test_every_rule_decides_at_least_once_but_those_that_are_named(
+    verdicts: list[tuple[Edge, Verdict]],
+) -> None:
     decided = Counter(verdict.rule for _, verdict in verdicts)
     assert set(RULES) - set(decided) == set(OUT_OF_REACH)
 
 
-def test_what_is_accepted_stands_in_sysfs_and_what_is_refused_does_not(verdicts) -> None:
+def test_what_is_accepted_stands_in_sysfs_and_what_is_refused_does_not(
+    verdicts: list[tuple[Edge, Verdict]],
+) -> None:
     for edge, verdict in verdicts:
         assert (verdict.sysfs is None) == (bool(edge.rule) or not edge.mutant.btf), edge.mutant.text
 
 
 @pytest.mark.parametrize(("kind", "rule"), [(sk.ENUM, "enum.kflag"), (sk.ENUM64, "enum64.kflag")])
-def test_a_signed_enum_is_refused_where_kernels_do_not_know_it(kind, rule) -> None:
+def test_a_signed_enum_is_refused_where_kernels_do_not_know_it(kind: int, rule: str) -> None:
     """No mainline kernel that knows ENUM64 refuses it; one to which ENUM64 was brought may."""
     old = replace(LINUX_6_12, enum_kflag=False)
     base = small_base()
@@ -62,7 +68,7 @@ def test_a_signed_enum_is_refused_where_kernels_do_not_know_it(kind, rule) -> No
 
 
 @pytest.mark.parametrize(("size", "rule"), [(4, ""), (0, "relocate.empty_name")])
-def test_an_empty_name_in_vmlinux_meets_the_distilled_void(size, rule) -> None:
+def test_an_empty_name_in_vmlinux_meets_the_distilled_void(size: int, rule: str) -> None:
     """Void goes by that name too, and has size 0, to which an INT's must be equal."""
     base = small_base()
     odd = base.add(sk.INT, base.string(""), size, 0)

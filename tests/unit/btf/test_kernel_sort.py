@@ -7,6 +7,8 @@ The expected orders are results of lib/sort.c of Linux 6.12.118, compiled as it 
 of eight bytes (a key and a number).
 """
 
+from __future__ import annotations
+
 import hashlib
 from typing import NoReturn
 
@@ -40,22 +42,22 @@ DIGESTS = {
 }
 
 
-def keys(size, spread):
+def keys(size: int, spread: int) -> list[int]:
     return [(31 * n * n + 17 * n + size) % spread for n in range(size)]
 
 
-def order(values):
+def order(values: list[int]) -> list[int]:
     pairs = kernel_sort([(key, n) for n, key in enumerate(values)], lambda a, b: a[0] - b[0])
     return [number for _, number in pairs]
 
 
 @pytest.mark.parametrize("size", EQUALS)
-def test_equal_elements_come_out_in_the_kernels_order(size) -> None:
+def test_equal_elements_come_out_in_the_kernels_order(size: int) -> None:
     assert order([0] * size) == [int(word) for word in EQUALS[size].split()]
 
 
 @pytest.mark.parametrize("spread", SPREADS)
-def test_keys_of_any_spread_come_out_in_the_kernels_order(spread) -> None:
+def test_keys_of_any_spread_come_out_in_the_kernels_order(spread: int) -> None:
     found = [order(keys(size, spread)) for size in SIZES]
     for size, numbers in zip(SIZES, found, strict=True):
         values = keys(size, spread)
@@ -70,8 +72,8 @@ def test_the_kernels_sort_is_not_stable() -> None:
 
 
 @pytest.mark.parametrize("items", [[], [5]])
-def test_what_needs_no_sorting_is_not_compared(items) -> None:
-    def never(_one, _other) -> NoReturn:
+def test_what_needs_no_sorting_is_not_compared(items: list[int]) -> None:
+    def never(_one: int, _other: int) -> NoReturn:
         raise AssertionError
 
     assert kernel_sort(items, never) == items

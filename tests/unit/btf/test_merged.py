@@ -3,14 +3,17 @@
 
 """Modules looked at together: the same said of each as when it is alone, whoever its neighbours are."""
 
+from __future__ import annotations
+
 import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from kbtf_ci.btf.format.reader import Btf
 from kbtf_ci.btf.predict import merged
-from kbtf_ci.btf.predict.assess import Assessor
+from kbtf_ci.btf.predict.assess import Assessment, Assessor
 from kbtf_ci.objfile.files import KernelFile, ModuleFile
 from tests.support import sketch as sk
 from tests.support.edges import edges
@@ -22,11 +25,11 @@ from tests.support.vmlinux import Vmlinux
 MUTANTS = [100, pytest.param(1000, marks=pytest.mark.full)]
 
 
-def base():
+def base() -> bytes:
     return small_base().bytes()
 
 
-def healthy(vmlinux, name="own"):
+def healthy(vmlinux: Vmlinux, name: str = "own") -> Sketch:
     sketch = Sketch(vmlinux.types, len(vmlinux.strings))
     own = sketch.add(
         sk.STRUCT, sketch.string(name), 8, sketch.string("a"), 1, 0, sketch.string("b"), 1, 32, vlen=2
@@ -40,7 +43,7 @@ def healthy(vmlinux, name="own"):
     return sketch
 
 
-def module(btf, distilled=None):
+def module(btf: bytes | None, distilled: bytes | None = None) -> ModuleFile:
     return ModuleFile(
         path=Path("m.ko"), name="m", btf=btf, base=distilled, vermagic="", modinfo={}, depends=(),
         this_module_bytes=1, init_offset=None, exit_offset=None, btf_ids_bytes=0, signed=False,
@@ -49,11 +52,11 @@ def module(btf, distilled=None):
 
 
 @pytest.fixture(scope="module")
-def vmlinux():
+def vmlinux() -> Vmlinux:
     return Vmlinux(base())
 
 
-def assessor_of(btf, version=(6, 12)):
+def assessor_of(btf: bytes, version: tuple[int, int] = (6, 12)) -> Assessor:
     file = KernelFile(
         path=Path("vmlinux"), btf=btf, release="", banner="", config=None, kind="raw", build_id=""
     )
@@ -61,11 +64,11 @@ def assessor_of(btf, version=(6, 12)):
 
 
 @pytest.fixture(scope="module")
-def assessor():
+def assessor() -> Assessor:
     return assessor_of(base())
 
 
-def told(one):
+def told(one: Assessment) -> tuple[object, ...]:
     """Everything that an assessment says."""
     verdict = replace(one.verdict, btf=None)
     return (
@@ -77,20 +80,28 @@ def told(one):
     )
 
 
-def fine_together(assessor, *several):
-    parts = [merged.whole_btf(module(btf), assessor.kernel) for btf in several]
-    assert None not in parts
+def whole(btf: bytes, assessor: Assessor) -> Btf:
+    part = merged.whole_btf(module(btf), assessor.kernel)
+    assert part is not None
+    return part
+
+
+def fine_together(assessor: Assessor, *several: bytes) -> bool:
+    parts = [whole(btf, assessor) for btf in several]
+    assert assessor.targets
     return merged.are_fine(parts, assessor.kernel, assessor.targets)
 
 
-def test_healthy_modules_are_fine_together(assessor, vmlinux) -> None:
+def test_healthy_modules_are_fine_together(assessor: Assessor, vmlinux: Vmlinux) -> None:
     several = [healthy(vmlinux, f"own{number}").bytes() for number in range(5)]
     assert all(assessor.assess(module(btf)).is_fine for btf in several)
     assert fine_together(assessor, *several)
 
 
 @pytest.mark.parametrize("number", MUTANTS)
-def test_each_is_said_of_together_what_is_said_alone(assessor, vmlinux, number) -> None:
+def test_each_is_said_of_together_what_is_said_alone(
+    assessor: Assessor, vmlinux: Vmlinux, number: int
+) -> None:
     """Between two that are fine, so that whatever leads out of a module would find something there."""
     good = healthy(vmlinux).bytes()
     made = [edge.mutant for edge in edges(vmlinux)]
@@ -108,7 +119,7 @@ def test_each_is_said_of_together_what_is_said_alone(assessor, vmlinux, number) 
     assert refused - alone > 200, "hardly any was left to the checks of the whole"
 
 
-def test_many_at_once_are_told_apart(assessor, vmlinux) -> None:
+def test_many_at_once_are_told_apart(assessor: Assessor, vmlinux: Vmlinux) -> None:
     good = healthy(vmlinux).bytes()
     made = list(mutants(4, 40, {"m": good, "other": good}, vmlinux))
     several = [module(one.btf, one.base) for one in made] + [module(good)] * 40
@@ -119,7 +130,9 @@ def test_many_at_once_are_told_apart(assessor, vmlinux) -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_an_id_behind_a_modules_types_finds_no_neighbours(assessor, vmlinux, order) -> None:
+def test_an_id_behind_a_modules_types_finds_no_neighbours(
+    assessor: Assessor, vmlinux: Vmlinux, order: int
+) -> None:
     sketch = healthy(vmlinux)
     sketch.add(sk.PTR, 0, sketch.end_id + 1)
     several = [sketch.bytes(), healthy(vmlinux).bytes()][::order]
@@ -127,38 +140,42 @@ def test_an_id_behind_a_modules_types_finds_no_neighbours(assessor, vmlinux, ord
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_name_behind_a_modules_strings_finds_no_neighbours(assessor, vmlinux, order) -> None:
+def test_a_name_behind_a_modules_strings_finds_no_neighbours(
+    assessor: Assessor, vmlinux: Vmlinux, order: int
+) -> None:
     sketch = healthy(vmlinux)
     sketch.add(sk.STRUCT, sketch.end_name, 4)
     several = [sketch.bytes(), healthy(vmlinux).bytes()][::order]
     assert not fine_together(assessor, *several)
 
 
-def test_the_whole_has_each_parts_types_and_names(assessor, vmlinux) -> None:
+def test_the_whole_has_each_parts_types_and_names(assessor: Assessor, vmlinux: Vmlinux) -> None:
     several = [healthy(vmlinux, name) for name in ("one", "two")]
-    parts = [merged.whole_btf(module(one.bytes()), assessor.kernel) for one in several]
-    whole = merged.merge(parts)
+    parts = [whole(one.bytes(), assessor) for one in several]
+    together = merged.merge(parts)
     count = len(parts[0].records)
-    assert len(whole.records) == 2 * count
+    assert len(together.records) == 2 * count
     for number, part in enumerate(parts):
-        first = whole.start_id + number * count
+        first = together.start_id + number * count
         names = [part.name(type_id) for type_id in range(part.start_id, part.nr_types)]
-        assert [whole.name(type_id) for type_id in range(first, first + count)] == names
+        assert [together.name(type_id) for type_id in range(first, first + count)] == names
     # CONST, the second: of the struct before it, in its own part.
-    assert whole.records.value[[1, count + 1]].tolist() == [whole.start_id, whole.start_id + count]
+    assert together.records.value[[1, count + 1]].tolist() == [together.start_id, together.start_id + count]
     assert [one.bytes() for one in several] == [
         part_bytes(part, one) for part, one in zip(parts, several, strict=True)
     ]
 
 
-def part_bytes(part, sketch):
+def part_bytes(part: Btf, sketch: Sketch) -> bytes:
     """The part's words as they are now, in the sketch's header and strings: merging must not touch them."""
     data = sketch.bytes()
     words = part.records.words.astype("<u4").tobytes()
     return data[:24] + words + data[24 + len(words) :]
 
 
-def test_more_than_a_btf_can_hold_is_left_to_each(assessor, vmlinux, monkeypatch) -> None:
+def test_more_than_a_btf_can_hold_is_left_to_each(
+    assessor: Assessor, vmlinux: Vmlinux, monkeypatch: pytest.MonkeyPatch
+) -> None:
     several = [healthy(vmlinux).bytes()] * 2
     monkeypatch.setattr(merged, "MAX_TYPE", vmlinux.types + 10)
     assert not fine_together(assessor, *several)
@@ -167,17 +184,17 @@ def test_more_than_a_btf_can_hold_is_left_to_each(assessor, vmlinux, monkeypatch
     assert not fine_together(assessor, *several)
 
 
-def test_btf_with_a_base_of_its_own_is_looked_at_alone(assessor, vmlinux) -> None:
+def test_btf_with_a_base_of_its_own_is_looked_at_alone(assessor: Assessor, vmlinux: Vmlinux) -> None:
     one = module(healthy(vmlinux).bytes(), distilled=b"x")
     assert merged.whole_btf(one, assessor.kernel) is None
     assert merged.whole_btf(one, assessor_of(base(), (6, 10)).kernel) is not None
 
 
-def test_a_kernel_whose_btf_is_refused_refuses_all(vmlinux) -> None:
+def test_a_kernel_whose_btf_is_refused_refuses_all(vmlinux: Vmlinux) -> None:
     assessor = assessor_of(base()[:-1])
     found = list(assessor.assess_all([module(healthy(vmlinux).bytes())] * 2))
     assert [one.verdict.rule for one in found] == ["vmlinux.missing"] * 2
 
 
-def test_no_modules_are_no_assessments(assessor) -> None:
+def test_no_modules_are_no_assessments(assessor: Assessor) -> None:
     assert list(assessor.assess_all([])) == []

@@ -1,10 +1,12 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 
-from kbtf_ci.btf.format.names import Names, Strings
+from kbtf_ci.btf.format.names import Ints, Names, Strings
 
 LETTERS = [*range(0x41, 0x5B), *range(0x61, 0x7B)]
 # lib/ctype.c: the upper half's letters are those of Latin-1, without the signs for times and divided by.
@@ -13,24 +15,26 @@ FIRST = {*LETTERS, *UPPER_HALF, ord("_"), ord(".")}
 LIMIT = 512
 
 
-def at(*offsets):
+def at(*offsets: int) -> Ints:
     return np.array(offsets, np.int64)
 
 
-def section(*texts):
+def section(*texts: bytes) -> tuple[Strings, Ints]:
     """Return the section of these strings, and the offset of each."""
     offsets = np.cumsum([0, *(len(text) + 1 for text in texts)])[:-1]
     return Strings(b"".join(text + b"\0" for text in texts)), offsets
 
 
-def identifiers(*texts, limit=LIMIT):
+def identifiers(*texts: bytes, limit: int = LIMIT) -> list[bool]:
     strings, offsets = section(*texts)
-    return strings.identifiers(offsets, limit).tolist()
+    found: list[bool] = strings.identifiers(offsets, limit).tolist()
+    return found
 
 
-def section_names(*texts, limit=LIMIT):
+def section_names(*texts: bytes, limit: int = LIMIT) -> list[bool]:
     strings, offsets = section(*texts)
-    return strings.section_names(offsets, limit).tolist()
+    found: list[bool] = strings.section_names(offsets, limit).tolist()
+    return found
 
 
 def test_a_string_ends_before_its_nul() -> None:
@@ -53,24 +57,24 @@ def test_the_last_string_may_lack_its_nul() -> None:
 
 
 @pytest.mark.parametrize("code", range(1, 256))
-def test_the_first_byte_of_an_identifier_is_a_letter_underscore_or_dot(code) -> None:
+def test_the_first_byte_of_an_identifier_is_a_letter_underscore_or_dot(code: int) -> None:
     assert identifiers(bytes([code])) == [code in FIRST]
 
 
 @pytest.mark.parametrize("code", range(1, 256))
-def test_later_bytes_of_an_identifier_may_be_digits_as_well(code) -> None:
+def test_later_bytes_of_an_identifier_may_be_digits_as_well(code: int) -> None:
     assert identifiers(b"a%cb" % code) == [code in FIRST or chr(code) in "0123456789"]
 
 
 @pytest.mark.parametrize("code", range(1, 256))
-def test_a_section_name_is_of_printable_bytes(code) -> None:
+def test_a_section_name_is_of_printable_bytes(code: int) -> None:
     printable = 0x20 <= code < 0x7F or code >= 0xA0
     assert section_names(bytes([code])) == [printable]
     assert section_names(b".a%c" % code) == [printable]
 
 
 @pytest.mark.parametrize(("length", "allowed"), [(511, True), (512, True), (513, False)])
-def test_a_name_has_at_most_as_many_bytes_as_the_limit(length, allowed) -> None:
+def test_a_name_has_at_most_as_many_bytes_as_the_limit(length: int, allowed: bool) -> None:
     name = b"a" * length
     assert identifiers(name) == [allowed]
     assert section_names(name) == [allowed]
@@ -118,7 +122,7 @@ def test_a_name_does_not_reach_from_the_base_into_its_own() -> None:
 
 
 @pytest.mark.parametrize("outside", [12, 13, 0xFFFF_FFFF])
-def test_behind_all_strings_nothing_is_a_name(outside) -> None:
+def test_behind_all_strings_nothing_is_a_name(outside: int) -> None:
     offsets = at(outside, BASE, OWN, BAD)
     assert NAMES.lengths(offsets).tolist() == [0, 4, 3, 1]
     assert NAMES.identifiers(offsets, LIMIT).tolist() == [False, True, True, False]
@@ -131,7 +135,7 @@ def test_the_first_own_string_starts_where_the_base_ends() -> None:
 
 
 @pytest.mark.parametrize("names", [Names(Strings(b""), Strings(b"")), NAMES])
-def test_no_names_asked_for_are_no_answers(names) -> None:
+def test_no_names_asked_for_are_no_answers(names: Names) -> None:
     none = np.empty(0, np.int64)
     assert (
         names.lengths(none).shape == names.identifiers(none, LIMIT).shape == names.starts(none).shape == (0,)

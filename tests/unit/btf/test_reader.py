@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
+from __future__ import annotations
+
 import struct
 
 import numpy as np
@@ -10,6 +12,7 @@ from kbtf_ci.btf.format.reader import Btf, BtfError
 from kbtf_ci.btf.format.records import CLASSIC, WIDE, End, needed, walk
 from kbtf_ci.btf.format.wire import Kind
 from tests.support import sketch as sk
+from tests.support.sketch import Sketch
 
 # name_off, info, third, then what follows: the shape of each kind with two entries where it has entries.
 TAILS = {
@@ -35,7 +38,7 @@ TAILS = {
 }
 
 
-def vmlinux():
+def vmlinux() -> Sketch:
     """Ids 1 to 4: int, a struct with two members, a pointer to it, an enum."""
     sketch = sk.Sketch()
     sketch.string("")
@@ -47,7 +50,7 @@ def vmlinux():
     return sketch
 
 
-def module(base):
+def module(base: Sketch) -> Sketch:
     """Ids 5 and 6: a typedef of the base's struct, and a struct whose member has its name from the base."""
     sketch = sk.Sketch(base.end_id, base.end_name)
     alias = sketch.add(sk.TYPEDEF, sketch.string("point_t"), 2)
@@ -55,7 +58,7 @@ def module(base):
     return sketch
 
 
-def turned(data):
+def turned(data: bytes) -> bytes:
     """Return BTF without a layout section in the other byte order."""
     head = struct.pack(">HBB5I", *struct.unpack_from("<HBB5I", data))
     types, strings = struct.unpack_from("<I", data, 12)[0], data[24 + struct.unpack_from("<I", data, 12)[0] :]
@@ -64,7 +67,7 @@ def turned(data):
 
 
 @pytest.mark.parametrize("kind", TAILS)
-def test_each_kind_has_the_bytes_of_its_shape(kind) -> None:
+def test_each_kind_has_the_bytes_of_its_shape(kind: int) -> None:
     vlen = 2 if kind in (sk.STRUCT, sk.UNION, sk.ENUM, sk.FUNC_PROTO, sk.DATASEC, sk.ENUM64) else 0
     tail = [0] * (TAILS[kind] // 4)
     sketch = sk.Sketch()
@@ -102,14 +105,14 @@ def test_entries_have_owner_and_place() -> None:
 
 
 @pytest.mark.parametrize("kinds", [(Kind.DATASEC,), (Kind.FWD, Kind.DATASEC), ()])
-def test_no_records_of_a_kind_have_no_entries(kinds) -> None:
+def test_no_records_of_a_kind_have_no_entries(kinds: tuple[Kind, ...]) -> None:
     records = Btf.parse(vmlinux().bytes()).records
     owner, place = records.entries(records.of(*kinds), 3)
     assert owner.tolist() == place.tolist() == []
 
 
 @pytest.mark.parametrize("kinds", [(Kind.PTR, Kind.INT, Kind.CONST), (Kind.CONST, Kind.INT, Kind.PTR)])
-def test_records_of_several_kinds_come_in_their_own_order(kinds) -> None:
+def test_records_of_several_kinds_come_in_their_own_order(kinds: tuple[Kind, ...]) -> None:
     sketch = sk.Sketch()
     for kind in (sk.PTR, sk.CONST, sk.FLOAT, sk.PTR):
         sketch.add(kind)
@@ -133,13 +136,13 @@ def test_a_cut_record_is_the_last_and_not_complete() -> None:
 
 
 @pytest.mark.parametrize("left", [1, 4, 11])
-def test_less_than_a_record_head_is_no_record(left) -> None:
+def test_less_than_a_record_head_is_no_record(left: int) -> None:
     records = walk(vmlinux().types() + bytes(left))
     assert (records.end, len(records), records.complete) == (End.HEAD, 4, 4)
 
 
 @pytest.mark.parametrize("kind", [0, 20, 31])
-def test_an_unknown_kind_ends_the_walk(kind) -> None:
+def test_an_unknown_kind_ends_the_walk(kind: int) -> None:
     sketch = vmlinux()
     sketch.add(kind)
     sketch.add(sk.PTR)
@@ -217,7 +220,7 @@ def test_either_byte_order_reads_alike() -> None:
 
 
 @pytest.mark.parametrize("more", [8, 16, 100])
-def test_a_longer_header_is_passed_over(more) -> None:
+def test_a_longer_header_is_passed_over(more: int) -> None:
     sketch = vmlinux()
     sketch.more_header = bytes(more)
     btf = Btf.parse(sketch.bytes())
@@ -249,7 +252,7 @@ def test_a_module_may_have_no_strings_or_no_types() -> None:
 
 @pytest.mark.parametrize("split", [False, True])
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_whatever_is_cut_off_is_noticed(split, order) -> None:
+def test_whatever_is_cut_off_is_noticed(split: bool, order: str) -> None:
     base = vmlinux()
     sketch = module(base) if split else base
     data = sketch.bytes() if order == "<" else turned(sketch.bytes())
@@ -272,7 +275,7 @@ def test_whatever_is_cut_off_is_noticed(split, order) -> None:
         ({"str_len": 3}, "does not end with a NUL byte"),
     ],
 )
-def test_a_header_that_does_not_fit_is_refused_in_words(change, said) -> None:
+def test_a_header_that_does_not_fit_is_refused_in_words(change: dict[str, int], said: str) -> None:
     sketch = vmlinux()
     sketch.header = change
     with pytest.raises(BtfError, match=said):

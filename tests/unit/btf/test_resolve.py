@@ -3,10 +3,14 @@
 
 """Split BTF that the kernel would load although it belongs to another base; healthy BTF is never flagged."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from kbtf_ci.btf.base_match.resolve import find_base_mismatch
+from kbtf_ci.btf.base_match.resolve import BaseMismatch, find_base_mismatch
 from kbtf_ci.btf.base_match.targets import NO_SIZE, Targets
 from kbtf_ci.btf.rules.check import Kernel, check
 from kbtf_ci.btf.rules.versions import Rules
@@ -16,7 +20,7 @@ from tests.support.sketch import Sketch
 RULES = Rules.for_version((6, 12))
 
 
-def vmlinux():
+def vmlinux() -> Sketch:
     """[1] int, [2] void proto, [3] func, [4] struct of 8 bytes, [5] fwd, [6] var, [7] datasec."""
     sketch = Sketch(strings=bytearray(b"\0"))
     number = sketch.add(sk.INT, sketch.string("int"), 4, 0x0100_0020)
@@ -33,18 +37,20 @@ BASE = vmlinux()
 INT, PROTO, FUNC, STRUCT, FWD, VAR, DATASEC = range(1, 8)
 
 
-def split():
+def split() -> Sketch:
     return Sketch(BASE.end_id, len(BASE.strings))
 
 
-def look(sketch, base=BASE):
+def look(sketch: Sketch, base: Sketch = BASE) -> BaseMismatch | None:
     kernel = Kernel.open(base.bytes(), RULES)
     verdict = check(kernel, "m", sketch.bytes())
     assert verdict.rule == "", "the kernel itself refuses it"
+    assert verdict.btf
+    assert kernel.vmlinux
     return find_base_mismatch(verdict.btf, Targets.of(kernel.vmlinux))
 
 
-def healthy():
+def healthy() -> Sketch:
     """A module with something of every kind."""
     one = split()
     pointer = one.add(sk.PTR, 0, STRUCT)
@@ -97,10 +103,11 @@ def test_a_healthy_module_is_not_flagged() -> None:
         ("parameter name", lambda one: one.add(sk.FUNC_PROTO, 0, 0, one.string("a b"), INT, vlen=1)),
     ],
 )
-def test_what_no_encoder_writes_is_flagged(rule, draw) -> None:
+def test_what_no_encoder_writes_is_flagged(rule: str, draw: Callable[[Sketch], int]) -> None:
     one = healthy()
     broken = draw(one)
     found = look(one)
+    assert found
     assert (found.rule, found.type_id, found.count) == (rule, broken, 1)
     assert found.text.startswith(f"[{broken}] ")
 
@@ -110,6 +117,7 @@ def test_the_first_of_several_is_told_and_all_are_counted() -> None:
     first = one.add(sk.PTR, 0, FUNC)
     one.add(sk.FUNC, one.string("f"), INT)
     found = look(one)
+    assert found
     assert (found.type_id, found.count) == (first, 2)
 
 
@@ -120,11 +128,12 @@ def test_a_bit_field_is_not_held_to_its_types_size() -> None:
 
 
 @pytest.mark.parametrize("kind", [sk.TYPEDEF, sk.CONST])
-def test_a_function_by_value_is_seen_through_modifiers(kind) -> None:
+def test_a_function_by_value_is_seen_through_modifiers(kind: int) -> None:
     one = healthy()
     function = one.add(kind, one.string("m_fn_t") if kind == sk.TYPEDEF else 0, PROTO)
     broken = one.add(sk.FUNC_PROTO, 0, 0, one.string("a"), function, vlen=1)
     found = look(one)
+    assert found
     assert (found.rule, found.type_id, found.count) == ("function by value", broken, 1)
     assert found.text == f"[{broken}] FUNC_PROTO takes or returns a function by value: " + (
         f"[{function}] TYPEDEF 'm_fn_t'" if kind == sk.TYPEDEF else f"[{function}] CONST"
@@ -142,7 +151,7 @@ def test_pointers_to_functions_are_passed_returned_and_held() -> None:
 
 
 @pytest.mark.parametrize("bits", [1, 31, 32])
-def test_a_bit_field_may_be_as_wide_as_its_type(bits) -> None:
+def test_a_bit_field_may_be_as_wide_as_its_type(bits: int) -> None:
     one = healthy()
     one.add(sk.STRUCT, 0, 4, 0, INT, bits << 24, vlen=1, kflag=1)
     assert look(one) is None
@@ -165,6 +174,8 @@ def test_sizes_go_through_modifiers_and_arrays() -> None:
     loop = one.add(sk.ARRAY, 0, 0, one.end_id, INT, 2)
     kernel = Kernel.open(BASE.bytes(), RULES)
     btf = check(kernel, "m", one.bytes()).btf
+    assert btf
+    assert kernel.vmlinux
     targets = Targets.of(btf, Targets.of(kernel.vmlinux))
     ids = np.array([STRUCT, array, constant, grid, loop, FWD, 0, 10_000])
     assert targets.sizes(ids).tolist() == [8, 24, 24, 48, NO_SIZE, NO_SIZE, NO_SIZE, NO_SIZE]

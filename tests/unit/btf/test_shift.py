@@ -3,6 +3,8 @@
 
 """Which base split BTF was written against, told from the split BTF alone."""
 
+from __future__ import annotations
+
 import pytest
 
 from kbtf_ci.btf.base_match.shift import Origin, origin
@@ -15,7 +17,7 @@ from tests.support.sketch import Sketch
 WORDS = ("alpha", "be", "gamma_ray", "d", "epsilon", "zeta99")
 
 
-def module(types, string_bytes):
+def module(types: int, string_bytes: int) -> Sketch:
     """Functions with a prototype each, of irregular order, and names of irregular length."""
     one = Sketch(types, string_bytes)
     for number, word in enumerate(WORDS):
@@ -26,14 +28,14 @@ def module(types, string_bytes):
     return one
 
 
-def told(sketch):
+def told(sketch: Sketch) -> Origin:
     data = sketch.bytes()
     header = Header.unpack(data, 24)
     return origin(walk(header.types(data)), Strings(header.strings(data)))
 
 
 @pytest.mark.parametrize(("types", "string_bytes"), [(113_666, 2_069_254), (54_411, 960_974), (100, 900)])
-def test_both_numbers_are_told(types, string_bytes) -> None:
+def test_both_numbers_are_told(types: int, string_bytes: int) -> None:
     assert told(module(types, string_bytes)) == Origin(types, string_bytes)
 
 

@@ -3,6 +3,10 @@
 
 """Options that several commands share, as a user gives them."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
@@ -10,7 +14,9 @@ from kbtf_ci.commands.main import main
 
 
 @pytest.mark.parametrize("command", ["run", "verify"])
-def test_an_unknown_finding_is_a_line_that_names_the_known_ones(command, tmp_path, monkeypatch) -> None:
+def test_an_unknown_finding_is_a_line_that_names_the_known_ones(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     words = [command, "--fail-on", "warnings", *([str(tmp_path)] if command == "verify" else [])]
     done = CliRunner().invoke(main, words)
@@ -21,7 +27,7 @@ def test_an_unknown_finding_is_a_line_that_names_the_known_ones(command, tmp_pat
 
 
 @pytest.mark.parametrize("command", ["run", "verify"])
-def test_what_counts_by_itself_is_shown(command) -> None:
+def test_what_counts_by_itself_is_shown(command: str) -> None:
     text = CliRunner().invoke(main, [command, "--help"]).output
     assert "--fail-on LIST" in text
     assert "[default:base-mismatch]" in "".join(text.split())

@@ -3,6 +3,10 @@
 
 """KVM, or emulation, and why."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import pytest
 
 from kbtf_ci.errors import InfrastructureError
@@ -13,50 +17,50 @@ from tests.support.guest import Boot, FakeGuests
 
 
 @pytest.fixture
-def device(tmp_path):
+def device(tmp_path: Path) -> Path:
     path = tmp_path / "kvm"
     path.write_bytes(b"")
     return path
 
 
-def guests(*boots):
+def guests(*boots: Boot) -> FakeGuests:
     return FakeGuests(GuestKeys.generate(), boots=list(boots))
 
 
-def test_a_guest_that_ends_as_it_should_shows_that_kvm_works(device) -> None:
+def test_a_guest_that_ends_as_it_should_shows_that_kvm_works(device: Path) -> None:
     runner = guests(Boot("", 33))
     assert kvm_works(runner, device) == ""
     assert runner.started[0].devices == (str(device),)
 
 
-def test_without_the_device_nothing_is_started(tmp_path) -> None:
+def test_without_the_device_nothing_is_started(tmp_path: Path) -> None:
     runner = guests()
     assert kvm_works(runner, tmp_path / "none") == f"there is no {tmp_path / 'none'}"
     assert runner.started == []
 
 
-def test_an_abort_is_told_in_qemus_first_words(device) -> None:
+def test_an_abort_is_told_in_qemus_first_words(device: Path) -> None:
     runner = guests(Boot("qemu: error: failed to set MSR 0x10a\nqemu: Assertion failed\n", 134))
     assert kvm_works(runner, device) == "qemu: error: failed to set MSR 0x10a"
 
 
-def test_another_end_than_the_guests_own_is_no_proof(device) -> None:
+def test_another_end_than_the_guests_own_is_no_proof(device: Path) -> None:
     assert "status 0" in kvm_works(guests(Boot("", 0)), device)
 
 
-def test_a_guest_that_kvm_has_paused_is_not_waited_for(device) -> None:
+def test_a_guest_that_kvm_has_paused_is_not_waited_for(device: Path) -> None:
     runner = guests(Boot("KVM internal error. Suberror: 1\nEAX=0\n"))
     assert kvm_works(runner, device, runner.clock).startswith("KVM internal error")
     assert runner.clock() < 1
 
 
-def test_a_guest_that_hangs_is_given_up(device) -> None:
+def test_a_guest_that_hangs_is_given_up(device: Path) -> None:
     runner = guests(Boot(""))
     assert "did not end within 15 s" in kvm_works(runner, device, runner.clock)
     assert runner.clock() == 15
 
 
-def test_auto_takes_kvm_where_it_works_and_else_says_why_not(device) -> None:
+def test_auto_takes_kvm_where_it_works_and_else_says_why_not(device: Path) -> None:
     warnings = []
     assert choose(guests(Boot("", 33)), Accel.AUTO, warnings.append, device) is Accel.KVM
     assert warnings == []
@@ -64,12 +68,12 @@ def test_auto_takes_kvm_where_it_works_and_else_says_why_not(device) -> None:
     assert "no such CPU" in warnings[0]
 
 
-def test_kvm_never_falls_back(device) -> None:
+def test_kvm_never_falls_back(device: Path) -> None:
     with pytest.raises(InfrastructureError, match="no such CPU"):
         choose(guests(Boot("no such CPU\n", 1)), Accel.KVM, pytest.fail, device)
 
 
-def test_tcg_does_not_look_at_kvm(device) -> None:
+def test_tcg_does_not_look_at_kvm(device: Path) -> None:
     runner = guests()
     assert choose(runner, Accel.TCG, pytest.fail, device) is Accel.TCG
     assert runner.started == []

@@ -3,6 +3,8 @@
 
 """What the console says, by lines as kernels and QEMU print them."""
 
+from __future__ import annotations
+
 import time
 
 import pytest
@@ -11,7 +13,7 @@ from kbtf_ci.guest.console import Console, Marker
 from kbtf_ci.model.outcome import LoadMode
 
 
-def console(text):
+def console(text: str) -> Console:
     result = Console()
     result.feed(text.replace("\n", "\r\n").encode())
     return result
@@ -78,7 +80,7 @@ def test_a_guest_that_is_not_ready_says_why() -> None:
         "[    2.0] Oops: sig: 11 [#1] PREEMPT",
     ],
 )
-def test_an_oops_is_one_under_all_its_names_and_not_yet_the_end(line) -> None:
+def test_an_oops_is_one_under_all_its_names_and_not_yet_the_end(line: str) -> None:
     seen = console(line + "\n")
     assert seen.oops
     assert not seen.fatal
@@ -95,7 +97,7 @@ def test_an_oops_is_one_under_all_its_names_and_not_yet_the_end(line) -> None:
         "[    2.0] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [insmod:1]",
     ],
 )
-def test_what_is_no_oops_is_none(line) -> None:
+def test_what_is_no_oops_is_none(line: str) -> None:
     assert not console(line + "\n").oops
 
 
@@ -109,7 +111,7 @@ def test_what_is_no_oops_is_none(line) -> None:
         ("rcu: INFO: rcu_sched self-detected stall on CPU", "RCU Stall"),
     ],
 )
-def test_a_lockup_that_ends_in_a_panic_is_one(said, words) -> None:
+def test_a_lockup_that_ends_in_a_panic_is_one(said: str, words: str) -> None:
     seen = console(f"[ 30.0] {said}\n[ 30.1] Kernel panic - not syncing: {words}\n")
     assert seen.fatal
     assert not seen.oops
@@ -134,7 +136,7 @@ def test_a_panic_is_the_end_and_the_first_one_is_kept() -> None:
         "qemu-system-x86_64: -accel kvm: failed to initialize kvm: Permission denied",
     ],
 )
-def test_kvms_failures_are_told_from_the_kernels(line) -> None:
+def test_kvms_failures_are_told_from_the_kernels(line: str) -> None:
     seen = console(line + "\n")
     assert seen.kvm == line
     assert seen.fatal
@@ -169,7 +171,7 @@ def test_a_console_that_never_stops_is_kept_in_bounded_memory() -> None:
 
 
 def test_a_line_without_an_end_takes_time_in_proportion_and_bounded_memory() -> None:
-    def seconds(mib):
+    def seconds(mib: int) -> float:
         seen = Console()
         start = time.process_time()
         for _ in range(mib * 256):
@@ -182,7 +184,7 @@ def test_a_line_without_an_end_takes_time_in_proportion_and_bounded_memory() -> 
 
 
 @pytest.mark.parametrize("size", [1, 1000, 4096, 200_000])
-def test_a_sign_in_a_line_of_any_length_is_found_wherever_it_is_cut(size) -> None:
+def test_a_sign_in_a_line_of_any_length_is_found_wherever_it_is_cut(size: int) -> None:
     for at in (65_536 - 30, 65_536, 65_530, 150_000):
         text = b"x" * at + b" Kernel panic - not syncing: far out\n[ 1.0] next\n"
         seen = Console()

@@ -3,12 +3,16 @@
 
 """Several guests at once: who loads what, one account of it all, and no guest left behind."""
 
+from __future__ import annotations
+
 import os
 import signal
 import threading
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -18,18 +22,19 @@ from kbtf_ci.guest.fleet import Share, observe_shares, shares
 from kbtf_ci.guest.guest import GuestSpec
 from kbtf_ci.guest.keys import GuestKeys
 from kbtf_ci.guest.qemu import Accel
-from kbtf_ci.guest.session import Listener
+from kbtf_ci.guest.session import GuestRun, Listener
 from kbtf_ci.guest.timeouts import Timeouts
+from kbtf_ci.infra.runner import Command
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import Death, LoadPolicy
-from tests.support.guest import Boot, FakeGuests, Load, make_files
+from tests.support.guest import Boot, FakeGuests, FakeQemu, Load, make_files
 from tests.support.waiting import wait_until
 
 CHAIN = [Module("a", "a.ko", 3, ""), Module("b", "b.ko", 3, "", depends=("a",)), Module("c", "c.ko", 3, "")]
 MANY = [Module(f"m{i:02}", f"m{i:02}.ko", 1000 * i, "") for i in range(40)]
 
 
-def names(parts):
+def names(parts: Iterable[Iterable[Module]]) -> list[list[str]]:
     return [[module.name for module in part] for part in parts]
 
 
@@ -52,7 +57,7 @@ def test_more_guests_than_modules_are_not_started() -> None:
 class Fleet:
     """Guests of this machine and all that they told."""
 
-    def __init__(self, folder, loads=(), boots=()) -> None:
+    def __init__(self, folder: Path, loads=(), boots=()) -> None:
         self.guests = FakeGuests(GuestKeys.generate(), dict(loads), list(boots))
         kernel, image = make_files(folder, self.guests.keys)
         timeouts = Timeouts(ssh=120, fixed=frozenset({"ssh"}), clock=self.guests.clock)
@@ -60,7 +65,12 @@ class Fleet:
         self.folder, self.seen, self.boots, self.warnings = folder, [], [], []
         self.kernel_warnings = []
 
-    def observe(self, parts, listen=None, policy=LoadPolicy.AUTO):
+    def observe(
+        self,
+        parts: Sequence[Sequence[Module]],
+        listen=None,
+        policy: LoadPolicy = LoadPolicy.AUTO,
+    ) -> GuestRun:
         listener = Listener(
             listen or self.seen.append,
             lambda number, s: self.boots.append(number),
@@ -75,7 +85,7 @@ class Fleet:
         return observe_shares(self.guests, divided, policy, listener)
 
 
-def test_each_guest_loads_its_part_and_a_module_of_two_is_told_of_once(tmp_path) -> None:
+def test_each_guest_loads_its_part_and_a_module_of_two_is_told_of_once(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path)
     done = fleet.observe(shares(CHAIN, 3, LoadPolicy.AUTO))
     assert sorted(map(tuple, fleet.guests.requests)) == [("real a",), ("real a", "real b"), ("real c",)]
@@ -84,14 +94,14 @@ def test_each_guest_loads_its_part_and_a_module_of_two_is_told_of_once(tmp_path)
     assert (tmp_path / "2/console.log").read_bytes()
 
 
-def test_what_the_kernels_of_all_guests_warn_of_is_told(tmp_path) -> None:
+def test_what_the_kernels_of_all_guests_warn_of_is_told(tmp_path: Path) -> None:
     said = Load(log=("BUG: KASAN: slab-out-of-bounds in f+0x1/0x2 [b]",))
     fleet = Fleet(tmp_path, {("real", "b"): said, ("real", "c"): said})
     fleet.observe([CHAIN[:2], CHAIN[2:]])
     assert sorted((one.kind.value, one.module) for one in fleet.kernel_warnings) == [("kasan", "b")] * 2
 
 
-def test_a_guest_that_dies_costs_its_own_part_a_boot(tmp_path) -> None:
+def test_a_guest_that_dies_costs_its_own_part_a_boot(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, {("real", "b"): Load(end="panic")})
     done = fleet.observe([CHAIN[:2], CHAIN[2:]])
     told = {(seen.name, seen.mode.value): seen.death or seen.errno for seen in fleet.seen}
@@ -101,7 +111,7 @@ def test_a_guest_that_dies_costs_its_own_part_a_boot(tmp_path) -> None:
     assert (done.guests, done.boots) == (2, 3)
 
 
-def test_a_guest_that_does_not_come_up_leaves_the_others_alone(tmp_path) -> None:
+def test_a_guest_that_does_not_come_up_leaves_the_others_alone(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, boots=[Boot("[    1.0] Kernel panic - not syncing: none\n", 0)])
     with pytest.raises(GuestError):
         fleet.observe([CHAIN[:1], CHAIN[2:]])
@@ -109,7 +119,7 @@ def test_a_guest_that_does_not_come_up_leaves_the_others_alone(tmp_path) -> None
     assert fleet.guests.living == []
 
 
-def test_an_interrupt_ends_every_guest(tmp_path) -> None:
+def test_an_interrupt_ends_every_guest(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, {("real", "a"): Load(end="long"), ("real", "c"): Load(end="long")})
     before = threading.active_count()
 
@@ -133,7 +143,7 @@ def test_an_interrupt_ends_every_guest(tmp_path) -> None:
     wait_until(lambda: threading.active_count() <= before)
 
 
-def test_a_guest_that_cannot_be_killed_spares_no_other_and_hides_no_interrupt(tmp_path) -> None:
+def test_a_guest_that_cannot_be_killed_spares_no_other_and_hides_no_interrupt(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, {("real", "a"): Load(end="hang"), ("real", "c"): Load(end="hang")})
     fleet.spec = replace(fleet.spec, timeouts=Timeouts.parse(["boot=60s", "load=60s", "ssh=60s"]))
     order, refusing = [], fleet.guests
@@ -142,7 +152,7 @@ def test_a_guest_that_cannot_be_killed_spares_no_other_and_hides_no_interrupt(tm
         """Hands on guests of which the first refuses its first kill."""
 
         @contextmanager
-        def start(self, command):
+        def start(self, command: Command) -> Iterator[FakeQemu]:
             with refusing.start(command) as qemu:
                 kill, first = qemu.kill, not order
                 order.append(qemu)

@@ -3,9 +3,11 @@
 
 """The initramfs, read back by an independent reader of the newc format."""
 
+from __future__ import annotations
+
 import stat
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
@@ -19,7 +21,7 @@ from tests.support import images
 from tests.support.local import LocalRunner
 
 
-def read_archives(data):
+def read_archives(data: bytes) -> dict[str, tuple[int, bytes]]:
     """Unpack as init/initramfs.c does: zeros between archives are skipped, a header is at a multiple of 4."""
     found, at = {}, 0
     while at < len(data):
@@ -45,7 +47,7 @@ def read_archives(data):
 
 
 @pytest.fixture
-def tree(tmp_path):
+def tree(tmp_path: Path) -> Path:
     root = tmp_path / "root.cpio"
     with root.open("wb") as stream:
         archive = CpioWriter(stream)
@@ -62,11 +64,11 @@ def tree(tmp_path):
 MODULES = (Module("a", "kernel/fs/a.ko", 1, ""), Module("b", "kernel/fs/sub/b.ko", 1, ""))
 
 
-def runner(tree):
+def runner(tree: Path) -> LocalRunner:
     return LocalRunner(paths={ROOT_ARCHIVE: tree / "root.cpio"})
 
 
-def test_the_initramfs_holds_root_modules_and_keys(tree) -> None:
+def test_the_initramfs_holds_root_modules_and_keys(tree: Path) -> None:
     image = make_image(runner(tree), tree / "guest", tree / "modules", MODULES)
     files = read_archives(image.initramfs.read_bytes())
     assert files["etc/passwd"][1] == b"root:x:0"
@@ -77,7 +79,7 @@ def test_the_initramfs_holds_root_modules_and_keys(tree) -> None:
     assert files["root/.ssh/authorized_keys"][1].decode().strip() == image.keys.client_public
 
 
-def test_with_a_release_the_modules_lie_where_modprobe_looks(tree) -> None:
+def test_with_a_release_the_modules_lie_where_modprobe_looks(tree: Path) -> None:
     modules = (
         replace(MODULES[0], file="kernel/fs/odd name.ko", depends=("b",)),
         MODULES[1],
@@ -95,7 +97,7 @@ def test_with_a_release_the_modules_lie_where_modprobe_looks(tree) -> None:
     assert files[f"{below}/modules.alias"][1] == b"alias fs-a a\nalias fs-z a\n"
 
 
-def test_the_probe_is_asked_for_the_very_path_that_the_image_has(tree) -> None:
+def test_the_probe_is_asked_for_the_very_path_that_the_image_has(tree: Path) -> None:
     odd = replace(MODULES[0], file="kernel/a \n\udcff.ko")
     (tree / "modules" / odd.file).write_bytes(b"odd")
     image = make_image(runner(tree), tree / "guest", tree / "modules", [odd])
@@ -104,7 +106,7 @@ def test_the_probe_is_asked_for_the_very_path_that_the_image_has(tree) -> None:
     assert read_archives(image.initramfs.read_bytes())[str(path).lstrip("/")][1] == b"odd"
 
 
-def test_what_the_guest_needs_is_numbered_in_the_order_to_load_it_in(tree) -> None:
+def test_what_the_guest_needs_is_numbered_in_the_order_to_load_it_in(tree: Path) -> None:
     needed = [EarlyModule(f"m{number}", bytes([number])) for number in range(11, 0, -1)]
     image = make_image(runner(tree), tree / "guest", tree / "modules", MODULES, needed)
     files = read_archives(image.initramfs.read_bytes())
@@ -114,7 +116,7 @@ def test_what_the_guest_needs_is_numbered_in_the_order_to_load_it_in(tree) -> No
     assert image.present == {one.name for one in needed}
 
 
-def test_the_client_key_is_the_users_alone_and_an_ssh_key(tree) -> None:
+def test_the_client_key_is_the_users_alone_and_an_ssh_key(tree: Path) -> None:
     (tree / "guest").mkdir()
     (tree / "guest/ssh-key").write_bytes(b"an old one, longer than what comes now" * 50)
     (tree / "guest/ssh-key").chmod(0o644)
@@ -136,26 +138,26 @@ def test_a_keys_secrets_are_not_in_its_text() -> None:
     assert repr(keys.host) not in repr(keys)
 
 
-def test_a_module_that_is_not_there_is_named_and_leaves_nothing_behind(tree) -> None:
+def test_a_module_that_is_not_there_is_named_and_leaves_nothing_behind(tree: Path) -> None:
     (tree / "modules/kernel/fs/a.ko").unlink()
     with pytest.raises(UsageError, match=r"module a is not there: .*kernel/fs/a\.ko"):
         make_image(runner(tree), tree / "guest", tree / "modules", MODULES)
     assert list((tree / "guest").iterdir()) == []
 
 
-def test_an_image_without_the_root_archive_is_an_infrastructure_error(tree) -> None:
+def test_an_image_without_the_root_archive_is_an_infrastructure_error(tree: Path) -> None:
     with pytest.raises(InfrastructureError, match=r"guest-root\.cpio"):
         make_image(LocalRunner(), tree / "guest", tree / "modules", MODULES)
     assert list((tree / "guest").iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_is_named(tree) -> None:
+def test_a_folder_that_cannot_be_written_is_named(tree: Path) -> None:
     (tree / "file").write_bytes(b"")
     with pytest.raises(InfrastructureError, match=r"file/initramfs\.cpio"):
         make_image(runner(tree), tree / "file", tree / "modules", MODULES)
 
 
-def test_a_guest_too_small_for_its_initramfs_is_refused_with_what_it_needs(tmp_path) -> None:
+def test_a_guest_too_small_for_its_initramfs_is_refused_with_what_it_needs(tmp_path: Path) -> None:
     path = tmp_path / "initramfs.cpio"
     with path.open("wb") as file:
         file.truncate(500 << 20)

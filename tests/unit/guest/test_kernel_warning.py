@@ -3,6 +3,8 @@
 
 """What the kernel says when something is wrong, in its own words of many versions and architectures."""
 
+from __future__ import annotations
+
 import pytest
 
 from kbtf_ci.guest.kernel_warning import WarningParser, kind_of, parse_warnings
@@ -126,7 +128,7 @@ BTF: no BUG here
 
 
 @pytest.mark.parametrize(("kind", "line"), SPELLINGS)
-def test_every_spelling_is_known_by_its_kind(kind, line) -> None:
+def test_every_spelling_is_known_by_its_kind(kind: str, line: str) -> None:
     assert kind_of(line) == kind
     (one,) = parse_warnings([line], "m", emulated=True)
     assert (one.kind, one.headline, one.lines, one.times) == (kind, line, (line,), 1)
@@ -225,7 +227,7 @@ def test_a_build_id_behind_a_module_is_no_part_of_its_name() -> None:
          "WARNING: lib/refcount.c:28 at refcount_warn_saturate+0xba/0x110, CPU#0: insmod/9"],
     ],
 )  # fmt: skip
-def test_a_warn_and_its_message_are_one_warning_of_the_special_kind(lines) -> None:
+def test_a_warn_and_its_message_are_one_warning_of_the_special_kind(lines: list[str]) -> None:
     (one,) = parse_warnings([*lines, "Modules linked in: m", "---[ end trace 0 ]---"], "m", emulated=False)
     assert one.kind == "refcount"
     assert one.lines == tuple(lines[1:])

@@ -3,6 +3,8 @@
 
 """modules.dep and modules.alias, as modprobe reads them."""
 
+from __future__ import annotations
+
 import pytest
 
 from kbtf_ci.errors import UsageError
@@ -10,11 +12,11 @@ from kbtf_ci.guest.modprobe import guest_file, modules_alias, modules_dep
 from kbtf_ci.model.module import Module
 
 
-def module(name, *depends, file=""):
+def module(name: str, *depends: str, file: str = "") -> Module:
     return Module(name, file or f"kernel/{name}.ko", 1, "", depends=depends)
 
 
-def needed(text):
+def needed(text: str):
     lines = (line.split(":") for line in text.splitlines())
     return {file: rest.split() for file, rest in lines}
 

@@ -3,6 +3,8 @@
 
 """What is loaded before the guest has a network."""
 
+from __future__ import annotations
+
 import pytest
 
 from kbtf_ci.errors import UsageError
@@ -13,7 +15,7 @@ from kbtf_ci.model.module import Module
 COMPLETE = dict.fromkeys((*needs._BUILT_IN, "CONFIG_VIRTIO_PCI", "CONFIG_VIRTIO_NET"), "y")
 
 
-def module(name, *depends):
+def module(name: str, *depends: str) -> Module:
     return Module(name, f"kernel/{name}.ko", 1, "", depends=depends)
 
 
@@ -26,7 +28,7 @@ REST = (module("ext4", "jbd2"), module("jbd2"))
 AS_MODULES = {**COMPLETE, "CONFIG_VIRTIO_PCI": "m", "CONFIG_VIRTIO_NET": "m"}
 
 
-def names(modules):
+def names(modules: tuple[Module, ...]) -> list[str]:
     return [one.name for one in modules]
 
 
@@ -47,7 +49,7 @@ def test_what_is_built_in_is_not_loaded() -> None:
 
 @pytest.mark.parametrize("symbol", sorted(COMPLETE))
 @pytest.mark.parametrize("value", [None, "n"])
-def test_a_necessity_that_the_config_lacks_is_named(symbol, value) -> None:
+def test_a_necessity_that_the_config_lacks_is_named(symbol: str, value: str | None) -> None:
     config = {name: is_set for name, is_set in COMPLETE.items() if name != symbol}
     if value:
         config[symbol] = value

@@ -3,9 +3,11 @@
 
 """What is loaded next."""
 
+from __future__ import annotations
+
 import pytest
 
-from kbtf_ci.guest.plan import Plan
+from kbtf_ci.guest.plan import Batch, Plan
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import Death, LoadMode, LoadPolicy, Observation
 
@@ -18,11 +20,11 @@ A, B, C, D = (
 )
 
 
-def names(batch):
+def names(batch: Batch) -> list[str]:
     return [module.name for module in batch.modules]
 
 
-def answer(plan, mode, **errnos) -> None:
+def answer(plan: Plan, mode: LoadMode, **errnos: int) -> None:
     for name, errno in errnos.items():
         plan.record(Observation(name, mode, errno))
 
@@ -48,7 +50,7 @@ def test_a_module_whose_btf_was_refused_is_not_tried_inert() -> None:
     ("policy", "mode"),
     [(LoadPolicy.REAL, REAL), (LoadPolicy.INERT, INERT), (LoadPolicy.CARRIER, CARRIER)],
 )
-def test_one_policy_is_one_mode(policy, mode) -> None:
+def test_one_policy_is_one_mode(policy: LoadPolicy, mode: LoadMode) -> None:
     plan = Plan([B], policy)
     assert plan.next_batch().mode is mode
     answer(plan, mode, b=19)
@@ -109,7 +111,9 @@ def test_a_repeated_answer_is_no_news_but_a_later_death_is() -> None:
 
 
 @pytest.mark.parametrize("policy", [LoadPolicy.AUTO, LoadPolicy.REAL, LoadPolicy.INERT, LoadPolicy.CARRIER])
-def test_what_every_guest_has_loaded_by_itself_is_observed_once_as_real_and_in_no_other_mode(policy) -> None:
+def test_what_every_guest_has_loaded_by_itself_is_observed_once_as_real_and_in_no_other_mode(
+    policy: LoadPolicy,
+) -> None:
     plan = Plan([A, B], policy, present=frozenset({"a", "b"}))
     batch = plan.next_batch()
     assert (batch.mode, names(batch)) == (REAL, ["a", "b"] if policy is LoadPolicy.CARRIER else ["b", "a"])

@@ -3,7 +3,10 @@
 
 """The probe's lines, as the host reads them."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
 
 import pytest
 
@@ -63,7 +66,7 @@ def test_what_came_since_the_last_load_is_no_observation() -> None:
      json.dumps({**LINE, "errno": None}), json.dumps({**LINE, "kmsg": ["no record"]}),
      json.dumps({**LINE, "btf": {"bytes": 1}})],
 )  # fmt: skip
-def test_a_line_that_is_no_answer_is_an_error_that_shows_it(line) -> None:
+def test_a_line_that_is_no_answer_is_an_error_that_shows_it(line: str) -> None:
     with pytest.raises(InfrastructureError, match="not an answer"):
         probe.parse(line)
 
@@ -84,7 +87,7 @@ def test_a_record_is_written_as_the_console_shows_it() -> None:
     )
 
 
-def test_a_record_that_comes_twice_is_written_once(tmp_path) -> None:
+def test_a_record_that_comes_twice_is_written_once(tmp_path: Path) -> None:
     log = KmsgLog(tmp_path / "kmsg.log")
     log.add([Record(0, 0, "a"), Record(1, 0, "b")])
     assert log.add([Record(0, 0, "a"), Record(1, 0, "b"), Record(2, 0, "c")]) == (Record(2, 0, "c"),)

@@ -3,11 +3,13 @@
 
 """QEMU's command line."""
 
+from __future__ import annotations
+
 from kbtf_ci.guest import qemu
 from kbtf_ci.guest.qemu import Accel, Machine, argv
 
 
-def option(words, name):
+def option(words: tuple[str, ...], name: str) -> list[str]:
     return [words[at + 1] for at, word in enumerate(words) if word == name]
 
 

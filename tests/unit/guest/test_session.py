@@ -3,8 +3,11 @@
 
 """Whole sessions, over real SSH, with guests that do what a test tells them."""
 
+from __future__ import annotations
+
 import hashlib
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +15,7 @@ from kbtf_ci.errors import EngineError, GuestError, InfrastructureError, UsageEr
 from kbtf_ci.guest.guest import GuestSpec
 from kbtf_ci.guest.keys import GuestKeys
 from kbtf_ci.guest.qemu import Accel
-from kbtf_ci.guest.session import Listener, observe
+from kbtf_ci.guest.session import GuestRun, Listener, observe
 from kbtf_ci.guest.timeouts import Timeouts
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import Death, LoadMode, LoadPolicy
@@ -33,7 +36,7 @@ MODULES = [
 class Run:
     """One ``observe`` and all it told."""
 
-    def __init__(self, folder, loads=(), boots=(), accel=Accel.TCG, **timeouts) -> None:
+    def __init__(self, folder: Path, loads=(), boots=(), accel: Accel = Accel.TCG, **timeouts: float) -> None:
         self.folder = folder
         self.guests = FakeGuests(GuestKeys.generate(), dict(loads), list(boots))
         kernel, image = make_files(folder, self.guests.keys)
@@ -43,7 +46,7 @@ class Run:
         self.spec = GuestSpec(kernel, image, accel=accel, timeouts=timeouts)
         self.seen, self.boots, self.warnings, self.kernel_warnings = [], [], [], []
 
-    def observe(self, policy=LoadPolicy.AUTO, modules=MODULES):
+    def observe(self, policy: LoadPolicy = LoadPolicy.AUTO, modules: list[Module] = MODULES) -> GuestRun:
         listener = Listener(
             self.seen.append,
             lambda number, s: self.boots.append(number),
@@ -52,14 +55,14 @@ class Run:
         )
         return observe(self.guests, self.spec, modules, policy, logs=self.folder, listener=listener)
 
-    def warned(self):
+    def warned(self) -> list[tuple[str, str]]:
         return [(one.kind.value, one.module) for one in self.kernel_warnings]
 
-    def told(self):
+    def told(self) -> list[tuple[str, LoadMode, Death | int]]:
         return [(seen.name, seen.mode, seen.death or seen.errno) for seen in self.seen]
 
 
-def test_all_that_loads_is_observed_with_its_bytes_and_words(tmp_path) -> None:
+def test_all_that_loads_is_observed_with_its_bytes_and_words(tmp_path: Path) -> None:
     run = Run(tmp_path, {("real", "b"): Load(btf=b"\x9f\xeb", log=("b: hello",))})
     done = run.observe()
     assert run.told() == [(name, REAL, 0) for name in "abcd"]
@@ -70,7 +73,7 @@ def test_all_that_loads_is_observed_with_its_bytes_and_words(tmp_path) -> None:
     assert done.load_s > 0
 
 
-def test_the_logs_hold_console_and_kernel_log(tmp_path) -> None:
+def test_the_logs_hold_console_and_kernel_log(tmp_path: Path) -> None:
     (tmp_path / "kmsg.log").write_text("of an earlier run\n")
     Run(tmp_path, {("real", "b"): Load(log=("b: hello",))}).observe()
     assert (tmp_path / "console.log").read_bytes().startswith(b"[    0.0] Linux version 0\r\n")
@@ -79,14 +82,14 @@ def test_the_logs_hold_console_and_kernel_log(tmp_path) -> None:
     )
 
 
-def test_what_did_not_stay_loaded_goes_inert_in_the_same_guest(tmp_path) -> None:
+def test_what_did_not_stay_loaded_goes_inert_in_the_same_guest(tmp_path: Path) -> None:
     run = Run(tmp_path, {("real", "b"): Load(errno=19), ("real", "c"): Load(errno=2)})
     assert run.observe().boots == 1
     assert run.told()[4:] == [("b", INERT, 0), ("c", INERT, 0)]
 
 
 @pytest.mark.parametrize("end", ["panic", "oops", "reset", "hang", "spin"])
-def test_a_death_under_a_load_is_told_apart_and_the_run_goes_on(tmp_path, end) -> None:
+def test_a_death_under_a_load_is_told_apart_and_the_run_goes_on(tmp_path: Path, end: str) -> None:
     run = Run(tmp_path, {("real", "b"): Load(end=end), ("real", "c"): Load(errno=2)}, ping=PING[end])
     assert run.observe().boots == 2
     # A death is noticed as it happens, and only silence waited for.
@@ -100,7 +103,7 @@ def test_a_death_under_a_load_is_told_apart_and_the_run_goes_on(tmp_path, end) -
     assert "real b" not in run.guests.requests[1]
 
 
-def test_the_log_of_a_death_is_what_the_console_said_since_the_marker(tmp_path) -> None:
+def test_the_log_of_a_death_is_what_the_console_said_since_the_marker(tmp_path: Path) -> None:
     run = Run(tmp_path, {("real", "b"): Load(end="panic")})
     run.observe()
     assert run.seen[1].log == ("Kernel panic - not syncing: told to", "Kernel Offset: disabled")
@@ -110,13 +113,13 @@ def test_the_log_of_a_death_is_what_the_console_said_since_the_marker(tmp_path) 
 @pytest.mark.parametrize(
     ("end", "words"), [("hang", "still answers over SSH"), ("spin", "nor does it answer")]
 )
-def test_a_hang_says_whether_the_kernel_is_alive(tmp_path, end, words) -> None:
+def test_a_hang_says_whether_the_kernel_is_alive(tmp_path: Path, end: str, words: str) -> None:
     run = Run(tmp_path, {("real", "d"): Load(end=end)}, ping=PING[end])
     run.observe()
     assert words in run.seen[3].log[-1]
 
 
-def test_a_module_that_kills_in_both_modes_is_given_up_and_the_rest_is_not(tmp_path) -> None:
+def test_a_module_that_kills_in_both_modes_is_given_up_and_the_rest_is_not(tmp_path: Path) -> None:
     run = Run(tmp_path, {("real", "a"): Load(end="panic"), ("inert", "a"): Load(end="oops"),
                          ("real", "b"): Load(errno=2), ("inert", "b"): Load(errno=2),
                          ("real", "c"): Load(errno=2), ("inert", "c"): Load(errno=2)})  # fmt: skip
@@ -129,26 +132,26 @@ def test_a_module_that_kills_in_both_modes_is_given_up_and_the_rest_is_not(tmp_p
     assert "inert a" not in run.guests.requests[2]
 
 
-def test_under_real_a_culprit_is_not_loaded_again(tmp_path) -> None:
+def test_under_real_a_culprit_is_not_loaded_again(tmp_path: Path) -> None:
     run = Run(tmp_path, {("real", "a"): Load(end="panic")})
     assert run.observe(LoadPolicy.REAL).boots == 2
     assert run.guests.requests[1] == ["real b", "real c", "real d"]
 
 
-def test_under_inert_nothing_is_loaded_for_real(tmp_path) -> None:
+def test_under_inert_nothing_is_loaded_for_real(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.observe(LoadPolicy.INERT)
     assert run.guests.requests == [["inert a", "inert b", "inert c", "inert d"]]
 
 
-def test_a_lost_connection_to_a_living_guest_costs_a_boot(tmp_path) -> None:
+def test_a_lost_connection_to_a_living_guest_costs_a_boot(tmp_path: Path) -> None:
     run = Run(tmp_path, {("real", "b"): Load(end="connection-lost")}, load=1e6)
     assert run.observe().boots == 2
     assert run.told()[1] == ("b", REAL, Death.HANG)
     assert "the guest still runs" in run.seen[1].log[-1]
 
 
-def test_a_killed_probe_is_no_death_and_boots_without_progress_end_the_run(tmp_path) -> None:
+def test_a_killed_probe_is_no_death_and_boots_without_progress_end_the_run(tmp_path: Path) -> None:
     run = Run(tmp_path, {("real", "b"): Load(end="probe-killed")})
     with pytest.raises(GuestError, match="no module is to blame"):
         run.observe()
@@ -156,14 +159,14 @@ def test_a_killed_probe_is_no_death_and_boots_without_progress_end_the_run(tmp_p
     assert run.boots == [1, 2]
 
 
-def test_a_killed_qemu_is_an_infrastructure_error_that_keeps_what_was_told(tmp_path) -> None:
+def test_a_killed_qemu_is_an_infrastructure_error_that_keeps_what_was_told(tmp_path: Path) -> None:
     run = Run(tmp_path, {("real", "c"): Load(end="killed")})
     with pytest.raises(InfrastructureError, match="QEMU ended by itself with status 137"):
         run.observe()
     assert run.told() == [("a", REAL, 0), ("b", REAL, 0)]
 
 
-def test_a_lost_engine_is_an_engine_error_at_once(tmp_path) -> None:
+def test_a_lost_engine_is_an_engine_error_at_once(tmp_path: Path) -> None:
     run = Run(tmp_path, {("real", "c"): Load(end="long")})
 
     def lose() -> None:
@@ -191,12 +194,14 @@ def test_a_lost_engine_is_an_engine_error_at_once(tmp_path) -> None:
         ("qemu: cannot set up guest memory\n", 1, InfrastructureError, "cannot set up guest memory"),
     ],
 )  # fmt: skip
-def test_a_boot_that_fails_says_how_and_shows_the_console(tmp_path, console, status, error, message) -> None:
+def test_a_boot_that_fails_says_how_and_shows_the_console(
+    tmp_path: Path, console: str, status: int | None, error, message: str
+) -> None:
     run = Run(tmp_path, boots=[Boot(console, status)])
     with pytest.raises(error, match=message) as caught:
         run.observe()
     assert type(caught.value).exit_code is error.exit_code
-    assert console.split("\n")[0] in caught.value.detail
+    assert console.split("\n", maxsplit=1)[0] in caught.value.detail
     assert run.guests.living == []
 
 
@@ -205,7 +210,7 @@ def test_a_boot_that_fails_says_how_and_shows_the_console(tmp_path, console, sta
 )
 @pytest.mark.parametrize("accel", [Accel.AUTO, Accel.KVM])
 def test_auto_alone_falls_back_when_kvm_dies_under_a_real_guest(
-    tmp_path, monkeypatch, accel, console, why
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accel: Accel, console: str, why: str
 ) -> None:
     monkeypatch.setattr("kbtf_ci.guest.session.acceleration.choose", lambda *_: Accel.KVM)
     run = Run(tmp_path, boots=[Boot(console)], accel=accel)
@@ -223,7 +228,7 @@ WARN = ("------------[ cut here ]------------", "WARNING: CPU: 0 PID: 9 at x.c:3
 LOCKUP = "watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [thread:88]"
 
 
-def test_a_warning_of_a_load_is_its_modules_and_changes_no_outcome(tmp_path) -> None:
+def test_a_warning_of_a_load_is_its_modules_and_changes_no_outcome(tmp_path: Path) -> None:
     run = Run(tmp_path, {("real", "b"): Load(log=WARN), ("real", "d"): Load(log=("d: hello",))})
     run.observe()
     assert run.warned() == [("warning", "b")]
@@ -231,7 +236,7 @@ def test_a_warning_of_a_load_is_its_modules_and_changes_no_outcome(tmp_path) -> 
     assert run.told() == [(name, REAL, 0) for name in "abcd"]
 
 
-def test_what_comes_between_two_loads_is_the_first_ones(tmp_path) -> None:
+def test_what_comes_between_two_loads_is_the_first_ones(tmp_path: Path) -> None:
     run = Run(tmp_path, {("real", "b"): Load(late=(LOCKUP, "CPU: 1 PID: 88"))})
     run.observe()
     assert run.warned() == [("soft-lockup", "b")]
@@ -240,19 +245,23 @@ def test_what_comes_between_two_loads_is_the_first_ones(tmp_path) -> None:
     assert [seen.log for seen in run.seen] == [(), (), (), ()]
 
 
-def test_what_comes_behind_the_last_load_is_its(tmp_path) -> None:
+def test_what_comes_behind_the_last_load_is_its(tmp_path: Path) -> None:
     run = Run(tmp_path, {("real", "d"): Load(late=(LOCKUP,))})
     run.observe()
     assert run.warned() == [("soft-lockup", "d")]
 
 
-def test_what_a_module_says_in_both_modes_is_told_of_both_and_the_log_read_again_of_none(tmp_path) -> None:
+def test_what_a_module_says_in_both_modes_is_told_of_both_and_the_log_read_again_of_none(
+    tmp_path: Path,
+) -> None:
     run = Run(tmp_path, {("real", "b"): Load(errno=19, log=WARN), ("inert", "b"): Load(log=WARN)})
     run.observe()
     assert run.warned() == [("warning", "b"), ("warning", "b")]
 
 
-def test_what_came_before_the_first_load_is_no_modules(tmp_path, monkeypatch) -> None:
+def test_what_came_before_the_first_load_is_no_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     boot = [f"4,{number},0,-;{line}" for number, line in enumerate(WARN)]
     monkeypatch.setattr("tests.support.guest.BOOT_KMSG", boot)
     run = Run(tmp_path)
@@ -260,13 +269,13 @@ def test_what_came_before_the_first_load_is_no_modules(tmp_path, monkeypatch) ->
     assert run.warned() == [("warning", "")]
 
 
-def test_a_warning_before_a_death_is_told_from_the_console(tmp_path) -> None:
+def test_a_warning_before_a_death_is_told_from_the_console(tmp_path: Path) -> None:
     run = Run(tmp_path, {("real", "b"): Load(end="oops")})
     run.observe()
     assert run.warned() == [("oops", "b")]
 
 
-def test_a_cpu_that_is_never_free_again_is_a_warning_and_no_death(tmp_path) -> None:
+def test_a_cpu_that_is_never_free_again_is_a_warning_and_no_death(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.guests.unsettled = f"[   30.0] {LOCKUP}\n"
     assert run.observe().boots == 1
@@ -276,7 +285,7 @@ def test_a_cpu_that_is_never_free_again_is_a_warning_and_no_death(tmp_path) -> N
     assert word.startswith("after the last load the guest said nothing for 30 s")
 
 
-def test_no_thread_is_left_behind(tmp_path) -> None:
+def test_no_thread_is_left_behind(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     Run(tmp_path, {("real", "b"): Load(end="panic"), ("real", "c"): Load(end="hang")}).observe()
 
@@ -286,7 +295,7 @@ def test_no_thread_is_left_behind(tmp_path) -> None:
     wait_until(lambda: not left())
 
 
-def test_a_kernel_that_is_not_there_is_a_users_error_before_any_start(tmp_path) -> None:
+def test_a_kernel_that_is_not_there_is_a_users_error_before_any_start(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.spec.kernel.unlink()
     with pytest.raises(UsageError, match=r"no kernel image .*bzImage"):

@@ -3,6 +3,8 @@
 
 """What counts as silence, by a clock that the channel itself moves on. The rest: tests/contract."""
 
+from __future__ import annotations
+
 import pytest
 
 from kbtf_ci.guest.ssh import SilenceError, SshShell
@@ -12,7 +14,7 @@ from tests.support.guest import HandClock
 class Channel:
     """The end of a channel at which each receive takes ``seconds`` and brings ``data``, None for nothing."""
 
-    def __init__(self, clock, *receives) -> None:
+    def __init__(self, clock: HandClock, *receives: tuple[float, bytes | None]) -> None:
         self.clock = clock
         self.receives = list(receives)
         self.sent = b""
@@ -20,14 +22,14 @@ class Channel:
     def send_ready(self) -> bool:
         return True
 
-    def send(self, data):
+    def send(self, data: bytes) -> int:
         self.sent += data
         return len(data)
 
     def shutdown_write(self) -> None:
         self.sent += b"<end>"
 
-    def recv(self, size):
+    def recv(self, size: int) -> bytes:
         seconds, data = self.receives.pop(0)
         self.clock.now += seconds
         if data is None:
@@ -35,7 +37,7 @@ class Channel:
         return data
 
 
-def exchanged(silence, *receives):
+def exchanged(silence: int | None, *receives: tuple[float, bytes | None]):
     clock = HandClock()
     shell = SshShell(None, lambda: None, clock)
     channel = Channel(clock, *receives)

@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
+from __future__ import annotations
+
 import time
 
 import pytest
@@ -14,7 +16,7 @@ from tests.support.guest import HandClock
     ("text", "seconds"),
     [("boot=5m", 300), ("boot=30s", 30), ("boot=1.5", 1.5), ("boot=250ms", 0.25), ("boot=1h", 3600)],
 )
-def test_a_duration_is_understood(text, seconds) -> None:
+def test_a_duration_is_understood(text: str, seconds: float) -> None:
     assert Timeouts.parse([text]).boot == seconds
 
 
@@ -36,7 +38,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
 @pytest.mark.parametrize(
     "text", ["boot=", "boot", "boot=5x", "boot=-1", "boot=0", "boot=soon", "boot=0s", "boot=1m30"]
 )
-def test_what_is_no_duration_is_refused_by_name(text) -> None:
+def test_what_is_no_duration_is_refused_by_name(text: str) -> None:
     with pytest.raises(UsageError, match=f"in {text!r} is not a duration"):
         Timeouts.parse([text])
 

@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import pytest
 
 from kbtf_ci.errors import UsageError
@@ -23,7 +27,7 @@ def test_the_big_profile_requires_the_commits_biggest() -> None:
     assert set(find_profile("defconfig").require) >= TWELVE
 
 
-def test_a_profile_of_the_users_finds_fragments_beside_it(tmp_path) -> None:
+def test_a_profile_of_the_users_finds_fragments_beside_it(tmp_path: Path) -> None:
     (tmp_path / "mine.config").write_text("CONFIG_XFS_FS=m\n")
     (tmp_path / "mine.toml").write_text(
         'target = "tinyconfig"\nfragments = ["mine.config", "modules-smoke.config"]\n[guest]\nmemory = "2G"\n'
@@ -33,7 +37,7 @@ def test_a_profile_of_the_users_finds_fragments_beside_it(tmp_path) -> None:
     assert (profile.target, profile.memory_mib, profile.name) == ("tinyconfig", 2048, "mine")
 
 
-def test_a_defconfig_target_and_a_config_file_serve_as_well(tmp_path) -> None:
+def test_a_defconfig_target_and_a_config_file_serve_as_well(tmp_path: Path) -> None:
     assert find_profile("allnoconfig").target == "allnoconfig"
     (tmp_path / ".config").write_text("CONFIG_A=y\n")
     profile = find_profile(str(tmp_path / ".config"))
@@ -54,7 +58,7 @@ def test_a_defconfig_target_and_a_config_file_serve_as_well(tmp_path) -> None:
         ("target = \n", "not valid TOML"),
     ],
 )
-def test_a_faulty_profile_is_named_with_its_fault(tmp_path, text, fault) -> None:
+def test_a_faulty_profile_is_named_with_its_fault(tmp_path: Path, text: str, fault: str) -> None:
     path = tmp_path / "p.toml"
     path.write_text(text)
     with pytest.raises(UsageError, match=fault) as caught:
@@ -63,7 +67,7 @@ def test_a_faulty_profile_is_named_with_its_fault(tmp_path, text, fault) -> None
 
 
 @pytest.mark.parametrize("name", ["nosuch", "no/such/.config", "no/such.toml"])
-def test_an_unknown_profile_is_refused(name) -> None:
+def test_an_unknown_profile_is_refused(name: str) -> None:
     with pytest.raises(UsageError):
         find_profile(name)
 

@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 
@@ -11,26 +13,26 @@ from kbtf_ci.infra import rundir
 from kbtf_ci.model.options import BuildOptions
 
 
-def test_a_folder_that_holds_something_is_never_overwritten(tmp_path) -> None:
+def test_a_folder_that_holds_something_is_never_overwritten(tmp_path: Path) -> None:
     rundir.create(tmp_path / "run").write_run({"a": 1})
     with pytest.raises(UsageError, match="never overwritten"):
         rundir.create(tmp_path / "run")
     assert json.loads((tmp_path / "run/run.json").read_text())["a"] == 1
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path) -> None:
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=r"file/run: cannot be written: Not a directory"):
         rundir.create(tmp_path / "file" / "run")
 
 
-def test_latest_points_at_the_newest(tmp_path) -> None:
+def test_latest_points_at_the_newest(tmp_path: Path) -> None:
     for name in ("one", "two"):
         rundir.point_latest(rundir.create(tmp_path / name))
     assert (tmp_path / "latest").resolve() == tmp_path / "two"
 
 
-def test_a_folder_without_a_run_is_refused(tmp_path) -> None:
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no run"):
         rundir.RunDirectory(tmp_path).read_run()
     (tmp_path / "run.json").write_text('{"schema": "other"}')
@@ -89,7 +91,7 @@ def test_a_kernel_that_others_built_has_no_build(tmp_path: Path) -> None:
         directory.read_build()
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path) -> None:
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     rundir.write_json(path, {"a": 1})
     with pytest.raises(TypeError):

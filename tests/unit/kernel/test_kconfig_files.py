@@ -1,13 +1,17 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import pytest
 
 from kbtf_ci.kernel.kconfig_files import Definition, definitions, unmet
 from tests.support import faketree
 
 
-def test_conditions_of_enclosing_blocks_come_first(tmp_path) -> None:
+def test_conditions_of_enclosing_blocks_come_first(tmp_path: Path) -> None:
     known = definitions(faketree.plant(tmp_path))
     assert known["ALPHA_FS"] == [
         Definition("ALPHA_FS", "fs/Kconfig:4", ("BLOCK", "MODULES && (BLOCK || !MODULES)"))
@@ -15,13 +19,13 @@ def test_conditions_of_enclosing_blocks_come_first(tmp_path) -> None:
     assert known["GAMMA"][0].depends == ("MODULES", 'PAHOLE_VERSION < 100 || BETA="m"')
 
 
-def test_a_help_text_is_no_statement(tmp_path) -> None:
+def test_a_help_text_is_no_statement(tmp_path: Path) -> None:
     known = definitions(faketree.plant(tmp_path))
     assert known["BROKEN"][0].depends == ()
     assert known["BLOCK"][0].depends == ()
 
 
-def test_other_architectures_are_left_out(tmp_path) -> None:
+def test_other_architectures_are_left_out(tmp_path: Path) -> None:
     tree = faketree.plant(tmp_path)
     for arch in ("x86", "arm64"):
         (tree / "arch" / arch).mkdir(parents=True)
@@ -50,7 +54,7 @@ def test_other_architectures_are_left_out(tmp_path) -> None:
         ("HEX > 0x10", True),
     ],
 )
-def test_expressions(condition, met) -> None:
+def test_expressions(condition: str, met: bool) -> None:
     values = {"A": "y", "M": "m", "S": '"text"', "N": "130", "HEX": "0x20"}
     assert (unmet(Definition("X", "Kconfig:1", (condition,)), values) == []) is met
 

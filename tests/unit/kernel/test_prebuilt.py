@@ -3,6 +3,8 @@
 
 """Kernels that others built, as they come: images, folders, packages."""
 
+from __future__ import annotations
+
 import lzma
 import os
 import re
@@ -15,9 +17,10 @@ from typing import NoReturn
 import pytest
 
 from kbtf_ci.errors import InfrastructureError, UsageError
+from kbtf_ci.infra.runner import Command
 from kbtf_ci.kernel import prebuilt
 from kbtf_ci.kernel.packages import unpack
-from kbtf_ci.kernel.prebuilt import find, modules_folder
+from kbtf_ci.kernel.prebuilt import Prebuilt, find, modules_folder
 from kbtf_ci.objfile.boot_image import read_release
 from tests.conftest import unavailable
 from tests.support.local import LocalRunner
@@ -27,7 +30,14 @@ BUILTIN = b"kernel/drivers/virtio/virtio-ring.ko\nkernel/fs/ext4/ext4.ko\n"
 OTHER = "6.1.0-other"
 
 
-def tree(root, release=RELEASE, *, image="boot/vmlinuz-{}", config="boot/config-{}", below="lib/modules"):
+def tree(
+    root: Path,
+    release: str = RELEASE,
+    *,
+    image: str | None = "boot/vmlinuz-{}",
+    config: str | None = "boot/config-{}",
+    below: str = "lib/modules",
+) -> Path:
     """Lay a kernel out below ``root``; its release is put where ``{}`` stands."""
     modules = root / below / release
     files = {
@@ -46,18 +56,18 @@ def tree(root, release=RELEASE, *, image="boot/vmlinuz-{}", config="boot/config-
 
 
 @pytest.fixture
-def look(tmp_path):
-    def look(*kernel, modules=None, runner=None):
+def look(tmp_path: Path):
+    def look(*kernel: Path | str, modules: Path | None = None, runner: LocalRunner | None = None) -> Prebuilt:
         return find([str(word) for word in kernel], modules, tmp_path / "scratch", runner or LocalRunner())
 
     return look
 
 
 @pytest.fixture
-def packages(tmp_path):
+def packages(tmp_path: Path):
     shutil.which("dpkg-deb") or unavailable("dpkg-deb", "no package is unpacked: there is no dpkg-deb")
 
-    def packages(**contents):
+    def packages(**contents) -> list[Path]:
         paths = []
         for name, members in contents.items():
             paths.append(tmp_path / f"{name}.deb")
@@ -70,23 +80,23 @@ def packages(tmp_path):
 # ---- the boot header
 
 
-def written(tmp_path, data):
+def written(tmp_path: Path, data: bytes) -> Path:
     path = tmp_path / "image"
     path.write_bytes(data)
     return path
 
 
-def test_the_release_is_the_first_word_of_the_headers_version(tmp_path) -> None:
+def test_the_release_is_the_first_word_of_the_headers_version(tmp_path: Path) -> None:
     image = written(tmp_path, boot_image("6.12.107+deb13-amd64") + b"payload")
     assert read_release(image) == "6.12.107+deb13-amd64"
 
 
-def elf(machine, order="little"):
+def elf(machine: int, order: str = "little") -> bytes:
     ident = b"\x7fELF\x02" + (b"\x01" if order == "little" else b"\x02") + bytes(12)
     return ident + machine.to_bytes(2, order) + bytes(64)
 
 
-def pe(machine):
+def pe(machine: int) -> bytes:
     image = bytearray(0x100)
     image[:2], image[0x3C], image[0x80:0x84] = b"MZ", 0x80, b"PE\0\0"
     image[0x84:0x86] = machine.to_bytes(2, "little")
@@ -115,14 +125,14 @@ def pe(machine):
         (boot_image()[:0x240], "names no release"),
     ],
 )
-def test_what_x86_64_does_not_boot_is_named_for_what_it_is(tmp_path, data, words) -> None:
+def test_what_x86_64_does_not_boot_is_named_for_what_it_is(tmp_path: Path, data: bytes, words: str) -> None:
     with pytest.raises(UsageError, match=words) as caught:
         read_release(written(tmp_path, data))
     assert str(tmp_path / "image") in caught.value.message
     assert caught.value.hint
 
 
-def test_no_bytes_make_the_header_reader_fail_otherwise(tmp_path) -> None:
+def test_no_bytes_make_the_header_reader_fail_otherwise(tmp_path: Path) -> None:
     whole = boot_image()
     cut = [whole[:size] for size in range(0, 0x260, 7)]
     flipped = [whole[:at] + b"\xff" + whole[at + 1 :] for at in range(0x1F0, 0x240)]
@@ -136,7 +146,7 @@ def test_no_bytes_make_the_header_reader_fail_otherwise(tmp_path) -> None:
 # ---- an image and its modules
 
 
-def test_an_image_comes_with_a_folder_of_modules(look, tmp_path) -> None:
+def test_an_image_comes_with_a_folder_of_modules(look, tmp_path: Path) -> None:
     modules = tree(tmp_path / "root")
     image = tmp_path / "root/boot" / f"vmlinuz-{RELEASE}"
     found = look(image, modules=modules)
@@ -147,43 +157,43 @@ def test_an_image_comes_with_a_folder_of_modules(look, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("above", ["", "lib/modules", f"lib/modules/{RELEASE}"])
-def test_the_modules_are_found_below_a_folder_that_holds_them(tmp_path, above) -> None:
+def test_the_modules_are_found_below_a_folder_that_holds_them(tmp_path: Path, above: str) -> None:
     modules = tree(tmp_path)
     assert modules_folder(tmp_path / above, RELEASE) == modules
 
 
-def test_a_folder_of_modules_may_go_by_any_name(tmp_path) -> None:
+def test_a_folder_of_modules_may_go_by_any_name(tmp_path: Path) -> None:
     tree(tmp_path).rename(tmp_path / "mine")
     assert modules_folder(tmp_path / "mine", RELEASE) == tmp_path / "mine"
 
 
 @pytest.mark.parametrize("above", ["", "lib/modules", f"lib/modules/{OTHER}"])
-def test_modules_of_another_release_are_refused_with_both_names(tmp_path, above) -> None:
+def test_modules_of_another_release_are_refused_with_both_names(tmp_path: Path, above: str) -> None:
     tree(tmp_path, OTHER)
     with pytest.raises(UsageError, match=rf"modules of {re.escape(OTHER)}, but the kernel is {RELEASE}"):
         modules_folder(tmp_path / above, RELEASE)
 
 
-def test_of_several_releases_the_kernels_own_is_taken(tmp_path) -> None:
+def test_of_several_releases_the_kernels_own_is_taken(tmp_path: Path) -> None:
     modules = tree(tmp_path)
     tree(tmp_path, OTHER)
     assert modules_folder(tmp_path, RELEASE) == modules
 
 
-def test_a_folder_without_modules_is_refused(tmp_path) -> None:
+def test_a_folder_without_modules_is_refused(tmp_path: Path) -> None:
     (tmp_path / "kernel").mkdir()
     (tmp_path / "kernel/a.ko.debug").touch()
     with pytest.raises(UsageError, match="no modules in it"):
         modules_folder(tmp_path, RELEASE)
 
 
-def test_an_image_alone_is_asked_for_its_modules(look, tmp_path) -> None:
+def test_an_image_alone_is_asked_for_its_modules(look, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"where are the modules of {RELEASE}") as caught:
         look(written(tmp_path, boot_image()))
     assert f"--modules /lib/modules/{RELEASE}" in caught.value.hint
 
 
-def test_without_a_config_or_a_list_of_what_is_built_in_neither_is_made_up(look, tmp_path) -> None:
+def test_without_a_config_or_a_list_of_what_is_built_in_neither_is_made_up(look, tmp_path: Path) -> None:
     modules = tree(tmp_path, config=None)
     (modules / "modules.builtin").unlink()
     found = look(tmp_path)
@@ -203,14 +213,16 @@ def test_without_a_config_or_a_list_of_what_is_built_in_neither_is_made_up(look,
         ("vmlinuz", "config-{}", "lib/modules"),
     ],
 )
-def test_a_folder_is_searched_where_kernels_are_installed(look, tmp_path, image, config, below) -> None:
+def test_a_folder_is_searched_where_kernels_are_installed(
+    look, tmp_path: Path, image: str, config: str, below: str
+) -> None:
     modules = tree(tmp_path, image=image, config=config, below=below)
     found = look(tmp_path)
     assert (found.image, found.modules) == (tmp_path / image.format(RELEASE), modules)
     assert found.config == tmp_path / config.format(RELEASE)
 
 
-def test_the_same_kernel_twice_is_one_and_two_kernels_are_refused_by_name(look, tmp_path) -> None:
+def test_the_same_kernel_twice_is_one_and_two_kernels_are_refused_by_name(look, tmp_path: Path) -> None:
     modules = tree(tmp_path)
     (modules / "vmlinuz").write_bytes(boot_image())
     assert look(tmp_path).release == RELEASE
@@ -219,7 +231,7 @@ def test_the_same_kernel_twice_is_one_and_two_kernels_are_refused_by_name(look, 
         look(tmp_path)
 
 
-def test_a_folder_without_a_kernel_or_without_modules_says_which(look, tmp_path) -> None:
+def test_a_folder_without_a_kernel_or_without_modules_says_which(look, tmp_path: Path) -> None:
     tree(tmp_path / "modules", image=None)
     with pytest.raises(UsageError, match="no kernel image in it"):
         look(tmp_path / "modules")
@@ -229,7 +241,7 @@ def test_a_folder_without_a_kernel_or_without_modules_says_which(look, tmp_path)
         look(tmp_path / "image")
 
 
-def test_the_modules_of_tuxmake_are_in_an_archive_beside_the_image(look, tmp_path) -> None:
+def test_the_modules_of_tuxmake_are_in_an_archive_beside_the_image(look, tmp_path: Path) -> None:
     build = tmp_path / "build"
     build.mkdir()
     (build / "bzImage").write_bytes(boot_image())
@@ -242,7 +254,7 @@ def test_the_modules_of_tuxmake_are_in_an_archive_beside_the_image(look, tmp_pat
 
 
 @pytest.mark.parametrize("word", ["nowhere", "/dev/null"])
-def test_what_is_not_there_is_named(look, word) -> None:
+def test_what_is_not_there_is_named(look, word: str) -> None:
     with pytest.raises(UsageError, match=f"--kernel {word}"):
         look(word)
 
@@ -250,7 +262,7 @@ def test_what_is_not_there_is_named(look, word) -> None:
 # ---- the running system
 
 
-def test_the_running_kernel_is_found_by_its_release(tmp_path) -> None:
+def test_the_running_kernel_is_found_by_its_release(tmp_path: Path) -> None:
     modules = tree(tmp_path)
     found = prebuilt._running(tmp_path, RELEASE, None)
     assert (found.modules, found.origin) == (modules, "running")
@@ -275,7 +287,7 @@ def test_one_package_holds_image_modules_and_config(look, packages) -> None:
     assert not list(found.modules.parents[3].rglob("changelog"))
 
 
-def test_several_packages_are_one_kernel(look, packages, tmp_path) -> None:
+def test_several_packages_are_one_kernel(look, packages, tmp_path: Path) -> None:
     place = f"./usr/lib/modules/{RELEASE}"
     found = look(
         *packages(
@@ -308,13 +320,15 @@ def test_packages_of_which_some_are_missing_say_what_is_not_there(look, packages
         look(modules)
 
 
-def test_a_package_with_another_file_beside_it_is_refused_by_the_files_name(look, packages, tmp_path) -> None:
+def test_a_package_with_another_file_beside_it_is_refused_by_the_files_name(
+    look, packages, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match=r"image: not a Debian package"):
         look(*packages(whole=IMAGE), written(tmp_path, boot_image()))
 
 
 @pytest.mark.parametrize("keep", [8, 200, 0.5, 0.98])
-def test_a_truncated_package_is_named_and_leaves_nothing(look, packages, tmp_path, keep) -> None:
+def test_a_truncated_package_is_named_and_leaves_nothing(look, packages, tmp_path: Path, keep: float) -> None:
     good = deb({**IMAGE, **MODULES, "./boot/more": os.urandom(100_000)})
     size = keep if keep > 1 else int(len(good) * keep)
     (path,) = packages(cut=good[:size])
@@ -331,7 +345,7 @@ def test_of_several_packages_the_damaged_one_is_named(look, packages) -> None:
 
 
 @pytest.mark.parametrize("name", ["../escape", "./lib/../../escape", "{}/escape"])
-def test_nothing_in_a_package_lands_outside_of_its_folder(look, packages, tmp_path, name) -> None:
+def test_nothing_in_a_package_lands_outside_of_its_folder(look, packages, tmp_path: Path, name: str) -> None:
     (path,) = packages(evil={**IMAGE, **MODULES, name.format(tmp_path): b"evil"})
     with suppress(UsageError):
         look(path)
@@ -339,7 +353,7 @@ def test_nothing_in_a_package_lands_outside_of_its_folder(look, packages, tmp_pa
     assert not list(tmp_path.glob("scratch/escape"))
 
 
-def test_no_link_of_a_package_leads_out_of_its_folder(look, packages, tmp_path) -> None:
+def test_no_link_of_a_package_leads_out_of_its_folder(look, packages, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (path,) = packages(
         evil={**IMAGE, **MODULES, "./lib": link(str(tmp_path / "outside")), "./lib/x": b"evil"}
@@ -349,7 +363,7 @@ def test_no_link_of_a_package_leads_out_of_its_folder(look, packages, tmp_path) 
     assert list((tmp_path / "outside").iterdir()) == []
 
 
-def test_links_and_special_files_of_a_package_are_not_kept(look, packages, tmp_path) -> None:
+def test_links_and_special_files_of_a_package_are_not_kept(look, packages, tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"secret")
     odd = {
         f"./boot/config-{RELEASE}": link(str(tmp_path / "secret")),
@@ -360,7 +374,7 @@ def test_links_and_special_files_of_a_package_are_not_kept(look, packages, tmp_p
     assert [path.name for path in found.image.parent.iterdir()] == [f"vmlinuz-{RELEASE}"]
 
 
-def test_folders_that_a_package_closes_can_be_read_and_removed(packages, tmp_path) -> None:
+def test_folders_that_a_package_closes_can_be_read_and_removed(packages, tmp_path: Path) -> None:
     closed = tarfile.TarInfo()
     closed.type, closed.mode = tarfile.DIRTYPE, 0
     (path,) = packages(closed={**IMAGE, "./closed": closed})
@@ -368,14 +382,14 @@ def test_folders_that_a_package_closes_can_be_read_and_removed(packages, tmp_pat
     assert (target / "closed").stat().st_mode & 0o700 == 0o700
 
 
-def test_what_a_killed_process_left_half_is_swept_away(look, packages, tmp_path) -> None:
+def test_what_a_killed_process_left_half_is_swept_away(look, packages, tmp_path: Path) -> None:
     half = tmp_path / "scratch/.unpack-killed/tree"
     half.mkdir(parents=True)
     look(*packages(whole=IMAGE | MODULES))
     assert not half.parent.exists()
 
 
-def test_a_full_disk_is_no_fault_of_the_package(look, packages, tmp_path) -> None:
+def test_a_full_disk_is_no_fault_of_the_package(look, packages, tmp_path: Path) -> None:
     full = tmp_path / "bin"
     full.mkdir()
     (full / "tar").write_text("#!/bin/sh\ncat >/dev/null; echo 'tar: x: No space left on device'; exit 2\n")
@@ -387,16 +401,16 @@ def test_a_full_disk_is_no_fault_of_the_package(look, packages, tmp_path) -> Non
             look(path)
 
 
-def test_a_cache_that_cannot_be_written_is_named(packages, tmp_path) -> None:
+def test_a_cache_that_cannot_be_written_is_named(packages, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (path,) = packages(whole=IMAGE | MODULES)
     with pytest.raises(InfrastructureError, match=re.escape(str(tmp_path / "file"))):
         find([str(path)], None, tmp_path / "file", LocalRunner())
 
 
-def test_an_interrupt_while_unpacking_leaves_nothing_half(packages, tmp_path) -> None:
+def test_an_interrupt_while_unpacking_leaves_nothing_half(packages, tmp_path: Path) -> None:
     class Interrupted(LocalRunner):
-        def start(self, command) -> NoReturn:
+        def start(self, command: Command) -> NoReturn:
             (Path(command.mounts[-1].source) / "half").touch()
             raise KeyboardInterrupt
 

@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
+from __future__ import annotations
+
 import functools
 import hashlib
 import http.server
@@ -10,6 +12,8 @@ import subprocess
 import sys
 import tarfile
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +24,7 @@ from tests.conftest import unavailable
 from tests.support import faketree
 
 
-def tarball(path, tree=None, members=()):
+def tarball(path: Path, tree: Path | None = None, members=()) -> Path:
     with tarfile.open(path, "w:xz") as archive:
         if tree is not None:
             archive.add(tree, "linux-6.12.3")
@@ -30,7 +34,7 @@ def tarball(path, tree=None, members=()):
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     folder = tmp_path / "www"
     folder.mkdir()
 
@@ -48,18 +52,18 @@ def server(tmp_path):
         thread.join()
 
 
-def test_a_tree_tells_its_version(tmp_path) -> None:
+def test_a_tree_tells_its_version(tmp_path: Path) -> None:
     source = from_directory(faketree.plant(tmp_path))
     assert (source.version, source.fixed) == ("6.12.3-fake", False)
 
 
-def test_a_folder_that_is_no_kernel_is_refused(tmp_path) -> None:
+def test_a_folder_that_is_no_kernel_is_refused(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text("all:\n")
     with pytest.raises(UsageError, match="not a kernel source tree"):
         from_directory(tmp_path)
 
 
-def test_a_tree_that_was_built_in_place_is_refused_with_the_way_out(tmp_path) -> None:
+def test_a_tree_that_was_built_in_place_is_refused_with_the_way_out(tmp_path: Path) -> None:
     tree = faketree.plant(tmp_path)
     (tree / ".config").touch()
     with pytest.raises(UsageError, match="built in place") as caught:
@@ -67,7 +71,7 @@ def test_a_tree_that_was_built_in_place_is_refused_with_the_way_out(tmp_path) ->
     assert "make mrproper" in caught.value.hint
 
 
-def test_a_tarball_is_unpacked_once(tmp_path) -> None:
+def test_a_tarball_is_unpacked_once(tmp_path: Path) -> None:
     path = tarball(tmp_path / "linux.tar.xz", faketree.plant(tmp_path))
     source = from_tarball(path, tmp_path / "cache")
     assert (source.version, source.fixed) == ("6.12.3-fake", True)
@@ -76,7 +80,7 @@ def test_a_tarball_is_unpacked_once(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../escape", "/etc/escape"])
-def test_an_archive_member_that_leaves_the_folder_is_refused(tmp_path, name) -> None:
+def test_an_archive_member_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> None:
     path = tarball(
         tmp_path / "evil.tar.xz", faketree.plant(tmp_path), [tarfile.TarInfo(f"linux/../../{name}")]
     )
@@ -86,7 +90,7 @@ def test_an_archive_member_that_leaves_the_folder_is_refused(tmp_path, name) -> 
     assert not [entry for entry in (tmp_path / "cache").iterdir() if entry.is_dir()]
 
 
-def test_a_link_out_of_the_folder_is_refused(tmp_path) -> None:
+def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     link = tarfile.TarInfo("linux-6.12.3/link")
     link.type, link.linkname = tarfile.SYMTYPE, "../../../etc/passwd"
     with pytest.raises(UsageError, match="unsafe archive member"):
@@ -94,21 +98,21 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"no archive", b"\xfd7zXZ\0 cut"])
-def test_a_file_that_is_no_archive_is_refused(tmp_path, data) -> None:
+def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "x.tar.xz"
     path.write_bytes(data)
     with pytest.raises(UsageError, match=r"x.tar.xz: not a readable tar archive"):
         from_tarball(path, tmp_path / "cache")
 
 
-def test_a_tarball_without_a_kernel_is_refused_and_leaves_nothing(tmp_path) -> None:
+def test_a_tarball_without_a_kernel_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="not a kernel source tree"):
         from_tarball(tarball(tmp_path / "x.tar.xz", tmp_path / "empty"), tmp_path / "cache")
     assert not [entry for entry in (tmp_path / "cache").iterdir() if entry.is_dir()]
 
 
-def test_a_download_is_held_to_its_digest(tmp_path, server) -> None:
+def test_a_download_is_held_to_its_digest(tmp_path: Path, server: tuple[Path, str]) -> None:
     folder, url = server
     path = tarball(folder / "linux.tar.xz", faketree.plant(tmp_path))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -124,7 +128,9 @@ def test_a_download_is_held_to_its_digest(tmp_path, server) -> None:
 @pytest.mark.parametrize(
     "spoil", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: data + b"x"]
 )
-def test_a_damaged_download_in_the_cache_is_fetched_again(tmp_path, server, spoil) -> None:
+def test_a_damaged_download_in_the_cache_is_fetched_again(
+    tmp_path: Path, server: tuple[Path, str], spoil
+) -> None:
     folder, url = server
     path = tarball(folder / "linux.tar.xz", faketree.plant(tmp_path))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -136,7 +142,7 @@ def test_a_damaged_download_in_the_cache_is_fetched_again(tmp_path, server, spoi
     assert (cache / f"download-{digest}").read_bytes() == path.read_bytes()
 
 
-def test_a_sound_download_in_the_cache_is_taken(tmp_path) -> None:
+def test_a_sound_download_in_the_cache_is_taken(tmp_path: Path) -> None:
     path = tarball(tmp_path / "linux.tar.xz", faketree.plant(tmp_path))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     (tmp_path / "cache").mkdir()
@@ -145,7 +151,7 @@ def test_a_sound_download_in_the_cache_is_taken(tmp_path) -> None:
     assert source.version == "6.12.3-fake"
 
 
-def test_a_download_that_is_cut_off_leaves_nothing_behind(tmp_path) -> None:
+def test_a_download_that_is_cut_off_leaves_nothing_behind(tmp_path: Path) -> None:
     with socketserver.TCPServer(("127.0.0.1", 0), Cut) as serving:
         thread = threading.Thread(target=serving.handle_request)
         thread.start()
@@ -163,7 +169,7 @@ class Cut(socketserver.StreamRequestHandler):
         self.wfile.write(b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\nhalf")
 
 
-def limited_unpacking(tmp_path, path, limits):
+def limited_unpacking(tmp_path: Path, path: Path, limits: tuple[str, ...]):
     """Unpack ``path`` in a process of its own under ``limits``; return its exit code and message."""
     script = (
         "import sys; from pathlib import Path; from kbtf_ci.errors import KbtfError\n"
@@ -175,7 +181,7 @@ def limited_unpacking(tmp_path, path, limits):
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
-def test_a_disk_that_is_full_while_unpacking_is_no_fault_of_the_tarball(tmp_path) -> None:
+def test_a_disk_that_is_full_while_unpacking_is_no_fault_of_the_tarball(tmp_path: Path) -> None:
     tree = faketree.plant(tmp_path)
     (tree / "large").write_bytes(bytes(1 << 20))
     path = tarball(tmp_path / "linux.tar.xz", tree)
@@ -194,7 +200,7 @@ def test_a_disk_that_is_full_while_unpacking_is_no_fault_of_the_tarball(tmp_path
     assert done.stdout == f"5 {path}: cannot be unpacked: No space left on device\n", done.stderr
 
 
-def test_a_file_that_a_limit_cuts_short_is_no_fault_of_the_tarball(tmp_path) -> None:
+def test_a_file_that_a_limit_cuts_short_is_no_fault_of_the_tarball(tmp_path: Path) -> None:
     tree = faketree.plant(tmp_path)
     (tree / "large").write_bytes(bytes(1 << 20))
     done = limited_unpacking(tmp_path, tarball(tmp_path / "linux.tar.xz", tree), ("prlimit", "--fsize=65536"))
@@ -203,7 +209,7 @@ def test_a_file_that_a_limit_cuts_short_is_no_fault_of_the_tarball(tmp_path) -> 
     assert [entry for entry in (tmp_path / "cache").iterdir() if entry.is_dir()] == []
 
 
-def test_what_a_killed_process_left_half_unpacked_is_swept(tmp_path) -> None:
+def test_what_a_killed_process_left_half_unpacked_is_swept(tmp_path: Path) -> None:
     path = tarball(tmp_path / "linux.tar.xz", faketree.plant(tmp_path))
     key = f"tarball-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
     left_over, of_another = (tmp_path / "cache" / f".unpack-{name}-x" for name in (key, "other"))
@@ -214,7 +220,7 @@ def test_what_a_killed_process_left_half_unpacked_is_swept(tmp_path) -> None:
     assert of_another.exists()
 
 
-def test_a_tree_in_use_is_marked_until_its_process_ends(tmp_path) -> None:
+def test_a_tree_in_use_is_marked_until_its_process_ends(tmp_path: Path) -> None:
     path = tarball(tmp_path / "linux.tar.xz", faketree.plant(tmp_path))
     limited_unpacking(tmp_path, path, ())
     (tree,) = (entry for entry in (tmp_path / "cache").iterdir() if entry.is_dir())
@@ -225,11 +231,11 @@ def test_a_tree_in_use_is_marked_until_its_process_ends(tmp_path) -> None:
         assert not got
 
 
-def test_a_url_without_a_digest_is_refused(tmp_path) -> None:
+def test_a_url_without_a_digest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="needs --sha256"):
         from_url("https://example.invalid/linux.tar.xz", "", tmp_path, lambda _: None)
 
 
-def test_a_download_that_fails_says_so(tmp_path, server) -> None:
+def test_a_download_that_fails_says_so(tmp_path: Path, server: tuple[Path, str]) -> None:
     with pytest.raises(InfrastructureError, match=r"gone.tar.xz: cannot be downloaded"):
         from_url(f"{server[1]}/gone.tar.xz", "0" * 64, tmp_path / "cache", lambda _: None)

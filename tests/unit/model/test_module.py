@@ -1,13 +1,15 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
+from __future__ import annotations
+
 import pytest
 
 from kbtf_ci.errors import UsageError
 from kbtf_ci.model.module import Module, closure, dependency_order
 
 
-def module(name, *depends):
+def module(name: str, *depends: str) -> Module:
     return Module(name, f"kernel/{name}.ko", 1, "aa", depends=depends)
 
 

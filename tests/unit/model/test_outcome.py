@@ -1,7 +1,10 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -23,7 +26,7 @@ XFS = Module("xfs", "kernel/fs/xfs/xfs.ko", 10, "aa")
 REFUSED = ("BPF: [103] ENUM task_fair", "failed to validate module [xfs] BTF: -22")
 
 
-def seen(**changes):
+def seen(**changes: Any) -> Observation:
     return Observation(
         **{"name": "xfs", "mode": LoadMode.REAL, "sysfs_bytes": 10, "sysfs_sha256": "aa", **changes}
     )
@@ -42,7 +45,7 @@ def seen(**changes):
         (seen(death=Death.PANIC), Outcome.LOAD_FAILED),
     ],
 )
-def test_the_observation_decides(observation, outcome) -> None:
+def test_the_observation_decides(observation: Observation, outcome: Outcome) -> None:
     assert judge(XFS, [observation]).outcome is outcome
 
 

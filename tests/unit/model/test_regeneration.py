@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -10,7 +13,17 @@ from kbtf_ci.kernel.accounts import Call
 from kbtf_ci.kernel.measure import parse
 from kbtf_ci.kernel.modfinal import rule_of
 from kbtf_ci.model.outcome import Outcome
-from kbtf_ci.model.regeneration import Boot, ModuleState, Ran, Rule, Scenario, TreeState, Usage, judge
+from kbtf_ci.model.regeneration import (
+    Boot,
+    Finding,
+    ModuleState,
+    Ran,
+    Rule,
+    Scenario,
+    TreeState,
+    Usage,
+    judge,
+)
 from kbtf_ci.report.regen import Setting, document, text
 
 FIRST = TreeState("base", {name: ModuleState(f"{name}-dwarf", f"{name}-btf") for name in ("a.ko", "b.ko")})
@@ -19,15 +32,22 @@ ALL = frozenset(FIRST.modules)
 NONE: frozenset[str] = frozenset()
 
 
-def ran(linked=NONE, written=NONE, vmlinux=False):
+def ran(linked: Iterable[str] = NONE, written: Iterable[str] = NONE, vmlinux: bool = False) -> Ran:
     return Ran(frozenset(linked), frozenset(written), vmlinux, COST)
 
 
-def with_module(state, name, **values):
+def with_module(state: TreeState, name: str, **values: str) -> TreeState:
     return replace(state, modules={**state.modules, name: replace(state.modules[name], **values)})
 
 
-def found(scenario, did, before=FIRST, after=FIRST, rule=Rule.KEPT, check=None):
+def found(
+    scenario: Scenario,
+    did: Ran,
+    before: TreeState = FIRST,
+    after: TreeState = FIRST,
+    rule: Rule = Rule.KEPT,
+    check: dict[str, str] | None = None,
+) -> Finding:
     return judge(scenario, rule, (FIRST, before, after), did, check or {})
 
 
@@ -111,7 +131,9 @@ def test_what_the_offline_check_complains_of_is_stale_though_make_wrote_it() -> 
         (Rule.KEPT, Scenario.PAHOLE_CHANGED, (0, 0)),
     ],
 )
-def test_each_kernels_own_rule_says_what_to_expect(rule, scenario, expected) -> None:
+def test_each_kernels_own_rule_says_what_to_expect(
+    rule: Rule, scenario: Scenario, expected: tuple[int, int]
+) -> None:
     assert found(scenario, ran(), rule=rule).expected == expected
 
 
@@ -134,7 +156,7 @@ _WITH = "$(and $(CONFIG_DEBUG_INFO_BTF_MODULES),$(KBUILD_BUILTIN),{}) FORCE"
         ("scripts/vmlinux.lds", "+$(call if_changed,ld_ko_o)", Rule.FORGOTTEN),
     ],
 )
-def test_the_rule_is_read_off_the_makefile(prerequisite, recipe, rule) -> None:
+def test_the_rule_is_read_off_the_makefile(prerequisite: str, recipe: str, rule: Rule) -> None:
     assert rule_of(f"# x\n%.ko: %.o %.mod.o {_WITH.format(prerequisite)}\n\t{recipe}\n") is rule
 
 
@@ -142,7 +164,7 @@ def test_the_rule_is_read_off_the_makefile(prerequisite, recipe, rule) -> None:
     ("line", "linked"),
     [("  LD      vmlinux", True), ("  LD      vmlinux.unstripped", True), ("  LD      vmlinux.o", False)],
 )
-def test_the_link_of_vmlinux_is_known_by_its_line(line, linked) -> None:
+def test_the_link_of_vmlinux_is_known_by_its_line(line: str, linked: bool) -> None:
     calls = [Call("make", "make", 7.0, 2.0, 6.0, 900)]
     assert parse(f"  CC      init/version.o\n{line}\n", calls).vmlinux is linked
 
@@ -164,7 +186,9 @@ def test_makes_output_and_the_accounts_are_taken_apart() -> None:
         Call("make", "make", 7.0, 2.0, 6.0, 900),
     ]
     got = parse(output, calls)
-    assert (got.linked, got.written, got.vmlinux) == ({"fs/a.ko"}, {"fs/a.ko", "b.ko"}, True)
+    assert got.linked == {"fs/a.ko"}
+    assert got.written == {"fs/a.ko", "b.ko"}
+    assert got.vmlinux is True
     assert got.usage == Usage(6.0, 7.0, 2.0, 900, 5.0, 0.9375, 1.0, 0.03125, hits=1, misses=1)
     assert got.usage.rest_cpu_s == pytest.approx(9.0 - 5.0 - 0.9375 - 1.0 - 0.03125)
 
@@ -241,7 +265,7 @@ def test_a_boot_tells_of_the_stale_modules_what_became_of_them() -> None:
         (Boot("", 0.0, {"a.ko": Outcome.NOT_REACHED}, error=GuestError("it hung")), ExitCode.GUEST_DIED),
     ],
 )
-def test_where_nothing_is_stale_the_boot_decides(boot, code) -> None:
+def test_where_nothing_is_stale_the_boot_decides(boot: Boot | None, code: ExitCode) -> None:
     finding = replace(found(Scenario.TOUCHED, ran(written=ALL)), boot=boot)
     assert finding.exit_code is code
     told = "\n".join(text(SETTING, [finding]))

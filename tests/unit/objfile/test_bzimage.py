@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
+from __future__ import annotations
+
 import random
 
 import pytest
@@ -16,14 +18,14 @@ EVERY = pytest.mark.parametrize("kind", PACKERS)
 
 @EVERY
 @pytest.mark.parametrize("setup_sects", [0, 4, 39])
-def test_the_boot_header_leads_to_the_kernel(kind, setup_sects) -> None:
+def test_the_boot_header_leads_to_the_kernel(kind: str, setup_sects: int) -> None:
     size = len(KERNEL).to_bytes(4, "little")  # as kbuild's *_with_size rules append it
     image = bzimage(PACKERS[kind](KERNEL) + size, setup_sects=setup_sects)
     assert embedded_vmlinux(image, "bzImage", 1 << 20) == KERNEL
 
 
 @pytest.mark.parametrize("setup_sects", [0, 4, 39])
-def test_the_boot_header_is_believed_before_any_magic(setup_sects) -> None:
+def test_the_boot_header_is_believed_before_any_magic(setup_sects: int) -> None:
     decoy = PACKERS["gzip"](vmlinux(b"another"))
     image = bytearray(bzimage(PACKERS["zstd"](KERNEL), setup_sects=setup_sects))
     image[0x400 : 0x400 + len(decoy)] = decoy
@@ -35,7 +37,7 @@ def test_an_uncompressed_payload_is_the_kernel() -> None:
 
 
 @EVERY
-def test_without_a_boot_header_the_kernel_is_found_by_magic(kind) -> None:
+def test_without_a_boot_header_the_kernel_is_found_by_magic(kind: str) -> None:
     rng = random.Random(6)
     # False magics in front, as chance puts them into any large image.
     noise = b"BZh9 \x1f\x8b\x08\0 \x28\xb5\x2f\xfd \x02\x21\x4c\x18 \x5d\0\0\0 \xfd7zXZ\0" + rng.randbytes(
@@ -75,13 +77,13 @@ def test_a_broken_payload_says_so() -> None:
 
 
 @EVERY
-def test_a_payload_that_is_no_kernel_says_so(kind) -> None:
+def test_a_payload_that_is_no_kernel_says_so(kind: str) -> None:
     with pytest.raises(UsageError, match=r"bzImage: a bzImage whose payload is no ELF vmlinux"):
         embedded_vmlinux(bzimage(PACKERS[kind](b"not a kernel")), "bzImage", 1 << 20)
 
 
 @EVERY
-def test_a_kernel_beyond_the_limit_is_refused(kind) -> None:
+def test_a_kernel_beyond_the_limit_is_refused(kind: str) -> None:
     for image in (bzimage(PACKERS[kind](KERNEL)), b"MZ" + PACKERS[kind](KERNEL)):
         with pytest.raises(UsageError, match=r"unpacks to more than"):
             embedded_vmlinux(image, "bzImage", len(KERNEL) - 1)
@@ -97,7 +99,7 @@ def test_a_kernel_beyond_the_limit_is_refused(kind) -> None:
         (bytes(600) + LZO.magic + bytes(600), "packed with LZO, which is not supported"),
     ],
 )
-def test_another_image_is_refused_in_one_line_with_a_way_out(image, why) -> None:
+def test_another_image_is_refused_in_one_line_with_a_way_out(image: bytes, why: str) -> None:
     with pytest.raises(UsageError, match=rf"Image: .*{why}") as caught:
         embedded_vmlinux(image, "Image", 1 << 20)
     assert "/sys/kernel/btf/vmlinux" in caught.value.hint

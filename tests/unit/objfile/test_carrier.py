@@ -3,11 +3,15 @@
 
 """What a carrier holds, read back with another ELF reader."""
 
+from __future__ import annotations
+
 import io
 import struct
+from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import Section, SymbolTableSection
 
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.model.module import Module
@@ -20,28 +24,28 @@ BTF = b"\x9f\xeb\x01\0the BTF"
 INFO = b"license=GPL\0depends=bar,baz\0alias=pci:*\0intree=Y\0name=foo_bar\0vermagic=6.12.0 SMP \0parm=x:y\0"
 
 
-def this_module(name=b"foo_bar", size=1024):
+def this_module(name: bytes = b"foo_bar", size: int = 1024) -> bytes:
     return (bytes(24) + name).ljust(size, b"\0")
 
 
-def version(name, crc):
+def version(name: bytes, crc: int) -> bytes:
     return struct.pack("<Q56s", crc, name)
 
 
-def module(**others):
+def module(**others: bytes | None) -> bytes:
     """Return a module; ``others`` are further sections, or others of the same names; None takes one out."""
-    sections = {
+    sections: dict[str, bytes | None] = {
         ".text": b"\x90" * 99, ".modinfo": INFO, THIS: this_module(), f".rela{THIS}": bytes(48), ".BTF": BTF,
     }  # fmt: skip
     sections.update(others)
     return make_elf([(name, data) for name, data in sections.items() if data is not None])
 
 
-def sections(carrier):
+def sections(carrier: bytes) -> dict[str, Section]:
     return {section.name: section for section in ELFFile(io.BytesIO(carrier)).iter_sections()}
 
 
-def data(carrier):
+def data(carrier: bytes) -> dict[str, bytes]:
     return {name: section.data() for name, section in sections(carrier).items()}
 
 
@@ -58,9 +62,13 @@ def test_the_elf_is_what_elf_validity_cache_copy_asks_for() -> None:
     elf = ELFFile(io.BytesIO(make_carrier(module())))
     assert (elf["e_type"], elf["e_machine"], elf["e_shentsize"]) == ("ET_REL", "EM_X86_64", 64)
     (symbols,) = (section for section in elf.iter_sections() if section["sh_type"] == "SHT_SYMTAB")
+    assert isinstance(symbols, SymbolTableSection)
     assert symbols.num_symbols() == 1
-    assert elf.get_section(symbols["sh_link"])["sh_type"] == "SHT_STRTAB"
+    strings = elf.get_section(symbols["sh_link"])
+    assert strings
+    assert strings["sh_type"] == "SHT_STRTAB"
     this = elf.get_section_by_name(THIS)
+    assert this
     assert this["sh_flags"] == 3
     # ____cacheline_aligned
     assert this["sh_addralign"] % 64 == 0
@@ -68,7 +76,7 @@ def test_the_elf_is_what_elf_validity_cache_copy_asks_for() -> None:
 
 
 @pytest.mark.parametrize(("bits", "order"), [(32, "<"), (32, ">"), (64, ">")])
-def test_a_carrier_is_of_its_modules_class_and_byte_order(bits, order) -> None:
+def test_a_carrier_is_of_its_modules_class_and_byte_order(bits: int, order: str) -> None:
     names = {32: 59, 64: 55}
     crc = struct.pack(f"{order}{'I' if bits == 32 else 'Q'}", 0xABCD) + b"module_layout"
     parts = [
@@ -88,6 +96,7 @@ def test_a_carrier_is_of_its_modules_class_and_byte_order(bits, order) -> None:
     assert (held[".BTF"], held["__versions"]) == (BTF, crc.ljust(64, b"\0"))
     assert held[THIS] == this_module(b"n" * names[bits])
     (symbols,) = (section for section in elf.iter_sections() if section["sh_type"] == "SHT_SYMTAB")
+    assert isinstance(symbols, SymbolTableSection)
     assert symbols.num_symbols() == 1
     assert make_carrier(carrier, name="foo_bar") == make_carrier(own)
     with pytest.raises(UsageError, match="cannot be a module's name"):
@@ -114,7 +123,7 @@ def test_another_btf_stands_in_the_place_of_both_sections() -> None:
 
 
 @pytest.mark.parametrize("name", ["x", "foo_barbarbar", "n" * 55])
-def test_another_name_is_in_struct_module_and_modinfo(name) -> None:
+def test_another_name_is_in_struct_module_and_modinfo(name: str) -> None:
     held = data(make_carrier(module(), name=name))
     assert held[THIS] == this_module(name.encode())
     names = [entry for entry in held[".modinfo"].split(b"\0") if entry.startswith(b"name=")]
@@ -122,7 +131,7 @@ def test_another_name_is_in_struct_module_and_modinfo(name) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "n" * 56, "a/b", "a\0b"])
-def test_a_name_that_the_kernel_could_not_hold_is_refused(name) -> None:
+def test_a_name_that_the_kernel_could_not_hold_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="cannot be a module's name"):
         make_carrier(module(), name=name)
 
@@ -143,7 +152,7 @@ def test_of_the_versions_only_that_of_module_layout_is_kept() -> None:
 
 
 @pytest.mark.parametrize("missing", [THIS, ".modinfo"])
-def test_what_is_no_module_is_refused(missing) -> None:
+def test_what_is_no_module_is_refused(missing: str) -> None:
     with pytest.raises(UsageError, match=f"not a kernel module: it has no {missing} section"):
         make_carrier(module(**{missing: None}))
 
@@ -165,21 +174,21 @@ def test_no_bytes_of_any_kind_raise_another_error() -> None:
     assert refused > 20
 
 
-def test_carriers_of_a_tree_lie_as_their_modules(tmp_path) -> None:
+def test_carriers_of_a_tree_lie_as_their_modules(tmp_path: Path) -> None:
     (tmp_path / "in/kernel/fs").mkdir(parents=True)
     (tmp_path / "in/kernel/fs/foo.ko").write_bytes(module())
     write_carriers(tmp_path / "in", tmp_path / "out", [Module("foo", "kernel/fs/foo.ko", 1, "")])
     assert (tmp_path / "out/kernel/fs/foo.ko").read_bytes() == make_carrier(module())
 
 
-def test_a_file_that_is_no_module_is_named(tmp_path) -> None:
+def test_a_file_that_is_no_module_is_named(tmp_path: Path) -> None:
     (tmp_path / "foo.ko").write_bytes(b"no module")
     for file in ("foo.ko", "none.ko"):
         with pytest.raises(UsageError, match=rf"{file}: ."):
             write_carriers(tmp_path, tmp_path / "out", [Module("foo", file, 1, "")])
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path) -> None:
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "foo.ko").write_bytes(module())
     (tmp_path / "out").write_bytes(b"")
     with pytest.raises(InfrastructureError, match=r"out.*cannot be written"):

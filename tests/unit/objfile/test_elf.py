@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
+from __future__ import annotations
+
 import hashlib
 import itertools
 import random
@@ -23,20 +25,21 @@ NATIVE_LIBRARY = next(Path(numpy.__file__).parent.rglob("*.so"))
 
 
 @pytest.mark.parametrize("path", [Path(sys.executable).resolve(), NATIVE_LIBRARY], ids=["python", "library"])
-def test_a_linkers_file_reads_as_pyelftools_reads_it(path) -> None:
+def test_a_linkers_file_reads_as_pyelftools_reads_it(path: Path) -> None:
     image = ElfImage(load(path, 1 << 30), str(path))
     with path.open("rb") as stream:
         sections = [section for section in ELFFile(stream).iter_sections() if section.name]
         assert len(sections) > 20
         for section in sections:
             found = image.find(section.name)
+            assert found
             assert (found.offset, found.size) == (section["sh_offset"], section["sh_size"])
             if section["sh_type"] != "SHT_NOBITS":
                 assert image.section(section.name) == section.data()
 
 
 @pytest.mark.parametrize(("bits", "order"), LAYOUTS)
-def test_every_class_and_byte_order_is_read(bits, order) -> None:
+def test_every_class_and_byte_order_is_read(bits: int, order: str) -> None:
     image = ElfImage(module(bits=bits, order=order, btf=b"BTF"), "x")
     assert (image.type, image.byte_order, image.section(".BTF")) == ("ET_REL", order, b"BTF")
     assert image.machine == (62 if bits == 64 else 3)
@@ -108,20 +111,20 @@ def test_many_sections_are_counted_in_the_first_entry() -> None:
         ({"e_shstrndx": 0}, "section 0 holds no section names"),
     ],
 )
-def test_a_hostile_header_is_refused(header, why) -> None:
+def test_a_hostile_header_is_refused(header: dict[str, int], why: str) -> None:
     with pytest.raises(UsageError, match=rf"x.ko: not a readable ELF file: .*({why})"):
         ElfImage(build([Part(".BTF", b"abc")], header=header), "x.ko")
 
 
 @pytest.mark.parametrize("kind", [NULL, NOBITS])
-def test_names_in_a_section_without_bytes_are_refused(kind) -> None:
+def test_names_in_a_section_without_bytes_are_refused(kind: int) -> None:
     data = build([Part(".shstr", type=kind, offset=0, size=64)], header={"e_shstrndx": 1})
     with pytest.raises(UsageError, match="section 1 holds no section names"):
         ElfImage(data, "x")
 
 
 @pytest.mark.parametrize("header", [{"e_shoff": 0}, {"e_shnum": 0}])
-def test_a_file_with_no_section_table_has_no_section(header) -> None:
+def test_a_file_with_no_section_table_has_no_section(header: dict[str, int]) -> None:
     assert ElfImage(build([Part(".BTF", b"x")], header=header), "x").find(".BTF") is None
 
 
@@ -137,7 +140,7 @@ def test_a_file_with_no_section_table_has_no_section(header) -> None:
         Part(".text", b"a", offset=500, size=1),
     ],
 )
-def test_a_section_outside_the_file_is_refused(part) -> None:
+def test_a_section_outside_the_file_is_refused(part: Part) -> None:
     with pytest.raises(UsageError, match="section 1 lies outside the file"):
         ElfImage(build([part]), "x.ko")
 
@@ -149,7 +152,7 @@ def test_a_section_of_no_type_may_lie_anywhere() -> None:
 
 
 @pytest.mark.parametrize("link", [0, 3, 77, 0xFFFFFFFF])
-def test_relocations_that_lead_nowhere_name_nothing(link) -> None:
+def test_relocations_that_lead_nowhere_name_nothing(link: int) -> None:
     parts = [
         Part(".rela.x", bytes(24 * 3), link=link),
         Part(".strtab", b"\xff" * 9, STRTAB),
@@ -168,7 +171,7 @@ def test_a_symbol_longer_than_the_kernel_allows_is_not_read() -> None:
 
 
 @pytest.mark.parametrize("kind", ["plain", *PACKERS])
-def test_the_inventory_reads_a_module_however_it_is_packed(tmp_path, kind) -> None:
+def test_the_inventory_reads_a_module_however_it_is_packed(tmp_path: Path, kind: str) -> None:
     data = module(btf=b"BTF!")
     path = tmp_path / "other-name.ko.packed"
     path.write_bytes(PACKERS[kind](data) if kind in PACKERS else data)
@@ -178,13 +181,13 @@ def test_the_inventory_reads_a_module_however_it_is_packed(tmp_path, kind) -> No
 
 
 @pytest.mark.parametrize("suffix", ["", ".xz", ".zst", ".gz"])
-def test_a_compressed_files_name_loses_both_its_endings(tmp_path, suffix) -> None:
+def test_a_compressed_files_name_loses_both_its_endings(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "x").write_bytes(build([Part(".BTF", b"x")]))
     assert read_module(tmp_path / "x", f"kernel/snd-pcm.ko{suffix}").name == "snd_pcm"
 
 
 @pytest.mark.parametrize(("bits", "order"), LAYOUTS)
-def test_a_module_cut_anywhere_is_refused(bits, order) -> None:
+def test_a_module_cut_anywhere_is_refused(bits: int, order: str) -> None:
     data = module(bits=bits, order=order)
     for length in range(len(data)):
         with pytest.raises(UsageError):

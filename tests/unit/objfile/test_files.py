@@ -1,10 +1,13 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
+from __future__ import annotations
+
 import gzip
 import itertools
 import random
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,17 +32,18 @@ from tests.support.images import (
 LAYOUTS = pytest.mark.parametrize(("bits", "order"), list(itertools.product((32, 64), "<>")))
 PACKED = pytest.mark.parametrize("kind", ["plain", *PACKERS])
 BTF = b"\x9f\xeb\x01\0base"
+Parse = Callable[[bytes, Path], object]
 RAW_REST = b"\x01\0the rest of a header of 24 bytes"
 
 
-def put(folder, name, data, kind="plain"):
+def put(folder: Path, name: str, data: bytes, kind: str = "plain") -> Path:
     path = folder / name
     path.write_bytes(PACKERS[kind](data) if kind in PACKERS else data)
     return path
 
 
 @PACKED
-def test_a_module_tells_all_that_the_check_needs(tmp_path, kind) -> None:
+def test_a_module_tells_all_that_the_check_needs(tmp_path: Path, kind: str) -> None:
     found = read_module_file(put(tmp_path, "ext-4.ko", module(), kind))
     assert (found.name, found.btf, found.base) == ("ext_four", b"\x9f\xeb\x01\0split", b"\x9f\xeb\x01\0base")
     assert (found.this_module_bytes, found.init_offset, found.exit_offset) == (0x500, 0x138, 0x4B0)
@@ -49,7 +53,7 @@ def test_a_module_tells_all_that_the_check_needs(tmp_path, kind) -> None:
 
 
 @LAYOUTS
-def test_a_module_of_any_layout_is_read(bits, order) -> None:
+def test_a_module_of_any_layout_is_read(bits: int, order: str) -> None:
     found = parse_module(module(bits=bits, order=order), Path("x.ko"))
     assert (found.init_offset, found.exit_offset, found.name) == (0x138, 0x4B0, "ext_four")
 
@@ -63,7 +67,7 @@ def test_what_a_module_lacks_is_told_as_missing_and_not_as_empty() -> None:
 
 
 @PACKED
-def test_a_signature_is_seen_at_the_end_alone(tmp_path, kind) -> None:
+def test_a_signature_is_seen_at_the_end_alone(tmp_path: Path, kind: str) -> None:
     mark = b"~Module signature appended~\n"
     assert read_module_file(put(tmp_path, "x", module(tail=bytes(64) + mark), kind)).signed
     assert not read_module_file(put(tmp_path, "y", module(tail=mark + b"\0"), kind)).signed
@@ -82,7 +86,7 @@ def test_a_module_says_what_it_is_not() -> None:
 
 
 @PACKED
-def test_a_kernel_is_read_however_it_is_packed(tmp_path, kind) -> None:
+def test_a_kernel_is_read_however_it_is_packed(tmp_path: Path, kind: str) -> None:
     path = put(tmp_path, "kernel", vmlinux(), kind)
     found = read_kernel_file(path)
     assert (found.kind, found.btf, found.path) == ("vmlinux", BTF, path)
@@ -92,15 +96,16 @@ def test_a_kernel_is_read_however_it_is_packed(tmp_path, kind) -> None:
 
 
 @PACKED
-def test_an_image_tells_what_its_vmlinux_tells(tmp_path, kind) -> None:
+def test_an_image_tells_what_its_vmlinux_tells(tmp_path: Path, kind: str) -> None:
     inside = PACKERS[kind](vmlinux()) if kind in PACKERS else vmlinux()
     found = read_kernel_file(put(tmp_path, "vmlinuz", bzimage(inside)))
+    assert found.config
     assert (found.kind, found.btf, found.release) == ("bzImage", BTF, "6.12.107+deb13-amd64")
     assert (found.banner, found.build_id, len(found.config)) == (BANNER, BUILD_ID.hex(), 3)
 
 
 @LAYOUTS
-def test_a_kernel_of_any_layout_is_read(bits, order) -> None:
+def test_a_kernel_of_any_layout_is_read(bits: int, order: str) -> None:
     found = parse_kernel(vmlinux(bits=bits, order=order), Path("vmlinux"))
     assert (found.btf, found.build_id, found.banner) == (BTF, BUILD_ID.hex(), BANNER)
     assert found.pointer_bytes == bits // 8
@@ -108,7 +113,7 @@ def test_a_kernel_of_any_layout_is_read(bits, order) -> None:
 
 @PACKED
 @pytest.mark.parametrize("magic", [b"\x9f\xeb", b"\xeb\x9f"])
-def test_raw_btf_is_a_kernel_that_says_nothing_else(tmp_path, kind, magic) -> None:
+def test_raw_btf_is_a_kernel_that_says_nothing_else(tmp_path: Path, kind: str, magic: bytes) -> None:
     found = read_kernel_file(put(tmp_path, "btf", magic + RAW_REST, kind))
     assert (found.kind, found.btf) == ("raw", magic + RAW_REST)
     assert (found.release, found.banner, found.config, found.build_id) == ("", "", None, "")
@@ -145,7 +150,7 @@ def test_a_banner_without_end_is_cut() -> None:
 @pytest.mark.parametrize(
     "notes", [b"\0", bytes(12), b"\xff" * 40, b"\4\0\0\0\xff\xff\xff\xff\3\0\0\0GNU\0ab"]
 )
-def test_broken_notes_give_what_they_hold(notes) -> None:
+def test_broken_notes_give_what_they_hold(notes: bytes) -> None:
     data = build([Part(".notes", notes), Part(".BTF", BTF)], kind=EXEC)
     assert parse_kernel(data, Path("x")).build_id in ("", b"ab".hex())
 
@@ -162,14 +167,16 @@ def test_broken_notes_give_what_they_hold(notes) -> None:
         (PACKERS["gzip"](b"some text"), "not a vmlinux, a bzImage or raw BTF", "/sys/kernel/btf/vmlinux"),
     ],
 )
-def test_what_is_no_kernel_with_btf_is_refused_with_a_way_out(tmp_path, data, why, hint) -> None:
+def test_what_is_no_kernel_with_btf_is_refused_with_a_way_out(
+    tmp_path: Path, data: bytes, why: str, hint: str
+) -> None:
     with pytest.raises(UsageError, match=rf"file: .*{re.escape(why)}") as caught:
         read_kernel_file(put(tmp_path, "file", data))
     assert hint in caught.value.hint
 
 
 @PACKED
-def test_a_kernel_or_module_cut_anywhere_is_refused(kind) -> None:
+def test_a_kernel_or_module_cut_anywhere_is_refused(kind: str) -> None:
     for data, parse in ((vmlinux(config=None), parse_kernel), (module(), parse_module)):
         packed = PACKERS[kind](data) if kind in PACKERS else data
         # What follows a legacy frame's last literal looks like the frame's end: the ELF file is cut then.
@@ -179,7 +186,7 @@ def test_a_kernel_or_module_cut_anywhere_is_refused(kind) -> None:
 
 
 @pytest.mark.parametrize("parse", [parse_kernel, parse_module])
-def test_random_bytes_behind_any_magic_raise_our_error(parse) -> None:
+def test_random_bytes_behind_any_magic_raise_our_error(parse: Parse) -> None:
     rng = random.Random(7)
     heads = [
         b"",
@@ -195,7 +202,7 @@ def test_random_bytes_behind_any_magic_raise_our_error(parse) -> None:
 
 
 @pytest.mark.parametrize("parse", [parse_kernel, parse_module])
-def test_changed_bytes_raise_our_error_or_none(parse) -> None:
+def test_changed_bytes_raise_our_error_or_none(parse: Parse) -> None:
     rng = random.Random(8)
     whole = {kind: PACKERS[kind](vmlinux() if parse is parse_kernel else module()) for kind in PACKERS}
     whole["plain"] = vmlinux() if parse is parse_kernel else module()

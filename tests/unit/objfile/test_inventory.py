@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
+from __future__ import annotations
+
 import hashlib
 import shutil
 from pathlib import Path
@@ -15,7 +17,7 @@ from tests.support.elf import make_elf, make_module
 from tests.support.images import PACKERS
 
 
-def put(folder, **files):
+def put(folder: Path, **files: bytes) -> Path:
     for name, data in files.items():
         path = folder / "kernel" / f"{name}.ko"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,7 +25,7 @@ def put(folder, **files):
     return folder
 
 
-def test_a_module_is_read_from_its_file(tmp_path) -> None:
+def test_a_module_is_read_from_its_file(tmp_path: Path) -> None:
     put(tmp_path, alpha=make_module("alpha_x", b"BTF!", depends="be-ta,gamma"))
     (module,) = inventory(tmp_path).modules
     assert (module.name, module.file, module.depends) == ("alpha_x", "kernel/alpha.ko", ("be_ta", "gamma"))
@@ -31,7 +33,7 @@ def test_a_module_is_read_from_its_file(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["xz", "zstd", "gzip"])
-def test_compressed_modules_are_found_by_all_their_names(tmp_path, kind) -> None:
+def test_compressed_modules_are_found_by_all_their_names(tmp_path: Path, kind: str) -> None:
     suffix = {"xz": ".xz", "zstd": ".zst", "gzip": ".gz"}[kind]
     put(tmp_path, alpha=make_module("alpha", b"BTF!"), beta=make_module("beta"))
     (tmp_path / "kernel" / "alpha.ko").rename(tmp_path / "alpha")
@@ -63,18 +65,18 @@ def test_broken_modules_stand_among_the_others_with_their_faults(tmp_path: Path)
     }
 
 
-def test_the_first_of_two_sections_counts(tmp_path) -> None:
+def test_the_first_of_two_sections_counts(tmp_path: Path) -> None:
     (tmp_path / "x.ko").write_bytes(make_elf([(".BTF", b"one"), (".BTF", b"three")]))
     assert read_module(tmp_path / "x.ko", "x.ko").btf_bytes == 3
 
 
-def test_without_modinfo_the_file_names_the_module(tmp_path) -> None:
+def test_without_modinfo_the_file_names_the_module(tmp_path: Path) -> None:
     (tmp_path / "snd-pcm.ko").write_bytes(make_elf([(".BTF.base", b"12345")]))
     module = read_module(tmp_path / "snd-pcm.ko", "snd-pcm.ko")
     assert (module.name, module.has_btf, module.base_bytes) == ("snd_pcm", False, 5)
 
 
-def test_kbuilds_reason_goes_to_its_module(tmp_path) -> None:
+def test_kbuilds_reason_goes_to_its_module(tmp_path: Path) -> None:
     put(tmp_path, alpha=make_module("alpha", None), beta=make_module("beta"))
     alpha, beta = inventory(tmp_path, {"kernel/alpha.ko": "Skipping"}).modules
     assert (alpha.no_btf_reason, beta.no_btf_reason) == ("Skipping", "")
@@ -135,19 +137,19 @@ def test_depmods_configuration_decides_where_there_is_no_modules_dep(
     assert taken(kept)["same"] == file
 
 
-def test_no_module_at_all_is_refused(tmp_path) -> None:
+def test_no_module_at_all_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no \.ko file"):
         inventory(tmp_path)
 
 
-def test_required_modules_must_be_there(tmp_path) -> None:
+def test_required_modules_must_be_there(tmp_path: Path) -> None:
     modules = inventory(put(tmp_path, xfs=make_module("xfs"))).modules
     require(["xfs"], modules)
     with pytest.raises(BuildError, match="not built: i915, drm"):
         require(["i915", "xfs", "drm"], modules)
 
 
-def test_an_altered_copy_is_caught(tmp_path) -> None:
+def test_an_altered_copy_is_caught(tmp_path: Path) -> None:
     modules = inventory(put(tmp_path / "a", x=make_module("x", b"BTF"))).modules
     check_unaltered(modules, put(tmp_path / "same", x=make_module("x", b"BTF", depends="other")))
     with pytest.raises(InfrastructureError, match=r"x.ko: stripping altered its .BTF"):

@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
+from __future__ import annotations
+
 import json
 import xml.etree.ElementTree as ET
 
@@ -162,7 +164,7 @@ def test_markdown_has_the_warnings() -> None:
 
 
 @pytest.mark.parametrize("counted", [False, True])
-def test_junit_has_warnings_as_output_and_where_they_count_as_failures(counted) -> None:
+def test_junit_has_warnings_as_output_and_where_they_count_as_failures(counted: bool) -> None:
     fail_on = [FailOn.WARNING] if counted else [FailOn.BASE_MISMATCH]
     suite = ET.fromstring(junit("6.12.3", WARNED, OTHERS, fail_on))
     assert {key: int(suite.get(key)) for key in ("tests", "failures", "errors")} == {
@@ -179,7 +181,7 @@ def test_junit_has_warnings_as_output_and_where_they_count_as_failures(counted) 
 
 
 @pytest.mark.parametrize("counted", [False, True])
-def test_ktap_has_warnings_as_diagnostics_and_where_they_count_as_failures(counted) -> None:
+def test_ktap_has_warnings_as_diagnostics_and_where_they_count_as_failures(counted: bool) -> None:
     lines = ktap(WARNED, OTHERS, [FailOn.WARNING] if counted else []).splitlines()
     at = lines.index(f"# {LOCKUP}")
     assert lines[at - 1].startswith("# kernel warning: soft-lockup, 2 times; ")

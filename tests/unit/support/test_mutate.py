@@ -3,8 +3,11 @@
 
 """What the differential fuzzing itself rests on."""
 
+from __future__ import annotations
+
 import hashlib
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -24,19 +27,19 @@ REFUSED = Verdict(22, 22, "header.magic", LINES, None)
 REFUSAL = Observation("m", LoadMode.CARRIER, 22, log=LINES)
 
 
-def base():
+def base() -> Sketch:
     sketch = Sketch(strings=bytearray(b"\0"))
     for kind in (sk.FLOAT, sk.ENUM, sk.ENUM64, sk.FWD, sk.STRUCT, sk.UNION):
         name = sketch.string(f"kind{kind}")
         sketch.add(kind, name, 0 if kind == sk.FWD else 8)
     sketch.add(sk.INT, sketch.string("int"), 4, 32)
-    for name in ("twin", "twin"):
-        sketch.add(sk.STRUCT, sketch.string(name), 8)
+    for text in ("twin", "twin"):
+        sketch.add(sk.STRUCT, sketch.string(text), 8)
     sketch.add(sk.CONST, 0, 1)
     return sketch
 
 
-def module(vmlinux):
+def module(vmlinux: Vmlinux) -> bytes:
     sketch = Sketch(vmlinux.types, len(vmlinux.strings))
     members = (sketch.string("a"), 1, 0, sketch.string("b"), 2, 32)
     sketch.add(sk.STRUCT, sketch.string("own"), 8, *members, vlen=2)
@@ -48,20 +51,20 @@ def module(vmlinux):
 
 
 @pytest.fixture(scope="module")
-def vmlinux():
+def vmlinux() -> Vmlinux:
     return Vmlinux(base().bytes())
 
 
-def made(vmlinux, seed, count):
+def made(vmlinux: Vmlinux, seed: int, count: int) -> list[Mutant]:
     return list(mutants(seed, count, {"m": module(vmlinux), "other": module(vmlinux)}, vmlinux))
 
 
-def test_a_seed_and_a_number_make_the_same_mutant_every_time(vmlinux) -> None:
+def test_a_seed_and_a_number_make_the_same_mutant_every_time(vmlinux: Vmlinux) -> None:
     assert made(vmlinux, 7, 50) == made(vmlinux, 7, 80)[:50]
     assert made(vmlinux, 7, 50) != made(vmlinux, 8, 50)
 
 
-def test_mutants_are_not_what_they_came_from_and_say_why(vmlinux) -> None:
+def test_mutants_are_not_what_they_came_from_and_say_why(vmlinux: Vmlinux) -> None:
     many = made(vmlinux, 1, 3000)
     changed = [mutant for mutant in many if mutant.base is None]
     assert all(mutant.text for mutant in many)
@@ -69,7 +72,7 @@ def test_mutants_are_not_what_they_came_from_and_say_why(vmlinux) -> None:
     assert len({mutant.btf for mutant in changed}) > len(changed) // 2
 
 
-def test_a_sketch_is_written_as_it_was_read(vmlinux) -> None:
+def test_a_sketch_is_written_as_it_was_read(vmlinux: Vmlinux) -> None:
     own = module(vmlinux)
     assert read(own, vmlinux.types, len(vmlinux.strings)).bytes() == own
     magic, version, flags, header, *_ = struct.unpack_from("<HBBI", own)
@@ -96,14 +99,14 @@ def test_agreement_is_told() -> None:
         (REFUSED, Observation("m", LoadMode.CARRIER, 22, log=(*LINES, "one more"))),
     ],
 )
-def test_every_difference_is_told(said, seen) -> None:
+def test_every_difference_is_told(said: Verdict, seen: Observation) -> None:
     assert fuzz.differs(said, seen)
 
 
 def test_a_line_that_dev_kmsg_cuts_is_held_to_what_it_gives() -> None:
     name = "\N{REPLACEMENT CHARACTER}" * 900
 
-    def differs(seen):
+    def differs(seen: str) -> bool:
         said = Verdict(22, 22, "struct.name", (f"BPF: [1] STRUCT {name}",), None)
         return fuzz.differs(said, Observation("m", LoadMode.CARRIER, 22, log=(seen,)))
 
@@ -112,7 +115,7 @@ def test_a_line_that_dev_kmsg_cuts_is_held_to_what_it_gives() -> None:
     assert differs(f"BPF: [1] STRUCT {name[:100]}")
 
 
-def test_disagreements_are_kept_for_another_run(tmp_path) -> None:
+def test_disagreements_are_kept_for_another_run(tmp_path: Path) -> None:
     kept = [Mutant("ext2", "one", b"\x9f\xeb\0", None), Mutant("", "two", None, b"")]
     fuzz.save(
         tmp_path / "kept", [fuzz.Disagreement(f"m{n}", one, FINE, REFUSAL) for n, one in enumerate(kept)]

@@ -3,9 +3,12 @@
 
 """``kbtf-ci check`` over files: what is read, by which rules, and the cause that is named for each fault."""
 
+from __future__ import annotations
+
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +17,7 @@ from kbtf_ci.commands.main import main
 from kbtf_ci.infra.rundir import RunDirectory
 from tests.support import images, pair
 from tests.support import sketch as sk
+from tests.support.sketch import Sketch
 
 RELEASE = "6.12.107+deb13-amd64"
 INTREE = f"vermagic={RELEASE} SMP \0intree=Y\0name=m\0".encode()
@@ -22,39 +26,47 @@ INTREE = f"vermagic={RELEASE} SMP \0intree=Y\0name=m\0".encode()
 class Bench:
     """A kernel and modules in a folder, and the check called on them as a user calls it."""
 
-    def __init__(self, folder) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.base = pair.vmlinux()
         self.vmlinux = folder / "vmlinux"
         self.vmlinux.write_bytes(images.vmlinux(self.base.bytes(), config=b"CONFIG_SMP=y\n"))
 
-    def module(self, btf, name="m.ko", *, base=None, modinfo=INTREE, **more):
+    def module(
+        self,
+        btf: bytes | None,
+        name: str = "m.ko",
+        *,
+        base: bytes | None = None,
+        modinfo: bytes = INTREE,
+        **more: int,
+    ) -> Path:
         path = self.folder / name
         path.write_bytes(images.module(btf=btf, base=base, modinfo=modinfo, **more))
         return path
 
-    def check(self, *words):
+    def check(self, *words: Path | str):
         done = CliRunner().invoke(main, ["check", "--vmlinux", str(self.vmlinux), *map(str, words)])
         assert done.exception is None or isinstance(done.exception, SystemExit), done.output
         return done
 
-    def modules(self, *words):
+    def modules(self, *words: Path | str) -> list[dict[str, Any]]:
         done = self.check("--json", *words)
         values = json.loads(done.stdout)
         assert done.exit_code == (0 if all(not one["cause"] for one in values["modules"]) else 1)
         return values["modules"]
 
-    def only(self, *words):
+    def only(self, *words: Path | str) -> dict[str, Any]:
         (one,) = self.modules(*words)
         return one
 
 
 @pytest.fixture
-def bench(tmp_path):
+def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
-def test_a_healthy_module_passes(bench) -> None:
+def test_a_healthy_module_passes(bench: Bench) -> None:
     path = bench.module(pair.split(bench.base).bytes())
     one = bench.only(path)
     assert (one["outcome"], one["cause"], one["name"]) == ("VERIFIED", "", "m")
@@ -63,7 +75,7 @@ def test_a_healthy_module_passes(bench) -> None:
     assert "1 accepted, 0 flagged" in done.stdout
 
 
-def test_a_folder_is_searched_and_an_empty_one_refused(bench) -> None:
+def test_a_folder_is_searched_and_an_empty_one_refused(bench: Bench) -> None:
     (bench.folder / "tree/net").mkdir(parents=True)
     bench.module(pair.split(bench.base).bytes(), "tree/net/a.ko")
     bench.module(pair.split(bench.base).bytes(), "tree/b.ko")
@@ -73,7 +85,7 @@ def test_a_folder_is_searched_and_an_empty_one_refused(bench) -> None:
     assert (done.exit_code, "no .ko file in it" in done.stderr) == (2, True)
 
 
-def test_a_relinked_vmlinux_is_told_by_how_much_it_moved(bench) -> None:
+def test_a_relinked_vmlinux_is_told_by_how_much_it_moved(bench: Bench) -> None:
     written_for = pair.vmlinux()
     written_for.add(sk.FUNC, written_for.string("more"), written_for.add(sk.FUNC_PROTO), vlen=1)
     one = bench.only(bench.module(pair.split(written_for).bytes()))
@@ -83,7 +95,7 @@ def test_a_relinked_vmlinux_is_told_by_how_much_it_moved(bench) -> None:
     assert one["kernel_log"][-1] == "failed to validate module [m] BTF: -22"
 
 
-def test_a_stale_module_that_loads_is_flagged(bench) -> None:
+def test_a_stale_module_that_loads_is_flagged(bench: Bench) -> None:
     written_for = pair.vmlinux()
     written_for.add(sk.PTR, 0, written_for.add(sk.PTR, 0, pair.INT))
     path = bench.module(pair.split(written_for).bytes())
@@ -93,7 +105,7 @@ def test_a_stale_module_that_loads_is_flagged(bench) -> None:
     assert "would load, but its BTF does not belong to this vmlinux" in bench.check(path).stdout
 
 
-def two_pointers(base, pointer):
+def two_pointers(base: Sketch, pointer: int) -> bytes:
     """A module whose struct has just room for two pointers of so many bytes."""
     one = pair.split(base)
     to = one.add(sk.PTR, 0, pair.INT)
@@ -103,7 +115,9 @@ def two_pointers(base, pointer):
 
 
 @pytest.mark.parametrize(("bits", "written", "cause"), [(32, 4, ""), (64, 8, ""), (64, 4, "other vmlinux")])
-def test_pointers_are_as_wide_as_the_kernels_elf_class_says(bench, bits, written, cause) -> None:
+def test_pointers_are_as_wide_as_the_kernels_elf_class_says(
+    bench: Bench, bits: int, written: int, cause: str
+) -> None:
     bench.vmlinux.write_bytes(images.vmlinux(bench.base.bytes(), bits=bits))
     path = bench.module(two_pointers(bench.base, written), bits=bits)
     one = bench.only(path)
@@ -113,7 +127,9 @@ def test_pointers_are_as_wide_as_the_kernels_elf_class_says(bench, bits, written
 
 @pytest.mark.parametrize("name", ["long int", "unsigned long", "long unsigned int"])
 @pytest.mark.parametrize(("size", "written", "cause"), [(4, 4, ""), (8, 8, ""), (8, 4, "other vmlinux")])
-def test_raw_btf_tells_the_width_of_pointers_by_its_long(bench, name, size, written, cause) -> None:
+def test_raw_btf_tells_the_width_of_pointers_by_its_long(
+    bench: Bench, name: str, size: int, written: int, cause: str
+) -> None:
     for other in ("long long int", "__int128", "long_int"):
         bench.base.add(sk.INT, bench.base.string(other), 12 - size, 32)
     bench.base.add(sk.INT, bench.base.string(name), size, 32)
@@ -121,7 +137,7 @@ def test_raw_btf_tells_the_width_of_pointers_by_its_long(bench, name, size, writ
     assert bench.only(bench.module(two_pointers(bench.base, written)))["cause"] == cause
 
 
-def test_without_a_long_pointers_are_taken_to_have_eight_bytes(bench) -> None:
+def test_without_a_long_pointers_are_taken_to_have_eight_bytes(bench: Bench) -> None:
     bench.vmlinux.write_bytes(bench.base.bytes())
     assert bench.only(bench.module(two_pointers(bench.base, 8)))["cause"] == ""
     assert bench.only(bench.module(two_pointers(bench.base, 4)))["cause"] == "other vmlinux"
@@ -131,7 +147,7 @@ def test_without_a_long_pointers_are_taken_to_have_eight_bytes(bench) -> None:
     ("bits", "version", "lacks"), [(64, "6.12", 24), (64, "6.1", 16), (32, "6.12", 16), (32, "6.1", 8)]
 )
 def test_what_btf_adds_to_struct_module_follows_the_class_and_the_version(
-    bench, bits, version, lacks
+    bench: Bench, bits: int, version: str, lacks: int
 ) -> None:
     record = next(words for words in bench.base.records if words[2] == 0x500)
     record[2] = 0x540
@@ -140,7 +156,7 @@ def test_what_btf_adds_to_struct_module_follows_the_class_and_the_version(
     assert f"struct module then lacks {lacks} bytes" in one["advice"]
 
 
-def test_an_out_of_tree_module_without_a_base_gets_another_way_out(bench) -> None:
+def test_an_out_of_tree_module_without_a_base_gets_another_way_out(bench: Bench) -> None:
     written_for = pair.vmlinux()
     written_for.string("longer")
     modinfo = f"vermagic={RELEASE} SMP \0name=m\0".encode()
@@ -148,7 +164,7 @@ def test_an_out_of_tree_module_without_a_base_gets_another_way_out(bench) -> Non
     assert "out-of-tree module without .BTF.base" in one["advice"]
 
 
-def test_a_module_whose_distilled_base_was_stripped_is_named(bench) -> None:
+def test_a_module_whose_distilled_base_was_stripped_is_named(bench: Bench) -> None:
     small = sk.Sketch(strings=bytearray(b"\0"))
     small.add(sk.INT, small.string("int"), 4, 0x0100_0020)
     one = bench.only(bench.module(pair.split(small).bytes()))
@@ -156,19 +172,19 @@ def test_a_module_whose_distilled_base_was_stripped_is_named(bench) -> None:
 
 
 @pytest.mark.parametrize(("cut", "cause"), [(30, "truncated"), (-10, "truncated")])
-def test_a_truncated_section_is_told_by_how_much(bench, cut, cause) -> None:
+def test_a_truncated_section_is_told_by_how_much(bench: Bench, cut: int, cause: str) -> None:
     one = bench.only(bench.module(pair.split(bench.base).bytes()[:cut]))
     assert (one["outcome"], one["cause"]) == ("REJECTED", cause)
     assert "bytes are missing" in one["advice"]
 
 
-def test_a_damaged_header_is_no_stale_module(bench) -> None:
+def test_a_damaged_header_is_no_stale_module(bench: Bench) -> None:
     one = bench.only(bench.module(b"\x9e" + pair.split(bench.base).bytes()[1:]))
     assert (one["outcome"], one["rule"], one["cause"]) == ("REJECTED", "header.magic", "damaged")
     assert "Invalid magic" in one["advice"]
 
 
-def test_a_stripped_module_is_told_from_one_that_never_had_btf(bench) -> None:
+def test_a_stripped_module_is_told_from_one_that_never_had_btf(bench: Bench) -> None:
     assert bench.only(bench.module(None))["cause"] == "stripped"  # it has .BTF_ids
     plain = bench.folder / "plain.ko"
     parts = [images.Part(".modinfo", INTREE.replace(b"name=m", b"name=p")), images.Part(".symtab", b"", 2)]
@@ -178,14 +194,14 @@ def test_a_stripped_module_is_told_from_one_that_never_had_btf(bench) -> None:
     assert [one["cause"] for one in bench.modules(healthy, plain)] == ["", "stripped"]
 
 
-def test_a_module_of_another_kernel_is_named(bench) -> None:
+def test_a_module_of_another_kernel_is_named(bench: Bench) -> None:
     modinfo = b"vermagic=6.1.0 SMP \0name=m\0"
     one = bench.only(bench.module(pair.split(bench.base).bytes(), modinfo=modinfo))
     assert (one["outcome"], one["errno"], one["cause"]) == ("LOAD_FAILED", -8, "other kernel")
     assert "built for 6.1.0" in one["advice"]
 
 
-def test_another_struct_module_is_told_apart_from_one_that_lies_elsewhere(bench) -> None:
+def test_another_struct_module_is_told_apart_from_one_that_lies_elsewhere(bench: Bench) -> None:
     path = bench.module(pair.split(bench.base).bytes())
     for size, exit_offset, outcome, words in (
         (0x4C0, 0x4B0, "LOAD_FAILED", "1280 bytes, this kernel's 1216"),
@@ -200,7 +216,7 @@ def test_another_struct_module_is_told_apart_from_one_that_lies_elsewhere(bench)
         assert words in one["advice"]
 
 
-def test_a_base_that_does_not_fit_names_the_type_and_what_came_nearest(bench) -> None:
+def test_a_base_that_does_not_fit_names_the_type_and_what_came_nearest(bench: Bench) -> None:
     base = sk.Sketch(strings=bytearray(b"\0"))
     held = base.add(sk.STRUCT, base.string("kernel_struct_7"), 8)
     one = sk.Sketch(base.end_id, len(base.strings))
@@ -211,7 +227,7 @@ def test_a_base_that_does_not_fit_names_the_type_and_what_came_nearest(bench) ->
     assert "has 8 bytes in the module's base, 4 in vmlinux" in found["advice"]
 
 
-def test_the_configuration_decides_what_a_refusal_costs(bench) -> None:
+def test_the_configuration_decides_what_a_refusal_costs(bench: Bench) -> None:
     path = bench.module(b"\0" * 40)
     assert bench.only(path)["outcome"] == "REJECTED"
     assert bench.only("--allow-mismatch", path)["outcome"] == "DROPPED"
@@ -220,7 +236,7 @@ def test_the_configuration_decides_what_a_refusal_costs(bench) -> None:
     assert bench.only("--no-allow-mismatch", path)["outcome"] == "REJECTED"
 
 
-def test_a_refused_vmlinux_is_named_as_the_cause(bench) -> None:
+def test_a_refused_vmlinux_is_named_as_the_cause(bench: Bench) -> None:
     bench.base.records[0][1] |= 1  # an INT with a vlen
     bench.vmlinux.write_bytes(images.vmlinux(bench.base.bytes()))
     one = bench.only(bench.module(pair.split(bench.base).bytes()))
@@ -228,7 +244,7 @@ def test_a_refused_vmlinux_is_named_as_the_cause(bench) -> None:
     assert one["kernel_log"] == ["failed to validate module [m] BTF: -22"]
 
 
-def test_the_rules_follow_the_version(bench) -> None:
+def test_the_rules_follow_the_version(bench: Bench) -> None:
     tagged = pair.split(bench.base)
     tagged.add(sk.DECL_TAG, tagged.string("tag"), pair.INT, 0xFFFF_FFFF, kflag=1)
     path = bench.module(tagged.bytes())
@@ -239,7 +255,7 @@ def test_the_rules_follow_the_version(bench) -> None:
     assert (done.exit_code, "--kernel-version six: not a version" in done.stderr) == (2, True)
 
 
-def test_raw_btf_takes_its_version_from_the_modules(bench) -> None:
+def test_raw_btf_takes_its_version_from_the_modules(bench: Bench) -> None:
     raw = bench.folder / "raw"
     raw.write_bytes(bench.base.bytes())
     bench.vmlinux = raw
@@ -250,7 +266,7 @@ def test_raw_btf_takes_its_version_from_the_modules(bench) -> None:
 
 
 @pytest.mark.parametrize("name", ["m", "m.btf", "m.ko"])
-def test_raw_split_btf_is_a_module_of_its_files_name(bench, name) -> None:
+def test_raw_split_btf_is_a_module_of_its_files_name(bench: Bench, name: str) -> None:
     path = bench.folder / name
     path.write_bytes(pair.split(bench.base).bytes())
     one = bench.only(path)
@@ -261,7 +277,7 @@ def test_raw_split_btf_is_a_module_of_its_files_name(bench, name) -> None:
     assert [one["loader_checks"] for one in bench.modules(path, healthy)] == [False, True]
 
 
-def test_raw_split_btf_of_another_vmlinux_is_refused_or_flagged_as_a_modules_is(bench) -> None:
+def test_raw_split_btf_of_another_vmlinux_is_refused_or_flagged_as_a_modules_is(bench: Bench) -> None:
     written_for = pair.vmlinux()
     written_for.add(sk.PTR, 0, written_for.add(sk.PTR, 0, pair.INT))
     path = bench.folder / "m"
@@ -274,14 +290,14 @@ def test_raw_split_btf_of_another_vmlinux_is_refused_or_flagged_as_a_modules_is(
     assert bench.only(path)["cause"] == "truncated"
 
 
-def test_btf_that_was_written_with_no_base_is_named(bench) -> None:
+def test_btf_that_was_written_with_no_base_is_named(bench: Bench) -> None:
     full = sk.Sketch(strings=bytearray(b"\0"))
     for number in range(40):
         full.add(sk.FUNC, full.string(f"function_{number}"), full.add(sk.FUNC_PROTO))
     assert bench.only(bench.module(full.bytes()))["cause"] == "full BTF"
 
 
-def test_btf_of_the_other_byte_order_is_named(bench) -> None:
+def test_btf_of_the_other_byte_order_is_named(bench: Bench) -> None:
     swapped = bytearray(pair.split(bench.base).bytes())
     swapped[:2] = swapped[1::-1]
     one = bench.only(bench.module(bytes(swapped)))
@@ -298,7 +314,9 @@ def test_btf_of_the_other_byte_order_is_named(bench) -> None:
         ("cut.ko.xz", b"\xfd7zXZ\0cut", "cannot be unpacked as xz"),
     ],
 )
-def test_what_is_no_module_is_unreadable_and_the_others_go_on(bench, name, data, words) -> None:
+def test_what_is_no_module_is_unreadable_and_the_others_go_on(
+    bench: Bench, name: str, data: bytes, words: str
+) -> None:
     (bench.folder / name).write_bytes(data)
     healthy = bench.module(pair.split(bench.base).bytes(), "healthy.ko")
     bad, good = bench.modules(bench.folder / name, healthy)
@@ -310,7 +328,7 @@ def test_what_is_no_module_is_unreadable_and_the_others_go_on(bench, name, data,
     assert "Traceback" not in done.stderr
 
 
-def big_endian(base):
+def big_endian(base: Sketch) -> bytes:
     swapped = bytearray(base.bytes())
     swapped[:2] = swapped[1::-1]
     return images.vmlinux(bytes(swapped), order=">")
@@ -326,7 +344,7 @@ def big_endian(base):
         (lambda base: b"", "not a vmlinux, a bzImage or raw BTF"),
     ],
 )
-def test_what_can_be_no_kernel_to_judge_by_costs_one_line(bench, vmlinux, words) -> None:
+def test_what_can_be_no_kernel_to_judge_by_costs_one_line(bench: Bench, vmlinux, words: str) -> None:
     path = bench.module(pair.split(bench.base).bytes())
     bench.vmlinux.write_bytes(vmlinux(bench.base))
     done = bench.check("--json", path)
@@ -335,7 +353,7 @@ def test_what_can_be_no_kernel_to_judge_by_costs_one_line(bench, vmlinux, words)
 
 
 @pytest.mark.parametrize("cut", [8, 100, -1])
-def test_a_vmlinux_whose_btf_was_cut_is_no_matter_of_pahole(bench, cut) -> None:
+def test_a_vmlinux_whose_btf_was_cut_is_no_matter_of_pahole(bench: Bench, cut: int) -> None:
     path = bench.module(pair.split(bench.base).bytes())
     bench.vmlinux.write_bytes(images.vmlinux(bench.base.bytes()[:cut]))
     one = bench.only(path)
@@ -344,7 +362,7 @@ def test_a_vmlinux_whose_btf_was_cut_is_no_matter_of_pahole(bench, cut) -> None:
     assert "pahole that" not in one["advice"]
 
 
-def test_a_version_without_split_btf_is_an_error(bench) -> None:
+def test_a_version_without_split_btf_is_an_error(bench: Bench) -> None:
     path = bench.module(pair.split(bench.base).bytes())
     done = bench.check("--kernel-version", "4.19", path)
     assert done.exit_code == 2
@@ -362,7 +380,7 @@ def test_a_version_without_split_btf_is_an_error(bench) -> None:
 @pytest.mark.parametrize(
     ("version", "known"), [("5.11", True), ("7.3", True), ("7.4", False), ("8.0", False)]
 )
-def test_rules_that_are_not_known_are_a_warning(bench, version, known) -> None:
+def test_rules_that_are_not_known_are_a_warning(bench: Bench, version: str, known: bool) -> None:
     path = bench.module(pair.split(bench.base).bytes())
     done = bench.check("--kernel-version", version, "--json", path)
     warned = f"the rules of Linux {version} are not known: those of 7.3 are taken" in " ".join(
@@ -373,7 +391,7 @@ def test_rules_that_are_not_known_are_a_warning(bench, version, known) -> None:
 
 
 @pytest.fixture
-def run(bench):
+def run(bench: Bench) -> RunDirectory:
     """A run directory: the kernel, a module and its stripped copy, which is as stale as no other."""
     run = RunDirectory(bench.folder / "run")
     healthy = pair.split(bench.base).bytes()
@@ -386,21 +404,25 @@ def run(bench):
     return run
 
 
-def checked(*words):
+def checked(*words: Path | str):
     done = CliRunner().invoke(main, ["check", "--json", *map(str, words)])
     assert done.exit_code in (0, 1), done.stderr
     values = json.loads(done.stdout)
     return [(Path(one["file"]).name, one["outcome"]) for one in values["modules"]], values["warnings"]
 
 
-def test_a_run_directory_means_its_own_modules_kernel_and_configuration(bench, run) -> None:
+def test_a_run_directory_means_its_own_modules_kernel_and_configuration(
+    bench: Bench, run: RunDirectory
+) -> None:
     assert checked(run.path) == ([("m.ko", "VERIFIED")], [])
     (run.modules / "kernel/m.ko").write_bytes((run.guest_modules / "kernel/m.ko").read_bytes())
     assert checked(run.path) == ([("m.ko", "DROPPED")], [])
     assert checked("--no-allow-mismatch", run.path) == ([("m.ko", "REJECTED")], [])
 
 
-def test_with_another_kernel_a_run_directory_still_means_its_own_modules(bench, run) -> None:
+def test_with_another_kernel_a_run_directory_still_means_its_own_modules(
+    bench: Bench, run: RunDirectory
+) -> None:
     (run.modules / "kernel/m.ko").write_bytes((run.guest_modules / "kernel/m.ko").read_bytes())
     bench.vmlinux.write_bytes(images.vmlinux(bench.base.bytes(), config=None))
     assert checked("--vmlinux", bench.vmlinux, run.path) == ([("m.ko", "DROPPED")], [])
@@ -409,13 +431,13 @@ def test_with_another_kernel_a_run_directory_still_means_its_own_modules(bench, 
     assert checked("--vmlinux", bench.vmlinux, run.path) == ([("m.ko", "REJECTED")], [])
 
 
-def test_a_run_directory_stands_beside_other_modules(bench, run) -> None:
+def test_a_run_directory_stands_beside_other_modules(bench: Bench, run: RunDirectory) -> None:
     other = bench.module(pair.split(bench.base).bytes(), "other.ko")
     assert checked(run.path, other) == ([("m.ko", "VERIFIED"), ("other.ko", "VERIFIED")], [])
     assert checked(other, other, "--vmlinux", bench.vmlinux)[0] == [("other.ko", "VERIFIED")]
 
 
-def test_of_two_run_directories_the_kernel_must_be_named(bench, run) -> None:
+def test_of_two_run_directories_the_kernel_must_be_named(bench: Bench, run: RunDirectory) -> None:
     second = bench.folder / "second"
     shutil.copytree(run.path, second)
     done = CliRunner().invoke(main, ["check", str(run.path), str(second)])
@@ -423,7 +445,7 @@ def test_of_two_run_directories_the_kernel_must_be_named(bench, run) -> None:
     assert len(checked("--vmlinux", bench.vmlinux, run.path, second)[0]) == 2
 
 
-def test_without_a_kernel_the_way_out_is_named(tmp_path) -> None:
+def test_without_a_kernel_the_way_out_is_named(tmp_path: Path) -> None:
     path = tmp_path / "m.ko"
     path.write_bytes(images.module())
     done = CliRunner().invoke(main, ["check", str(path)])

@@ -3,6 +3,8 @@
 
 """What regen keeps of the scenarios when one of them ends in an error."""
 
+from __future__ import annotations
+
 import pytest
 
 from kbtf_ci.errors import BuildError, ExitCode, GuestError, InterruptError
@@ -15,7 +17,7 @@ from kbtf_ci.workflow.regen import Regenerated, play
 SETTING = Setting("6.12.3", 2, 2, 2, Rule.KEPT, cache=False)
 
 
-def finding(scenario, stale=(), boot=None):
+def finding(scenario: Scenario, stale: tuple[str, ...] = (), boot: Boot | None = None) -> Finding:
     ran = Ran(frozenset(), frozenset(), False, Usage(1.0, 1.0, 1.0, 1))
     return Finding(scenario, ran, (), (), stale, (), (), (), (0, 0), {}, boot)
 
@@ -23,24 +25,26 @@ def finding(scenario, stale=(), boot=None):
 class Bench:
     """Plays scenarios, and fails at one of them, before or after its finding."""
 
-    def __init__(self, fails_at, error, *, restoring) -> None:
+    def __init__(
+        self, fails_at: Scenario | None, error: BuildError | InterruptError | None, *, restoring: bool
+    ) -> None:
         self.fails_at = fails_at
         self.error = error
         self.restoring = restoring
 
-    def finding(self, scenario):
+    def finding(self, scenario: Scenario) -> Finding:
         if scenario is self.fails_at and not self.restoring:
             raise self.error
         return finding(scenario)
 
-    def restore(self, scenario) -> None:
+    def restore(self, scenario: Scenario) -> None:
         if scenario is self.fails_at and self.restoring:
             raise self.error
 
 
 @pytest.mark.parametrize("error", [BuildError("make failed"), InterruptError("interrupted")])
 @pytest.mark.parametrize("restoring", [False, True])
-def test_what_was_found_before_an_error_is_kept(error, restoring) -> None:
+def test_what_was_found_before_an_error_is_kept(error: BuildError | InterruptError, restoring: bool) -> None:
     bench = Bench(Scenario.BTF_CHANGED, error, restoring=restoring)
     with TerminalReporter(quiet=True) as reporter:
         findings, ended = play(bench, tuple(Scenario), reporter)
@@ -55,7 +59,7 @@ def test_an_interrupt_during_a_boot_ends_it_all_and_keeps_what_was_found() -> No
     end = InterruptError("interrupted")
 
     class Interrupted(Bench):
-        def finding(self, scenario):
+        def finding(self, scenario: Scenario) -> Finding:
             return finding(scenario, boot=Boot("", 0.0, {}, error=end))
 
     with TerminalReporter(quiet=True) as reporter:
@@ -90,5 +94,7 @@ def test_the_asked_for_scenarios_come_in_their_own_order_behind_nothing() -> Non
         ),
     ],
 )
-def test_btf_left_behind_decides_the_exit_code_before_a_guest_that_died(findings, code) -> None:
+def test_btf_left_behind_decides_the_exit_code_before_a_guest_that_died(
+    findings: list[Finding], code: ExitCode
+) -> None:
     assert Regenerated(SETTING, tuple(findings)).exit_code is code

@@ -3,7 +3,10 @@
 
 """What a verdict's findings make of its exit code, and that its reports hold them."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -25,7 +28,13 @@ STALE = Prediction("xfs", "xfs.ko", Outcome.VERIFIED, base_mismatch="type 1 is a
 LINE = "WARNING: CPU: 0 PID: 1 at x.c:1 f+0x1/0x2"
 
 
-def verdict(module=None, *, stale=False, fail_on=DEFAULT_FAIL_ON, folder=Path()):
+def verdict(
+    module: str | None = None,
+    *,
+    stale: bool = False,
+    fail_on: Collection[FailOn] = DEFAULT_FAIL_ON,
+    folder: Path = Path(),
+) -> Verdict:
     """A verified module; a warning of ``module``, "" for none, None for no warning; another vmlinux's BTF."""
     said = [] if module is None else [KernelWarning(WarningKind.WARNING, LINE, (LINE,), module)]
     results, warnings = with_warnings([GOOD], said)
@@ -55,7 +64,9 @@ def verdict(module=None, *, stale=False, fail_on=DEFAULT_FAIL_ON, folder=Path())
         ("xfs", True, [WARNING, BASE_MISMATCH], ExitCode.NOT_VERIFIED),
     ],
 )
-def test_a_finding_counts_where_it_is_asked_for(module, stale, fail_on, code) -> None:
+def test_a_finding_counts_where_it_is_asked_for(
+    module: str | None, stale: bool, fail_on: Collection[FailOn], code: ExitCode
+) -> None:
     assert verdict(module, stale=stale, fail_on=fail_on).exit_code is code
 
 
@@ -65,7 +76,7 @@ def test_a_module_that_is_not_verified_counts_whatever_is_asked_for() -> None:
     assert Verdict(RunDirectory(Path()), facts, None, (failed,), fail_on=frozenset()).exit_code == 1
 
 
-def test_every_report_that_is_written_names_a_warning(tmp_path) -> None:
+def test_every_report_that_is_written_names_a_warning(tmp_path: Path) -> None:
     for module in ("xfs", ""):
         one = verdict(module, fail_on=[WARNING], folder=tmp_path)
         one.write()
