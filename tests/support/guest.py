@@ -32,7 +32,7 @@ from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 from kbtf_ci.errors import EngineError
 from kbtf_ci.guest.image import GuestImage
 from kbtf_ci.guest.keys import GuestKeys
-from kbtf_ci.infra.runner import Command, Process
+from kbtf_ci.infra.runner import Command
 
 
 @dataclass(frozen=True)
@@ -115,11 +115,11 @@ class FakeGuests:
     unsettled: str = ""  # what the console says when a CPU is kept behind the last load, and no end to it
     clock: HandClock = field(default_factory=HandClock)
 
-    def start(self, command: Command) -> AbstractContextManager[Process]:
+    def start(self, command: Command) -> AbstractContextManager[FakeQemu]:
         return self._started(command)
 
     @contextmanager
-    def _started(self, command: Command) -> Iterator[Process]:
+    def _started(self, command: Command) -> Iterator[FakeQemu]:
         boot = self.boots.pop(0) if self.boots else Boot()
         self.started.append(command)
         qemu = FakeQemu(self, boot)

@@ -61,7 +61,7 @@ def test_a_guest_that_hangs_is_given_up(device: Path) -> None:
 
 
 def test_auto_takes_kvm_where_it_works_and_else_says_why_not(device: Path) -> None:
-    warnings = []
+    warnings: list[str] = []
     assert choose(guests(Boot("", 33)), Accel.AUTO, warnings.append, device) is Accel.KVM
     assert warnings == []
     assert choose(guests(Boot("no such CPU\n", 1)), Accel.AUTO, warnings.append, device) is Accel.TCG

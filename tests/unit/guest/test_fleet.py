@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +24,10 @@ from kbtf_ci.guest.keys import GuestKeys
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.session import GuestRun, Listener
 from kbtf_ci.guest.timeouts import Timeouts
-from kbtf_ci.infra.runner import Command
+from kbtf_ci.infra.runner import Command, Runner
+from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.module import Module
-from kbtf_ci.model.outcome import Death, LoadPolicy
+from kbtf_ci.model.outcome import Death, LoadPolicy, Observation
 from tests.support.guest import Boot, FakeGuests, FakeQemu, Load, make_files
 from tests.support.waiting import wait_until
 
@@ -57,18 +58,24 @@ def test_more_guests_than_modules_are_not_started() -> None:
 class Fleet:
     """Guests of this machine and all that they told."""
 
-    def __init__(self, folder: Path, loads=(), boots=()) -> None:
+    def __init__(
+        self, folder: Path, loads: Mapping[tuple[str, str], Load] = {}, boots: Iterable[Boot] = ()
+    ) -> None:
         self.guests = FakeGuests(GuestKeys.generate(), dict(loads), list(boots))
+        self.runner: Runner = self.guests
         kernel, image = make_files(folder, self.guests.keys)
         timeouts = Timeouts(ssh=120, fixed=frozenset({"ssh"}), clock=self.guests.clock)
         self.spec = GuestSpec(kernel, image, accel=Accel.TCG, timeouts=timeouts)
-        self.folder, self.seen, self.boots, self.warnings = folder, [], [], []
-        self.kernel_warnings = []
+        self.folder = folder
+        self.seen: list[Observation] = []
+        self.boots: list[int] = []
+        self.warnings: list[str] = []
+        self.kernel_warnings: list[KernelWarning] = []
 
     def observe(
         self,
         parts: Sequence[Sequence[Module]],
-        listen=None,
+        listen: Callable[[Observation], None] | None = None,
         policy: LoadPolicy = LoadPolicy.AUTO,
     ) -> GuestRun:
         listener = Listener(
@@ -82,7 +89,7 @@ class Fleet:
             logs = self.folder / str(number)
             logs.mkdir()
             divided.append(Share(self.spec, tuple(part), logs))
-        return observe_shares(self.guests, divided, policy, listener)
+        return observe_shares(self.runner, divided, policy, listener)
 
 
 def test_each_guest_loads_its_part_and_a_module_of_two_is_told_of_once(tmp_path: Path) -> None:
@@ -123,7 +130,7 @@ def test_an_interrupt_ends_every_guest(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, {("real", "a"): Load(end="long"), ("real", "c"): Load(end="long")})
     before = threading.active_count()
 
-    def interrupt(*_) -> NoReturn:
+    def interrupt(*_: object) -> NoReturn:
         raise InterruptError("interrupted by SIGINT")
 
     def interrupt_when_both_load() -> None:
@@ -146,7 +153,8 @@ def test_an_interrupt_ends_every_guest(tmp_path: Path) -> None:
 def test_a_guest_that_cannot_be_killed_spares_no_other_and_hides_no_interrupt(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, {("real", "a"): Load(end="hang"), ("real", "c"): Load(end="hang")})
     fleet.spec = replace(fleet.spec, timeouts=Timeouts.parse(["boot=60s", "load=60s", "ssh=60s"]))
-    order, refusing = [], fleet.guests
+    order: list[FakeQemu] = []
+    refusing = fleet.guests
 
     class Refusing:
         """Hands on guests of which the first refuses its first kill."""
@@ -158,20 +166,20 @@ def test_a_guest_that_cannot_be_killed_spares_no_other_and_hides_no_interrupt(tm
                 order.append(qemu)
 
                 def once() -> NoReturn:
-                    qemu.kill = kill
+                    qemu.kill = kill  # type: ignore[method-assign]  # this one guest's alone
                     threading.Timer(0.1, qemu.end, [137]).start()  # it ends all the same, by itself
                     raise EngineError("the container engine was lost")
 
                 if first:
-                    qemu.kill = once
+                    qemu.kill = once  # type: ignore[method-assign]  # likewise
                 yield qemu
 
-    fleet.guests = Refusing()
+    fleet.runner = Refusing()
     interrupter = threading.Thread(
         target=interrupt_when, args=(lambda: len(order) == 2 and all(refusing.requests),)
     )
 
-    def interrupt(*_) -> NoReturn:
+    def interrupt(*_: object) -> NoReturn:
         raise InterruptError("interrupted by SIGINT")
 
     old = signal.signal(signal.SIGALRM, interrupt)
@@ -188,7 +196,9 @@ def test_a_guest_that_cannot_be_killed_spares_no_other_and_hides_no_interrupt(tm
     assert refusing.living == []
 
 
-def interrupt_when(condition) -> None:
+def interrupt_when(condition: Callable[[], bool]) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
     while not condition():
         time.sleep(0.01)
-    signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+    signal.pthread_kill(main, signal.SIGALRM)

@@ -23,7 +23,8 @@ from tests.support.local import LocalRunner
 
 def read_archives(data: bytes) -> dict[str, tuple[int, bytes]]:
     """Unpack as init/initramfs.c does: zeros between archives are skipped, a header is at a multiple of 4."""
-    found, at = {}, 0
+    found: dict[str, tuple[int, bytes]] = {}
+    at = 0
     while at < len(data):
         if data[at] == 0:
             at += 1

@@ -16,7 +16,7 @@ def module(name: str, *depends: str, file: str = "") -> Module:
     return Module(name, file or f"kernel/{name}.ko", 1, "", depends=depends)
 
 
-def needed(text: str):
+def needed(text: str) -> dict[str, list[str]]:
     lines = (line.split(":") for line in text.splitlines())
     return {file: rest.split() for file, rest in lines}
 

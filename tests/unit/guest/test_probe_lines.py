@@ -14,7 +14,7 @@ from kbtf_ci.errors import InfrastructureError
 from kbtf_ci.guest import probe
 from kbtf_ci.guest.kmsg import KmsgLog, Record
 from kbtf_ci.model.module import Module
-from kbtf_ci.model.outcome import LoadMode
+from kbtf_ci.model.outcome import LoadMode, Observation
 
 LINE = {
     "name": "ext2", "mode": "real", "errno": 0, "load_us": 12, "btf": {"bytes": 3, "sha256": "ab"},
@@ -23,9 +23,17 @@ LINE = {
 }  # fmt: skip
 
 
+def observed(**others: object) -> Observation:
+    """What becomes of the line with ``others`` in it."""
+    found = probe.parse(json.dumps({**LINE, **others})).observation
+    assert found
+    return found
+
+
 def test_an_answer_becomes_an_observation_with_the_modules_own_lines() -> None:
     answer = probe.parse(json.dumps(LINE))
     seen = answer.observation
+    assert seen
     assert (seen.name, seen.mode, seen.errno, seen.load_us) == ("ext2", LoadMode.REAL, 0, 12)
     assert (seen.sysfs_bytes, seen.sysfs_sha256) == (3, "ab")
     assert seen.log == ("ext2: one", "two é")
@@ -38,12 +46,12 @@ def test_a_module_that_is_there_already_is_only_looked_at_and_counts_as_real() -
     line = probe.request(LoadMode.CARRIER, module, frozenset({"ext2"}))
     assert line == "look ext2 /lib/modules/kernel/fs/ext2.ko"
     assert probe.request(LoadMode.CARRIER, module, frozenset({"ext4"})).startswith("carrier ext2 ")
-    assert probe.parse(json.dumps({**LINE, "mode": "look"})).observation.mode is LoadMode.REAL
+    assert observed(mode="look").mode is LoadMode.REAL
 
 
 def test_no_btf_is_none_and_empty_btf_is_not() -> None:
-    assert probe.parse(json.dumps({**LINE, "btf": None})).observation.sysfs_sha256 is None
-    assert probe.parse(json.dumps({**LINE, "btf": {"bytes": 0, "sha256": "e3"}})).observation.sysfs_bytes == 0
+    assert observed(btf=None).sysfs_sha256 is None
+    assert observed(btf={"bytes": 0, "sha256": "e3"}).sysfs_bytes == 0
 
 
 def test_the_kernels_log_before_the_first_load_is_no_observation() -> None:

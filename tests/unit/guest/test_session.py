@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
 
-from kbtf_ci.errors import EngineError, GuestError, InfrastructureError, UsageError
+from kbtf_ci.errors import EngineError, GuestError, InfrastructureError, KbtfError, UsageError
 from kbtf_ci.guest.guest import GuestSpec
 from kbtf_ci.guest.keys import GuestKeys
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.session import GuestRun, Listener, observe
 from kbtf_ci.guest.timeouts import Timeouts
+from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.module import Module
-from kbtf_ci.model.outcome import Death, LoadMode, LoadPolicy
+from kbtf_ci.model.outcome import Death, LoadMode, LoadPolicy, Observation
 from tests.support.guest import Boot, FakeGuests, Load, make_files
 from tests.support.waiting import wait_until
 
@@ -36,15 +38,25 @@ MODULES = [
 class Run:
     """One ``observe`` and all it told."""
 
-    def __init__(self, folder: Path, loads=(), boots=(), accel: Accel = Accel.TCG, **timeouts: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        loads: Mapping[tuple[str, str], Load] = {},
+        boots: Iterable[Boot] = (),
+        accel: Accel = Accel.TCG,
+        **timeouts: float,
+    ) -> None:
         self.folder = folder
         self.guests = FakeGuests(GuestKeys.generate(), dict(loads), list(boots))
         kernel, image = make_files(folder, self.guests.keys)
         # By the guests' own clock, ssh and ping apart: those are waited for in earnest.
-        asked = {"boot": 60, "load": 30, "ssh": 120, "ping": 60} | timeouts
-        timeouts = Timeouts(**asked, fixed=frozenset(asked), clock=self.guests.clock)
-        self.spec = GuestSpec(kernel, image, accel=accel, timeouts=timeouts)
-        self.seen, self.boots, self.warnings, self.kernel_warnings = [], [], [], []
+        asked: dict[str, float] = {"boot": 60, "load": 30, "ssh": 120, "ping": 60} | timeouts
+        chosen = Timeouts(**asked, fixed=frozenset(asked), clock=self.guests.clock)
+        self.spec = GuestSpec(kernel, image, accel=accel, timeouts=chosen)
+        self.seen: list[Observation] = []
+        self.boots: list[int] = []
+        self.warnings: list[str] = []
+        self.kernel_warnings: list[KernelWarning] = []
 
     def observe(self, policy: LoadPolicy = LoadPolicy.AUTO, modules: list[Module] = MODULES) -> GuestRun:
         listener = Listener(
@@ -195,7 +207,7 @@ def test_a_lost_engine_is_an_engine_error_at_once(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_boot_that_fails_says_how_and_shows_the_console(
-    tmp_path: Path, console: str, status: int | None, error, message: str
+    tmp_path: Path, console: str, status: int | None, error: type[KbtfError], message: str
 ) -> None:
     run = Run(tmp_path, boots=[Boot(console, status)])
     with pytest.raises(error, match=message) as caught:
@@ -289,7 +301,7 @@ def test_no_thread_is_left_behind(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     Run(tmp_path, {("real", "b"): Load(end="panic"), ("real", "c"): Load(end="hang")}).observe()
 
-    def left():
+    def left() -> list[threading.Thread]:
         return [thread for thread in threading.enumerate() if thread not in before and not thread.daemon]
 
     wait_until(lambda: not left())

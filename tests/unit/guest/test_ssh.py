@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import cast
+
+import paramiko
 import pytest
 
 from kbtf_ci.guest.ssh import SilenceError, SshShell
@@ -37,11 +41,13 @@ class Channel:
         return data
 
 
-def exchanged(silence: int | None, *receives: tuple[float, bytes | None]):
+def exchanged(
+    silence: float | None, *receives: tuple[float, bytes | None]
+) -> tuple[Channel, Iterator[bytes]]:
     clock = HandClock()
-    shell = SshShell(None, lambda: None, clock)
+    shell = SshShell(cast(paramiko.Transport, None), lambda: None, clock)
     channel = Channel(clock, *receives)
-    return channel, shell._exchange(channel, b"words", silence)
+    return channel, shell._exchange(cast(paramiko.Channel, channel), b"words", silence)
 
 
 def test_output_now_and_then_is_no_silence_however_long_it_takes_in_all() -> None:
