@@ -18,7 +18,7 @@ from tests.support import faketree
 def _build(folder: Path, own: str = "") -> tuple[Built, list[Progress]]:
     kbuild = faketree.kbuild(folder)
     configure(kbuild, faketree.profile(folder, own), ())
-    seen = []
+    seen: list[Progress] = []
     return build(kbuild, folder / "build.log", seen.append), seen
 
 

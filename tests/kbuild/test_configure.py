@@ -14,6 +14,7 @@ from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.infra.profiles import find_profile
 from kbtf_ci.kernel.kconfig import configure
 from tests.support import faketree
+from tests.support.local import LocalRunner
 
 
 def test_fragments_reach_the_config(tmp_path: Path) -> None:
@@ -42,11 +43,13 @@ def test_kconfig_is_not_asked_again_for_an_unchanged_fixed_source(tmp_path: Path
     fixed = replace(kbuild, source=replace(kbuild.source, fixed=True))
     profile = faketree.profile(tmp_path)
     first = configure(fixed, profile, ())
-    asked = len(kbuild.runner.started)
+    runner = kbuild.runner
+    assert isinstance(runner, LocalRunner)
+    asked = len(runner.started)
     assert configure(fixed, profile, ()) == first
-    assert len(kbuild.runner.started) == asked
+    assert len(runner.started) == asked
     configure(fixed, profile, ("BETA=m",))
-    assert len(kbuild.runner.started) > asked
+    assert len(runner.started) > asked
 
 
 def test_an_altered_config_is_made_again(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,7 +24,7 @@ class Bench:
         self.folder = folder
         self.tree = folder / "tree"
         self.flags = ("-j", "--btf_features=var,float")
-        self.got = []
+        self.got: list[Encoded] = []
         paholes.plant(folder)
 
     def module(self, file: str, content: str = "") -> None:
@@ -31,7 +32,9 @@ class Bench:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
 
-    def encode(self, jobs: int = 1, on_encoded=None, program: Path | None = None) -> dict[str, Encoded]:
+    def encode(
+        self, jobs: int = 1, on_encoded: Callable[[Encoded], None] | None = None, program: Path | None = None
+    ) -> dict[str, Encoded]:
         files = [str(path.relative_to(self.tree)) for path in self.tree.rglob("*.ko")]
         pahole = Pahole(str(program or self.folder / "pahole"), self.flags)
         runner = LocalRunner({"/tmp/full-btf": self.folder / "scratch"})

@@ -44,7 +44,7 @@ def kbuild(tmp_path: Path) -> Kbuild:
 
 
 def test_the_first_make_writes_everything_and_the_second_nothing(kbuild: Kbuild) -> None:
-    lines = []
+    lines: list[str] = []
     first = measure(kbuild, MakeOverrides(), lines.append)
     assert (first.linked, first.written) == (frozenset(MODULES), frozenset(MODULES))
     assert first.usage == Usage(wall_s=4, user_s=3, system_s=0.5, peak_kib=77, base_cpu_s=2)

@@ -10,14 +10,15 @@ import os
 import re
 import shutil
 import tarfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn, Protocol
 
 import pytest
 
 from kbtf_ci.errors import InfrastructureError, UsageError
-from kbtf_ci.infra.runner import Command
+from kbtf_ci.infra.runner import Command, Runner
 from kbtf_ci.kernel import prebuilt
 from kbtf_ci.kernel.packages import unpack
 from kbtf_ci.kernel.prebuilt import Prebuilt, find, modules_folder
@@ -55,19 +56,36 @@ def tree(
     return modules
 
 
+Content = bytes | Mapping[str, bytes | tarfile.TarInfo]
+
+
+class Look(Protocol):
+    """Finds a kernel, with a scratch folder of the test's own."""
+
+    def __call__(
+        self, *kernel: Path | str, modules: Path | None = None, runner: Runner | None = None
+    ) -> Prebuilt: ...
+
+
+class Packages(Protocol):
+    """Writes packages: their names, without the suffix, and what is in them."""
+
+    def __call__(self, **contents: Content) -> list[Path]: ...
+
+
 @pytest.fixture
-def look(tmp_path: Path):
-    def look(*kernel: Path | str, modules: Path | None = None, runner: LocalRunner | None = None) -> Prebuilt:
+def look(tmp_path: Path) -> Look:
+    def look(*kernel: Path | str, modules: Path | None = None, runner: Runner | None = None) -> Prebuilt:
         return find([str(word) for word in kernel], modules, tmp_path / "scratch", runner or LocalRunner())
 
     return look
 
 
 @pytest.fixture
-def packages(tmp_path: Path):
+def packages(tmp_path: Path) -> Packages:
     shutil.which("dpkg-deb") or unavailable("dpkg-deb", "no package is unpacked: there is no dpkg-deb")
 
-    def packages(**contents) -> list[Path]:
+    def packages(**contents: Content) -> list[Path]:
         paths = []
         for name, members in contents.items():
             paths.append(tmp_path / f"{name}.deb")
@@ -91,7 +109,7 @@ def test_the_release_is_the_first_word_of_the_headers_version(tmp_path: Path) ->
     assert read_release(image) == "6.12.107+deb13-amd64"
 
 
-def elf(machine: int, order: str = "little") -> bytes:
+def elf(machine: int, order: Literal["little", "big"] = "little") -> bytes:
     ident = b"\x7fELF\x02" + (b"\x01" if order == "little" else b"\x02") + bytes(12)
     return ident + machine.to_bytes(2, order) + bytes(64)
 
@@ -146,7 +164,7 @@ def test_no_bytes_make_the_header_reader_fail_otherwise(tmp_path: Path) -> None:
 # ---- an image and its modules
 
 
-def test_an_image_comes_with_a_folder_of_modules(look, tmp_path: Path) -> None:
+def test_an_image_comes_with_a_folder_of_modules(look: Look, tmp_path: Path) -> None:
     modules = tree(tmp_path / "root")
     image = tmp_path / "root/boot" / f"vmlinuz-{RELEASE}"
     found = look(image, modules=modules)
@@ -187,13 +205,15 @@ def test_a_folder_without_modules_is_refused(tmp_path: Path) -> None:
         modules_folder(tmp_path, RELEASE)
 
 
-def test_an_image_alone_is_asked_for_its_modules(look, tmp_path: Path) -> None:
+def test_an_image_alone_is_asked_for_its_modules(look: Look, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"where are the modules of {RELEASE}") as caught:
         look(written(tmp_path, boot_image()))
     assert f"--modules /lib/modules/{RELEASE}" in caught.value.hint
 
 
-def test_without_a_config_or_a_list_of_what_is_built_in_neither_is_made_up(look, tmp_path: Path) -> None:
+def test_without_a_config_or_a_list_of_what_is_built_in_neither_is_made_up(
+    look: Look, tmp_path: Path
+) -> None:
     modules = tree(tmp_path, config=None)
     (modules / "modules.builtin").unlink()
     found = look(tmp_path)
@@ -214,7 +234,7 @@ def test_without_a_config_or_a_list_of_what_is_built_in_neither_is_made_up(look,
     ],
 )
 def test_a_folder_is_searched_where_kernels_are_installed(
-    look, tmp_path: Path, image: str, config: str, below: str
+    look: Look, tmp_path: Path, image: str, config: str, below: str
 ) -> None:
     modules = tree(tmp_path, image=image, config=config, below=below)
     found = look(tmp_path)
@@ -222,7 +242,7 @@ def test_a_folder_is_searched_where_kernels_are_installed(
     assert found.config == tmp_path / config.format(RELEASE)
 
 
-def test_the_same_kernel_twice_is_one_and_two_kernels_are_refused_by_name(look, tmp_path: Path) -> None:
+def test_the_same_kernel_twice_is_one_and_two_kernels_are_refused_by_name(look: Look, tmp_path: Path) -> None:
     modules = tree(tmp_path)
     (modules / "vmlinuz").write_bytes(boot_image())
     assert look(tmp_path).release == RELEASE
@@ -231,7 +251,7 @@ def test_the_same_kernel_twice_is_one_and_two_kernels_are_refused_by_name(look, 
         look(tmp_path)
 
 
-def test_a_folder_without_a_kernel_or_without_modules_says_which(look, tmp_path: Path) -> None:
+def test_a_folder_without_a_kernel_or_without_modules_says_which(look: Look, tmp_path: Path) -> None:
     tree(tmp_path / "modules", image=None)
     with pytest.raises(UsageError, match="no kernel image in it"):
         look(tmp_path / "modules")
@@ -241,12 +261,15 @@ def test_a_folder_without_a_kernel_or_without_modules_says_which(look, tmp_path:
         look(tmp_path / "image")
 
 
-def test_the_modules_of_tuxmake_are_in_an_archive_beside_the_image(look, tmp_path: Path) -> None:
+def test_the_modules_of_tuxmake_are_in_an_archive_beside_the_image(look: Look, tmp_path: Path) -> None:
     build = tmp_path / "build"
     build.mkdir()
     (build / "bzImage").write_bytes(boot_image())
     (build / "config").write_bytes(b"CONFIG_X=y\n")
-    members = {f"lib/modules/{RELEASE}/kernel/a.ko": b"x", f"lib/modules/{RELEASE}/build": link("/somewhere")}
+    members: dict[str, bytes | tarfile.TarInfo] = {
+        f"lib/modules/{RELEASE}/kernel/a.ko": b"x",
+        f"lib/modules/{RELEASE}/build": link("/somewhere"),
+    }
     (build / "modules.tar.xz").write_bytes(lzma.compress(tarball(members)))
     found = look(build)
     assert [path.name for path in found.modules.iterdir()] == ["kernel"]
@@ -254,7 +277,7 @@ def test_the_modules_of_tuxmake_are_in_an_archive_beside_the_image(look, tmp_pat
 
 
 @pytest.mark.parametrize("word", ["nowhere", "/dev/null"])
-def test_what_is_not_there_is_named(look, word: str) -> None:
+def test_what_is_not_there_is_named(look: Look, word: str) -> None:
     with pytest.raises(UsageError, match=f"--kernel {word}"):
         look(word)
 
@@ -280,14 +303,16 @@ MODULES = {
 }
 
 
-def test_one_package_holds_image_modules_and_config(look, packages) -> None:
+def test_one_package_holds_image_modules_and_config(look: Look, packages: Packages) -> None:
     found = look(*packages(whole=IMAGE | MODULES))
-    assert (found.release, found.modules.name, found.builtin) == (RELEASE, RELEASE, {"virtio_ring", "ext4"})
+    assert (found.release, found.modules.name) == (RELEASE, RELEASE)
+    assert found.builtin == {"virtio_ring", "ext4"}
+    assert found.config
     assert found.config.read_bytes() == b"CONFIG_X=y\n"
     assert not list(found.modules.parents[3].rglob("changelog"))
 
 
-def test_several_packages_are_one_kernel(look, packages, tmp_path: Path) -> None:
+def test_several_packages_are_one_kernel(look: Look, packages: Packages, tmp_path: Path) -> None:
     place = f"./usr/lib/modules/{RELEASE}"
     found = look(
         *packages(
@@ -296,12 +321,13 @@ def test_several_packages_are_one_kernel(look, packages, tmp_path: Path) -> None
             modules={f"{place}/kernel/a.ko.xz": b"a"},
         )
     )
+    assert found.config
     assert (found.image.name, found.config.name) == ("vmlinuz.unsigned", "config")
     assert (found.modules / "kernel/a.ko.xz").read_bytes() == b"a"
     assert "ext4" in found.builtin
 
 
-def test_the_same_packages_are_unpacked_once_in_whatever_order(look, packages) -> None:
+def test_the_same_packages_are_unpacked_once_in_whatever_order(look: Look, packages: Packages) -> None:
     paths = packages(image=IMAGE, modules=MODULES)
     runner = LocalRunner()
     first = look(*paths, runner=runner)
@@ -311,7 +337,7 @@ def test_the_same_packages_are_unpacked_once_in_whatever_order(look, packages) -
     assert (again.image, again.modules) == (first.image, first.modules)
 
 
-def test_packages_of_which_some_are_missing_say_what_is_not_there(look, packages) -> None:
+def test_packages_of_which_some_are_missing_say_what_is_not_there(look: Look, packages: Packages) -> None:
     image, modules = packages(image=IMAGE, modules=MODULES)
     with pytest.raises(UsageError, match="but no modules") as caught:
         look(image)
@@ -321,16 +347,18 @@ def test_packages_of_which_some_are_missing_say_what_is_not_there(look, packages
 
 
 def test_a_package_with_another_file_beside_it_is_refused_by_the_files_name(
-    look, packages, tmp_path: Path
+    look: Look, packages: Packages, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=r"image: not a Debian package"):
         look(*packages(whole=IMAGE), written(tmp_path, boot_image()))
 
 
 @pytest.mark.parametrize("keep", [8, 200, 0.5, 0.98])
-def test_a_truncated_package_is_named_and_leaves_nothing(look, packages, tmp_path: Path, keep: float) -> None:
+def test_a_truncated_package_is_named_and_leaves_nothing(
+    look: Look, packages: Packages, tmp_path: Path, keep: float
+) -> None:
     good = deb({**IMAGE, **MODULES, "./boot/more": os.urandom(100_000)})
-    size = keep if keep > 1 else int(len(good) * keep)
+    size = int(keep if keep > 1 else len(good) * keep)
     (path,) = packages(cut=good[:size])
     with pytest.raises(UsageError, match=r"cut\.deb: cannot be unpacked: ") as caught:
         look(path)
@@ -338,14 +366,16 @@ def test_a_truncated_package_is_named_and_leaves_nothing(look, packages, tmp_pat
     assert [entry.name for entry in (tmp_path / "scratch").iterdir()] == [".lock"]
 
 
-def test_of_several_packages_the_damaged_one_is_named(look, packages) -> None:
+def test_of_several_packages_the_damaged_one_is_named(look: Look, packages: Packages) -> None:
     good, bad = packages(good=IMAGE, bad=deb(MODULES)[:-100])
     with pytest.raises(UsageError, match=r"bad\.deb: cannot be unpacked"):
         look(good, bad)
 
 
 @pytest.mark.parametrize("name", ["../escape", "./lib/../../escape", "{}/escape"])
-def test_nothing_in_a_package_lands_outside_of_its_folder(look, packages, tmp_path: Path, name: str) -> None:
+def test_nothing_in_a_package_lands_outside_of_its_folder(
+    look: Look, packages: Packages, tmp_path: Path, name: str
+) -> None:
     (path,) = packages(evil={**IMAGE, **MODULES, name.format(tmp_path): b"evil"})
     with suppress(UsageError):
         look(path)
@@ -353,7 +383,7 @@ def test_nothing_in_a_package_lands_outside_of_its_folder(look, packages, tmp_pa
     assert not list(tmp_path.glob("scratch/escape"))
 
 
-def test_no_link_of_a_package_leads_out_of_its_folder(look, packages, tmp_path: Path) -> None:
+def test_no_link_of_a_package_leads_out_of_its_folder(look: Look, packages: Packages, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (path,) = packages(
         evil={**IMAGE, **MODULES, "./lib": link(str(tmp_path / "outside")), "./lib/x": b"evil"}
@@ -363,7 +393,9 @@ def test_no_link_of_a_package_leads_out_of_its_folder(look, packages, tmp_path: 
     assert list((tmp_path / "outside").iterdir()) == []
 
 
-def test_links_and_special_files_of_a_package_are_not_kept(look, packages, tmp_path: Path) -> None:
+def test_links_and_special_files_of_a_package_are_not_kept(
+    look: Look, packages: Packages, tmp_path: Path
+) -> None:
     (tmp_path / "secret").write_bytes(b"secret")
     odd = {
         f"./boot/config-{RELEASE}": link(str(tmp_path / "secret")),
@@ -374,7 +406,7 @@ def test_links_and_special_files_of_a_package_are_not_kept(look, packages, tmp_p
     assert [path.name for path in found.image.parent.iterdir()] == [f"vmlinuz-{RELEASE}"]
 
 
-def test_folders_that_a_package_closes_can_be_read_and_removed(packages, tmp_path: Path) -> None:
+def test_folders_that_a_package_closes_can_be_read_and_removed(packages: Packages, tmp_path: Path) -> None:
     closed = tarfile.TarInfo()
     closed.type, closed.mode = tarfile.DIRTYPE, 0
     (path,) = packages(closed={**IMAGE, "./closed": closed})
@@ -382,14 +414,16 @@ def test_folders_that_a_package_closes_can_be_read_and_removed(packages, tmp_pat
     assert (target / "closed").stat().st_mode & 0o700 == 0o700
 
 
-def test_what_a_killed_process_left_half_is_swept_away(look, packages, tmp_path: Path) -> None:
+def test_what_a_killed_process_left_half_is_swept_away(
+    look: Look, packages: Packages, tmp_path: Path
+) -> None:
     half = tmp_path / "scratch/.unpack-killed/tree"
     half.mkdir(parents=True)
     look(*packages(whole=IMAGE | MODULES))
     assert not half.parent.exists()
 
 
-def test_a_full_disk_is_no_fault_of_the_package(look, packages, tmp_path: Path) -> None:
+def test_a_full_disk_is_no_fault_of_the_package(look: Look, packages: Packages, tmp_path: Path) -> None:
     full = tmp_path / "bin"
     full.mkdir()
     (full / "tar").write_text("#!/bin/sh\ncat >/dev/null; echo 'tar: x: No space left on device'; exit 2\n")
@@ -401,14 +435,14 @@ def test_a_full_disk_is_no_fault_of_the_package(look, packages, tmp_path: Path) 
             look(path)
 
 
-def test_a_cache_that_cannot_be_written_is_named(packages, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_named(packages: Packages, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (path,) = packages(whole=IMAGE | MODULES)
     with pytest.raises(InfrastructureError, match=re.escape(str(tmp_path / "file"))):
         find([str(path)], None, tmp_path / "file", LocalRunner())
 
 
-def test_an_interrupt_while_unpacking_leaves_nothing_half(packages, tmp_path: Path) -> None:
+def test_an_interrupt_while_unpacking_leaves_nothing_half(packages: Packages, tmp_path: Path) -> None:
     class Interrupted(LocalRunner):
         def start(self, command: Command) -> NoReturn:
             (Path(command.mounts[-1].source) / "half").touch()

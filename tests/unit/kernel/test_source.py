@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ from tests.conftest import unavailable
 from tests.support import faketree
 
 
-def tarball(path: Path, tree: Path | None = None, members=()) -> Path:
+def tarball(path: Path, tree: Path | None = None, members: Iterable[tarfile.TarInfo] = ()) -> Path:
     with tarfile.open(path, "w:xz") as archive:
         if tree is not None:
             archive.add(tree, "linux-6.12.3")
@@ -39,7 +39,7 @@ def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     folder.mkdir()
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_) -> None:
+        def log_message(self, *_: object) -> None:
             """Keep the test's output clean."""
 
     with http.server.ThreadingHTTPServer(
@@ -129,12 +129,13 @@ def test_a_download_is_held_to_its_digest(tmp_path: Path, server: tuple[Path, st
     "spoil", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: data + b"x"]
 )
 def test_a_damaged_download_in_the_cache_is_fetched_again(
-    tmp_path: Path, server: tuple[Path, str], spoil
+    tmp_path: Path, server: tuple[Path, str], spoil: Callable[[bytes], bytes]
 ) -> None:
     folder, url = server
     path = tarball(folder / "linux.tar.xz", faketree.plant(tmp_path))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    cache, said = tmp_path / "cache", []
+    cache = tmp_path / "cache"
+    said: list[str] = []
     cache.mkdir()
     (cache / f"download-{digest}").write_bytes(spoil(path.read_bytes()))
     assert from_url(f"{url}/linux.tar.xz", digest, cache, said.append).version == "6.12.3-fake"
@@ -169,7 +170,9 @@ class Cut(socketserver.StreamRequestHandler):
         self.wfile.write(b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\nhalf")
 
 
-def limited_unpacking(tmp_path: Path, path: Path, limits: tuple[str, ...]):
+def limited_unpacking(
+    tmp_path: Path, path: Path, limits: tuple[str, ...]
+) -> subprocess.CompletedProcess[str]:
     """Unpack ``path`` in a process of its own under ``limits``; return its exit code and message."""
     script = (
         "import sys; from pathlib import Path; from kbtf_ci.errors import KbtfError\n"
