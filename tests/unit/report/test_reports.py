@@ -76,15 +76,26 @@ def test_many_unreached_modules_are_counted() -> None:
     assert "m9 and 3 more" in "\n".join(summary(KERNEL, None, lost))
 
 
+def find(parent: ET.Element, path: str) -> ET.Element:
+    found = parent.find(path)
+    assert found is not None
+    return found
+
+
+def text_of(element: ET.Element) -> str:
+    assert element.text is not None
+    return element.text
+
+
 def test_junit_is_well_formed_and_counts() -> None:
     suite = ET.fromstring(junit("6.12.3", RESULTS))
     assert {key: suite.get(key) for key in ("tests", "failures", "errors")} == {
         "tests": "4", "failures": "1", "errors": "1",
     }  # fmt: skip
-    failure = suite.find("testcase[@name='cut']/failure")
+    failure = find(suite, "testcase[@name='cut']/failure")
     assert failure.get("type") == "REJECTED"
-    assert "failed to validate" in failure.text
-    assert suite.find("testcase[@name='xfs']").get("time") == "0.002500"
+    assert "failed to validate" in text_of(failure)
+    assert find(suite, "testcase[@name='xfs']").get("time") == "0.002500"
 
 
 def test_ktap_has_a_line_for_every_module() -> None:
@@ -167,17 +178,17 @@ def test_markdown_has_the_warnings() -> None:
 def test_junit_has_warnings_as_output_and_where_they_count_as_failures(counted: bool) -> None:
     fail_on = [FailOn.WARNING] if counted else [FailOn.BASE_MISMATCH]
     suite = ET.fromstring(junit("6.12.3", WARNED, OTHERS, fail_on))
-    assert {key: int(suite.get(key)) for key in ("tests", "failures", "errors")} == {
+    assert {key: int(suite.attrib[key]) for key in ("tests", "failures", "errors")} == {
         "tests": 5 if counted else 4, "failures": 3 if counted else 1, "errors": 1,
     }  # fmt: skip
-    xfs = suite.find("testcase[@name='xfs']")
-    assert LOCKUP in xfs.find("system-out").text
+    xfs = find(suite, "testcase[@name='xfs']")
+    assert LOCKUP in text_of(find(xfs, "system-out"))
     assert (xfs.find("failure") is not None) == counted
-    place = suite.find("testcase[@name='no module']") if counted else suite
-    assert f"{IOREMAP}\n?[31m" in place.find("system-out").text
+    place = find(suite, "testcase[@name='no module']") if counted else suite
+    assert f"{IOREMAP}\n?[31m" in text_of(find(place, "system-out"))
     if counted:
-        assert xfs.find("failure").get("type") == "WARNING"
-        assert HOST in xfs.find("failure").get("message")
+        assert find(xfs, "failure").get("type") == "WARNING"
+        assert HOST in find(xfs, "failure").attrib["message"]
 
 
 @pytest.mark.parametrize("counted", [False, True])

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from kbtf_ci.commands.main import main
 from kbtf_ci.infra.rundir import RunDirectory
@@ -39,22 +40,22 @@ class Bench:
         *,
         base: bytes | None = None,
         modinfo: bytes = INTREE,
-        **more: int,
+        bits: int = 64,
     ) -> Path:
         path = self.folder / name
-        path.write_bytes(images.module(btf=btf, base=base, modinfo=modinfo, **more))
+        path.write_bytes(images.module(btf=btf, base=base, modinfo=modinfo, bits=bits))
         return path
 
-    def check(self, *words: Path | str):
+    def check(self, *words: Path | str) -> Result:
         done = CliRunner().invoke(main, ["check", "--vmlinux", str(self.vmlinux), *map(str, words)])
         assert done.exception is None or isinstance(done.exception, SystemExit), done.output
         return done
 
     def modules(self, *words: Path | str) -> list[dict[str, Any]]:
         done = self.check("--json", *words)
-        values = json.loads(done.stdout)
-        assert done.exit_code == (0 if all(not one["cause"] for one in values["modules"]) else 1)
-        return values["modules"]
+        modules: list[dict[str, Any]] = json.loads(done.stdout)["modules"]
+        assert done.exit_code == (0 if all(not one["cause"] for one in modules) else 1)
+        return modules
 
     def only(self, *words: Path | str) -> dict[str, Any]:
         (one,) = self.modules(*words)
@@ -344,7 +345,9 @@ def big_endian(base: Sketch) -> bytes:
         (lambda base: b"", "not a vmlinux, a bzImage or raw BTF"),
     ],
 )
-def test_what_can_be_no_kernel_to_judge_by_costs_one_line(bench: Bench, vmlinux, words: str) -> None:
+def test_what_can_be_no_kernel_to_judge_by_costs_one_line(
+    bench: Bench, vmlinux: Callable[[Sketch], bytes], words: str
+) -> None:
     path = bench.module(pair.split(bench.base).bytes())
     bench.vmlinux.write_bytes(vmlinux(bench.base))
     done = bench.check("--json", path)
@@ -404,7 +407,7 @@ def run(bench: Bench) -> RunDirectory:
     return run
 
 
-def checked(*words: Path | str):
+def checked(*words: Path | str) -> tuple[list[tuple[str, str]], list[str]]:
     done = CliRunner().invoke(main, ["check", "--json", *map(str, words)])
     assert done.exit_code in (0, 1), done.stderr
     values = json.loads(done.stdout)

@@ -34,11 +34,13 @@ class Bench:
 
     def finding(self, scenario: Scenario) -> Finding:
         if scenario is self.fails_at and not self.restoring:
+            assert self.error
             raise self.error
         return finding(scenario)
 
     def restore(self, scenario: Scenario) -> None:
         if scenario is self.fails_at and self.restoring:
+            assert self.error
             raise self.error
 
 

@@ -10,9 +10,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
+from kbtf_ci.container.image import Toolchain
 from kbtf_ci.errors import InterruptError, UsageError
 from kbtf_ci.infra import rundir
 from kbtf_ci.workflow import workspace
@@ -26,7 +28,9 @@ class Told:
     """A Reporter that keeps what it is told, and breaks off when told of ``end``."""
 
     def __init__(self, end: str | None = None) -> None:
-        self.notes, self.warnings, self.stages = [], [], []
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+        self.stages: list[str] = []
         self._end = end
 
     def stage(self, name: str) -> None:
@@ -50,7 +54,7 @@ class Run:
         self.modules = self.directory.modules / "kernel"
         self.modules.mkdir(parents=True)
         program = paholes.plant(folder)
-        self.facts = {
+        self.facts: dict[str, Any] = {
             "kernel": {"release": "6.12.3", "pahole": "130"},
             "wishes": {"config": "smoke", "jobs": 1, "suite": "trixie", "pahole": "", "variables": []},
             "pahole": {"program": str(program), "flags": ["-j"]},
@@ -63,7 +67,7 @@ class Run:
     def put(self, name: str, btf: bytes | None, extra: bytes = b"") -> None:
         (self.modules / f"{name}.ko").write_bytes(make_module(name, btf) + extra)
 
-    def write(self, **facts: dict[str, str]) -> None:
+    def write(self, **facts: Any) -> None:
         self.facts.update(facts)
         self.directory.write_run(self.facts)
 
@@ -74,8 +78,9 @@ class Run:
         return measure_sizes(self.directory.path, 1, told or Told())
 
     @property
-    def json(self):
-        return json.loads((self.directory.path / "sizes.json").read_text())
+    def json(self) -> dict[str, Any]:
+        values: dict[str, Any] = json.loads((self.directory.path / "sizes.json").read_text())
+        return values
 
     @property
     def encoded(self) -> list[str]:
@@ -85,7 +90,8 @@ class Run:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     runner = LocalRunner({"/tmp/full-btf": tmp_path / "scratch"})
-    monkeypatch.setattr(workspace, "toolchain", lambda suite, reporter: workspace.Tools(None, runner))
+    tools = workspace.Tools(Toolchain("none", "trixie", {}), runner)
+    monkeypatch.setattr(workspace, "toolchain", lambda suite, reporter: tools)
     return Run(tmp_path)
 
 
@@ -216,10 +222,20 @@ def test_two_commands_on_one_run_directory_take_turns(run: Run) -> None:
     )
     argv = [sys.executable, "-c", hold, str(run.directory.path)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdin
+        assert other.stdout
+        stdin: IO[str] = other.stdin
         assert other.stdout.readline() == "held\n"
-        told = Told()
-        newer = {"release": "6.12.4", "pahole": "130"}
-        told.note = lambda text: (told.notes.append(text), run.write(kernel=newer), other.stdin.close())
+
+        class Released(Told):
+            """Has the other command write a newer run.json and go, when told that it is waited for."""
+
+            def note(self, text: str) -> None:
+                super().note(text)
+                run.write(kernel={"release": "6.12.4", "pahole": "130"})
+                stdin.close()
+
+        told = Released()
         sized = run.measure_sizes(told)
     assert told.notes[0] == f"another command is using {run.directory.path}; waiting for it"
     assert "6.12.4" in json.dumps(sized.values), "run.json was read before the other command had written it"
