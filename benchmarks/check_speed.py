@@ -50,8 +50,8 @@ def main() -> None:
     directory = RunDirectory(options.run_directory.resolve())
     modules = len(list(directory.modules.rglob("*.ko")))
     with tempfile.TemporaryDirectory() as scratch:
-        check = [Path(sys.executable).with_name("kbtf-ci"), "check", "-q", directory.path]
-        sides = {
+        check: list[str | Path] = [Path(sys.executable).with_name("kbtf-ci"), "check", "-q", directory.path]
+        sides: dict[str, list[str | Path]] = {
             _BASELINE: ["sh", "-c", _LOOP, "sh", *_bpftool(directory, Path(scratch))],
             "check -j1": [*check, "-j1"],
             "check": check,
