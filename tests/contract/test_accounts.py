@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kbtf_ci.infra.runner import Runner
+from kbtf_ci.infra.runner import Completed, Runner
 from kbtf_ci.kernel.accounts import Accounts, Call, read_accounts
 from tests.support import programs as support
 from tests.support.programs import SHIPPED, Programs
@@ -28,7 +28,7 @@ class Bench(support.Bench):
         self.accounts = Accounts(folder / "accounts", "/bench")
         super().__init__(runner, folder, programs, self.accounts.mounts, self.accounts.environment)
 
-    def make(self, script: str, **env: str):
+    def make(self, script: str, **env: str) -> Completed:
         """Run a script as a make is run."""
         return self.run(*self.accounts.launch(("sh", "-c", script)), **env)
 
@@ -135,6 +135,6 @@ def test_a_status_is_kept_where_children_are_not_waited_for(bench: Bench) -> Non
 @pytest.mark.parametrize(
     ("name", "told"), [("a\tb\n.ko", "a?b?.ko"), ("\u2028\x85\x0b.ko", "\u2028\x85?.ko"), ("x" * 5000, None)]
 )
-def test_the_name_of_a_file_does_not_spoil_the_accounts(bench: Bench, name, told: str | None) -> None:
+def test_the_name_of_a_file_does_not_spoil_the_accounts(bench: Bench, name: str, told: str | None) -> None:
     bench.make(f"ld -r -o '{name}' nowhere.o")
     assert bench.told() == [*([("link", told)] if told else []), ("make", "sh")]

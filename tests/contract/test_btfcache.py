@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ import pytest
 from kbtf_ci.infra.runner import Runner
 from kbtf_ci.kernel.btfcache import PROGRAM, clear, survey
 from tests.support import programs as support
-from tests.support.cache import OwnCache
 from tests.support.programs import SHIPPED, Programs
 
 pytestmark = pytest.mark.engine
@@ -141,7 +141,9 @@ def test_detached_btf_that_cannot_be_written_is_paholes_to_complain_of(bench: Be
     ],
     ids=["flags", "pahole", "base", "types", "symbols"],
 )
-def test_whatever_btf_is_made_from_tells_one_from_another(bench: Bench, change: str, env) -> None:
+def test_whatever_btf_is_made_from_tells_one_from_another(
+    bench: Bench, change: str, env: dict[str, str]
+) -> None:
     (bench.folder / "call").write_text(f"{_CALL} m.ko\n")
     assert bench.sh("sh call").status == 0
     assert bench.sh(change).status == 0
@@ -176,7 +178,7 @@ def test_any_other_call_is_paholes(bench: Bench, call: str) -> None:
     ],
     ids=["bit", "end", "empty", "lengths", "zeros"],
 )
-def test_a_spoilt_entry_is_a_miss_and_is_made_whole(bench: Bench, spoil) -> None:
+def test_a_spoilt_entry_is_a_miss_and_is_made_whole(bench: Bench, spoil: Callable[[bytes], bytes]) -> None:
     bench.sh(f"{_CALL} m.ko")
     (entry,) = bench.entries()
     whole = entry.read_bytes()
@@ -228,7 +230,7 @@ def test_what_pahole_refuses_is_refused_with_its_status_and_not_kept(bench: Benc
 
 
 @pytest.mark.parametrize("content", [b"", b"no ELF", b"\x7fELF\x02\x01\x01" + bytes(60)])
-def test_a_module_that_is_none_is_left_to_pahole(bench: Bench, content) -> None:
+def test_a_module_that_is_none_is_left_to_pahole(bench: Bench, content: bytes) -> None:
     (bench.folder / "bad.ko").write_bytes(content)
     assert bench.sh(f"{_CALL} bad.ko").status == 3
     assert bench.asked() == 1
@@ -317,7 +319,7 @@ def test_no_shell_sees_the_name_of_a_module(bench: Bench, name: str) -> None:
     [(" env  objcopy", 1), ("objcopy -p", 1), ('"objcopy"', 2), ("", 2), ("nowhere", 2), ("false", 2),
      ("objcopy #", 2), ("env " * 15 + "objcopy", 2), ("/usr/bin", 2)],
 )  # fmt: skip
-def test_what_objcopy_cannot_be_asked_for_is_paholes(bench: Bench, objcopy, asked: int) -> None:
+def test_what_objcopy_cannot_be_asked_for_is_paholes(bench: Bench, objcopy: str, asked: int) -> None:
     bench.sh(f"cp m.ko n.ko; {_CALL} m.ko")
     done = bench.sh(f"{_CALL} n.ko", LLVM_OBJCOPY=objcopy)
     assert done.status == 0
@@ -373,7 +375,7 @@ def test_a_bound_that_is_no_number_empties_nothing(bench: Bench, limit: str) -> 
 
 
 @pytest.mark.parametrize("own", [PROGRAM, "/bench/bin/pahole", ""])
-def test_it_never_takes_itself_for_the_real_pahole(bench: Bench, own: OwnCache) -> None:
+def test_it_never_takes_itself_for_the_real_pahole(bench: Bench, own: str) -> None:
     """Each of its processes started the next, without end."""
     (bench.folder / "bin").mkdir()
     (bench.folder / "bin/pahole").symlink_to(PROGRAM)

@@ -39,7 +39,7 @@ class ShellContract:
         assert list(shell.run(["cat"], lines)) == lines
 
     def test_a_status_is_an_error_with_that_status_behind_all_output(self, shell: GuestShell) -> None:
-        seen = []
+        seen: list[str] = []
         with pytest.raises(CommandError, match="ended with status 3") as caught:
             seen.extend(shell.run(["sh", "-c", "echo before; exit 3"]))
         assert (seen, caught.value.status) == (["before"], 3)
@@ -61,7 +61,7 @@ class ShellContract:
         assert list(shell.run(command, silence=PATIENCE_S)) == ["1", "2", "3", "4"]
 
     def test_the_end_of_the_vm_ends_a_silent_command_at_once(
-        self, shell: GuestShell, end_vm: Callable[[], None]
+        self, shell: GuestShell, end_vm: Callable[[], object]
     ) -> None:
         lines = shell.run(["sh", "-c", "echo up; sleep 900"])
         assert next(lines) == "up"

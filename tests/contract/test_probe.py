@@ -13,9 +13,11 @@ import os
 import re
 import shlex
 from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from elftools.elf.relocation import RelocationSection
 
 from kbtf_ci.infra.runner import Mount, Runner
 from tests.support import programs as support
@@ -27,6 +29,12 @@ pytestmark = pytest.mark.engine
 NOT_A_MODULE = {errno.EPERM, errno.ENOEXEC, errno.ENOSYS}
 _PROBE = "/probe"
 _ARCHIVE = "/usr/lib/kbtf-ci/guest-root.cpio"
+
+
+class Ask(Protocol):
+    """Has the probe answer lines."""
+
+    def __call__(self, *lines: str, options: tuple[str, ...] = ()) -> list[dict[str, Any]]: ...
 
 
 class Bench(support.Bench):
@@ -46,7 +54,7 @@ class Bench(support.Bench):
         done = self.sh(f"exec {_PROBE} {shlex.join(words)} < in > out 2> err")
         return done.status, (self.folder / "out").read_bytes(), (self.folder / "err").read_bytes()
 
-    def ask(self, *lines: str, options: tuple[str, ...] = ()) -> list[dict[str, object]]:
+    def ask(self, *lines: str, options: tuple[str, ...] = ()) -> list[dict[str, Any]]:
         """Run the probe over lines, and return what it answers."""
         text = "".join(f"{line}\n" for line in lines).encode()
         status, out, err = self.probe("--root", "/bench", *options, text=text)
@@ -68,12 +76,12 @@ def bench(runner: Runner, tmp_path: Path, programs: Programs, shipped_probe: Pat
 
 
 @pytest.fixture
-def ask(bench: Bench):
+def ask(bench: Bench) -> Ask:
     return bench.ask
 
 
 @pytest.fixture
-def root(bench: Bench):
+def root(bench: Bench) -> Path:
     return bench.folder
 
 
@@ -83,7 +91,9 @@ def file() -> str:
 
 
 @SHIPPED
-def test_the_digest_is_sha256_at_every_edge_of_its_blocks_and_of_a_read(ask, root, file: str) -> None:
+def test_the_digest_is_sha256_at_every_edge_of_its_blocks_and_of_a_read(
+    ask: Ask, root: Path, file: str
+) -> None:
     sizes = [0, 1, 3, 55, 56, 57, 63, 64, 65, 119, 120, 65535, 65536, 65537, 1_000_003]
     contents = [os.urandom(size) for size in sizes]
     for size, content in zip(sizes, contents, strict=True):
@@ -93,7 +103,7 @@ def test_the_digest_is_sha256_at_every_edge_of_its_blocks_and_of_a_read(ask, roo
     assert [answer["btf"] for answer in answers] == expected
 
 
-def test_a_long_name_is_a_name(ask, root, file: str) -> None:
+def test_a_long_name_is_a_name(ask: Ask, root: Path, file: str) -> None:
     """The marker's buffer was read beyond its end, and what lay there went to the kernel's log."""
     names = ["m" * size for size in (100, 228, 229, 255, 256, 1000, 5000, 60000)]
     _, *answers = ask(*(f"look {name} {file}" for name in names))
@@ -103,7 +113,7 @@ def test_a_long_name_is_a_name(ask, root, file: str) -> None:
     assert [answer.get("error") for answer in answers] == [None] * 4 + ["cannot read /sys/kernel/btf"] * 4
 
 
-def test_a_line_that_is_longer_than_any_request_is_answered_in_pieces(ask, file: str) -> None:
+def test_a_line_that_is_longer_than_any_request_is_answered_in_pieces(ask: Ask, file: str) -> None:
     _, *answers = ask("x" * 200_000, f"real mod {file}")
     assert answers[-1]["name"] == "mod"
     assert all(answer["error"] for answer in answers[:-1])
@@ -111,7 +121,7 @@ def test_a_line_that_is_longer_than_any_request_is_answered_in_pieces(ask, file:
 
 
 @pytest.mark.parametrize("mode", ["real", "inert", "carrier"])
-def test_what_the_kernel_refuses_is_an_answer_and_no_error(ask, file: str, mode: str) -> None:
+def test_what_the_kernel_refuses_is_an_answer_and_no_error(ask: Ask, file: str, mode: str) -> None:
     _, answer = ask(f"{mode} mod {file}")
     assert answer["errno"] in NOT_A_MODULE
     assert (answer["name"], answer["mode"], answer["btf"]) == ("mod", mode, None)
@@ -119,14 +129,14 @@ def test_what_the_kernel_refuses_is_an_answer_and_no_error(ask, file: str, mode:
 
 
 def test_the_marker_is_in_the_log_before_the_load_at_a_level_that_reaches_the_console(
-    ask, root, file: str
+    ask: Ask, root: Path, file: str
 ) -> None:
     _, answer = ask(f"inert mod {file}")
     assert (root / "dev/kmsg").read_text() == "<4>kbtf-ci: load inert mod\n"
     assert (answer["kmsg_before"], answer["kmsg"]) == ([], [])
 
 
-def test_the_log_before_the_first_load_comes_first_record_by_record(ask, root, file: str) -> None:
+def test_the_log_before_the_first_load_comes_first_record_by_record(ask: Ask, root: Path, file: str) -> None:
     (root / "dev/kmsg").write_bytes(
         b'6,0,0,-;Linux "version" \\x5c\n6,1,10,-;pci\n SUBSYSTEM=pci\n DEVICE=+pci:0\n4,2,20,-;\xff last\n'
     )
@@ -143,7 +153,9 @@ def test_the_log_before_the_first_load_comes_first_record_by_record(ask, root, f
     "line",
     ["", " ", "real", "real mod", "real mod ", "real  /x", "carry mod /x", "real a/b /x", "real .. ", '"'],
 )
-def test_a_line_it_does_not_understand_is_answered_and_the_next_one_too(ask, file: str, line: str) -> None:
+def test_a_line_it_does_not_understand_is_answered_and_the_next_one_too(
+    ask: Ask, file: str, line: str
+) -> None:
     _, rejection, answer = ask(line, f"real mod {file}")
     assert rejection["line"] == line
     assert rejection["error"]
@@ -151,12 +163,12 @@ def test_a_line_it_does_not_understand_is_answered_and_the_next_one_too(ask, fil
 
 
 @pytest.mark.parametrize("mode", ["real", "inert", "carrier"])
-def test_a_module_that_it_cannot_read_is_our_error(ask, mode: str) -> None:
+def test_a_module_that_it_cannot_read_is_our_error(ask: Ask, mode: str) -> None:
     _, answer = ask(f"{mode} mod /bench/none.ko")
     assert (answer["error"], answer["errno"]) == ("cannot read the module", errno.ENOENT)
 
 
-def test_a_look_loads_nothing_and_tells_what_is_there(ask, root) -> None:
+def test_a_look_loads_nothing_and_tells_what_is_there(ask: Ask, root: Path) -> None:
     (root / "sys/kernel/btf/mod").write_bytes(b"btf")
     _, answer, other = ask("look mod /bench/none.ko", "look other /bench/none.ko")
     assert (answer["mode"], answer["errno"]) == ("look", 0)
@@ -165,7 +177,7 @@ def test_a_look_loads_nothing_and_tells_what_is_there(ask, root) -> None:
     assert "error" not in answer | other
 
 
-def test_to_settle_loads_nothing_and_is_answered_with_the_log_since(ask) -> None:
+def test_to_settle_loads_nothing_and_is_answered_with_the_log_since(ask: Ask) -> None:
     for options in ((), ("--once",)):
         _, answer = ask("settle - -", options=options)
         assert (answer["mode"], answer["errno"], answer["btf"]) == ("settle", 0, None)
@@ -173,13 +185,13 @@ def test_to_settle_loads_nothing_and_is_answered_with_the_log_since(ask) -> None
         assert "error" not in answer
 
 
-def test_once_leaves_what_it_only_looked_at(ask, root) -> None:
+def test_once_leaves_what_it_only_looked_at(ask: Ask, root: Path) -> None:
     (root / "sys/kernel/btf/mod").write_bytes(b"btf")
     _, answer = ask("look mod /bench/none.ko", options=("--once",))
     assert "error" not in answer  # to unload what is not there would be one
 
 
-def test_once_unloads_nothing_that_was_not_loaded(ask, file: str) -> None:
+def test_once_unloads_nothing_that_was_not_loaded(ask: Ask, file: str) -> None:
     _, answer = ask(f"carrier mod {file}", options=("--once",))
     assert answer["errno"] in NOT_A_MODULE
     assert "error" not in answer
@@ -188,12 +200,12 @@ def test_once_unloads_nothing_that_was_not_loaded(ask, file: str) -> None:
 @pytest.mark.parametrize(
     "words", [["--root"], ["--twice"], ["--portable"], ["--inert"], ["--inert", "a", "b"]]
 )
-def test_what_it_is_not_made_for_is_refused_with_its_usage(bench: Bench, words) -> None:
+def test_what_it_is_not_made_for_is_refused_with_its_usage(bench: Bench, words: list[str]) -> None:
     status, _, err = bench.probe(*words)
     assert (status, err[:13]) == (2, b"usage: probe ")
 
 
-def test_btf_that_it_cannot_read_is_an_error_and_not_an_absence(ask, root, file: str) -> None:
+def test_btf_that_it_cannot_read_is_an_error_and_not_an_absence(ask: Ask, root: Path, file: str) -> None:
     (root / "sys/kernel/btf/mod").mkdir()
     _, answer = ask(f"real mod {file}")
     assert answer["error"] == "cannot read /sys/kernel/btf"
@@ -233,7 +245,7 @@ int (*elsewhere)(void) = start;
 """
 
 
-def compiled(bench) -> Path:
+def compiled(bench: Bench) -> Path:
     """Return a module's object file in the bench's folder."""
     (bench.folder / "module.c").write_text(MODULE_SOURCE)
     done = bench.sh("gcc -Wall -Wextra -Werror -c module.c -o module.o")
@@ -246,13 +258,14 @@ def test_inert_drops_the_relocations_of_init_and_exit_and_nothing_else(bench: Be
     before = module.read_bytes()
     status, after, _ = bench.probe("--inert", "module.o")
     section = ELFFile(io.BytesIO(before)).get_section_by_name(".rela.gnu.linkonce.this_module")
+    assert isinstance(section, RelocationSection)
     assert section.num_relocations() == 2
     expected = bytearray(before)
     for number in range(2):
         at = section["sh_offset"] + number * section["sh_entsize"] + 8
         assert expected[at : at + 8] != bytes(8)
         expected[at : at + 8] = bytes(8)
-    assert (status, after) == (0, expected)
+    assert (status, after) == (0, bytes(expected))
     assert module.read_bytes() == before
 
 
@@ -275,7 +288,7 @@ def test_a_module_without_init_and_exit_is_left_as_it_is(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(("at", "byte"), [(4, 1), (5, 2)], ids=["word size", "byte order"])
-def test_another_machines_module_is_not_made_inert(ask, root, at: int, byte: int) -> None:
+def test_another_machines_module_is_not_made_inert(ask: Ask, root: Path, at: int, byte: int) -> None:
     data = bytearray((root / "not-a-module.ko").read_bytes())
     data[at] = byte
     (root / "other.ko").write_bytes(data)
