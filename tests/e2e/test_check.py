@@ -43,22 +43,24 @@ def with_two_types_less(vmlinux: bytes) -> bytes:
 
 
 @pytest.fixture
-def spoilt(spare_run: Path, engine: Engine, toolchain: Toolchain):
+def spoilt(spare_run: Path, engine: Engine, toolchain: Toolchain) -> Path:
     """A run directory with four modules spoilt, each in its own way."""
     modules = spare_run / "kernel/modules"
     paths = {path.stem: path for path in modules.rglob("*.ko")}
     vmlinux = read_kernel_file(spare_run / "kernel/vmlinux").btf
     (spare_run / "kernel/more.btf").write_bytes(with_a_function_more(vmlinux))
     (spare_run / "kernel/less.btf").write_bytes(with_two_types_less(vmlinux))
-    (spare_run / "kernel/cut.btf").write_bytes(read_module_file(paths[TRUNCATED]).btf[:-100])
+    whole = read_module_file(paths[TRUNCATED]).btf
+    assert whole
+    (spare_run / "kernel/cut.btf").write_bytes(whole[:-100])
     runner = engine.runner(toolchain.image)
     mounts = (Mount(spare_run / "kernel", "/run", writable=True),)
 
-    def done(*argv) -> None:
+    def done(*argv: str) -> None:
         completed = run(runner, Command(argv, mounts))
         assert completed.status == 0, completed.text
 
-    def inside(name):
+    def inside(name: str) -> str:
         return str(paths[name].relative_to(modules))
 
     done("sh", "-c", ENCODE, "sh", inside(REFUSED), "more.btf")
@@ -76,7 +78,7 @@ def test_no_healthy_module_is_refused_or_flagged(cli: Cli, smoke_run: Path) -> N
     assert totals["flagged"] == 0
 
 
-def test_the_cause_of_each_fault_is_named(cli: Cli, spoilt) -> None:
+def test_the_cause_of_each_fault_is_named(cli: Cli, spoilt: Path) -> None:
     done = cli("check", spoilt, "--json")
     assert done.returncode == 1, done.stderr
     faults = {one["name"]: one for one in json.loads(done.stdout)["modules"] if one["cause"]}
@@ -92,7 +94,7 @@ def test_the_cause_of_each_fault_is_named(cli: Cli, spoilt) -> None:
     assert "100 bytes are missing" in faults[TRUNCATED]["advice"]
 
 
-def test_the_kernel_does_what_was_foretold(cli: Cli, spoilt) -> None:
+def test_the_kernel_does_what_was_foretold(cli: Cli, spoilt: Path) -> None:
     done = cli("verify", spoilt, "--load", "carrier")
     values = results(spoilt)
     outcomes = {one["name"]: one["outcome"] for one in values["modules"] if one["outcome"] != "VERIFIED"}
@@ -108,6 +110,7 @@ def test_a_prediction_that_the_kernel_does_not_keep_to_is_shown(cli: Cli, spare_
     config.write_text(config.read_text() + "CONFIG_MODULE_ALLOW_BTF_MISMATCH=y\n")
     path = next((spare_run / "kernel/modules").rglob("ext2.ko"))
     btf = read_module_file(path).btf
+    assert btf
     data = path.read_bytes()
     path.write_bytes(data.replace(btf[:8], b"\x9e" + btf[1:8], 1))
     done = cli("verify", spare_run, "--load", "carrier")

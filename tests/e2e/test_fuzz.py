@@ -43,17 +43,23 @@ class Fuzzed:
 
 
 @pytest.fixture(scope="module")
-def run_directory(request: pytest.FixtureRequest):
+def run_directory(request: pytest.FixtureRequest) -> Path:
     given = os.environ.get("KBTF_CI_FUZZ_RUN")
-    return Path(given) if given else request.getfixturevalue("smoke_run")
+    if given:
+        return Path(given)
+    smoke_run: Path = request.getfixturevalue("smoke_run")
+    return smoke_run
 
 
 @pytest.fixture(scope="module")
-def fuzzed(engine: Engine, toolchain: Toolchain, run_directory, tmp_path_factory: pytest.TempPathFactory):
+def fuzzed(
+    engine: Engine, toolchain: Toolchain, run_directory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Fuzzed:
     config = (run_directory / "kernel.config").read_text()
     assert "CONFIG_MODULE_ALLOW_BTF_MISMATCH=y" not in config, "this kernel would hide what it refuses"
     file = read_kernel_file(run_directory / "kernel/vmlinux")
     version = parse_version(file.release)
+    assert version
     kernel = Kernel.open(file.btf, Rules.for_version(version))
     vmlinux = Vmlinux(file.btf)
     table = {f"edge{number:05}": edge for number, edge in enumerate(edges(vmlinux))}
@@ -68,28 +74,34 @@ def fuzzed(engine: Engine, toolchain: Toolchain, run_directory, tmp_path_factory
     return Fuzzed(version, made, table, result)
 
 
-def chosen(run_directory, vmlinux):
+def chosen(run_directory: Path, vmlinux: Vmlinux) -> dict[str, Mutant]:
     if rerun := os.environ.get("KBTF_CI_FUZZ_RERUN"):
         return dict(fuzz.load(Path(rerun)))
     modules = sorted((run_directory / "kernel/modules").rglob("*.ko"))
-    btf = {path.stem: read_module_file(path).btf for path in modules}
+    btf = {path.stem: btf_of(path) for path in modules}
     return {f"seed{SEED}_{number:06}": one for number, one in enumerate(mutants(SEED, COUNT, btf, vmlinux))}
 
 
-def test_prediction_and_kernel_agree_on_every_mutant(fuzzed) -> None:
+def btf_of(path: Path) -> bytes:
+    btf = read_module_file(path).btf
+    assert btf is not None, path
+    return btf
+
+
+def test_prediction_and_kernel_agree_on_every_mutant(fuzzed: Fuzzed) -> None:
     result = fuzzed.result
     assert len(result.seen) + len(result.skipped) == len(fuzzed.mutants) + len(fuzzed.edges)
     assert not result.disagreements, result.told()
 
 
-def only_on_edges_kernel(fuzzed) -> None:
+def only_on_edges_kernel(fuzzed: Fuzzed) -> None:
     """Of another kernel, which KBTF_CI_FUZZ_RUN brings, prediction and observation are compared alone."""
     if fuzzed.version != (6, 12):
         assert "KBTF_CI_FUZZ_RUN" in os.environ
         pytest.skip("the hand-made edges are those of Linux 6.12")
 
 
-def test_the_kernel_does_at_every_limit_what_its_source_says(fuzzed) -> None:
+def test_the_kernel_does_at_every_limit_what_its_source_says(fuzzed: Fuzzed) -> None:
     only_on_edges_kernel(fuzzed)
     seen = fuzzed.result.seen
     wrong = [
@@ -100,10 +112,10 @@ def test_the_kernel_does_at_every_limit_what_its_source_says(fuzzed) -> None:
     assert wrong == []
 
 
-def test_every_check_decided_at_least_once(fuzzed) -> None:
+def test_every_check_decided_at_least_once(fuzzed: Fuzzed) -> None:
     only_on_edges_kernel(fuzzed)
     assert set(RULES) - set(fuzzed.result.rules) == set(OUT_OF_REACH)
 
 
-def test_few_mutants_are_left_out(fuzzed) -> None:
+def test_few_mutants_are_left_out(fuzzed: Fuzzed) -> None:
     assert len(fuzzed.result.skipped) <= len(fuzzed.mutants) // 50

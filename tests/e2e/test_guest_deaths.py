@@ -16,7 +16,8 @@ from kbtf_ci.guest.image import make_image
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.session import Listener, observe
 from kbtf_ci.guest.timeouts import Timeouts
-from kbtf_ci.model.outcome import Death, LoadMode, LoadPolicy, Outcome, judge
+from kbtf_ci.model.module import Module
+from kbtf_ci.model.outcome import Death, LoadMode, LoadPolicy, Observation, Outcome, judge
 from kbtf_ci.objfile.inventory import inventory
 from tests.support.deadly import ENDLESS_LOOP, INVALID_OPCODE, RESET, with_init
 
@@ -24,7 +25,7 @@ REAL, INERT = LoadMode.REAL, LoadMode.INERT
 
 
 @pytest.fixture
-def deadly(smoke_run: Path, tmp_path: Path):
+def deadly(smoke_run: Path, tmp_path: Path) -> list[Module]:
     """Five of the smoke run's modules, three of which do not survive their init function."""
     deadly = {"dummy": INVALID_OPCODE, "tun": ENDLESS_LOOP, "veth": RESET}
     modules = [
@@ -41,7 +42,7 @@ def deadly(smoke_run: Path, tmp_path: Path):
 
 
 def test_each_death_is_told_apart_and_every_module_is_verified_inert(
-    engine: Engine, toolchain: Toolchain, smoke_run: Path, deadly, tmp_path: Path
+    engine: Engine, toolchain: Toolchain, smoke_run: Path, deadly: list[Module], tmp_path: Path
 ) -> None:
     runner = engine.runner(toolchain.image)
     image = make_image(runner, tmp_path / "guest", tmp_path / "modules", deadly)
@@ -52,7 +53,7 @@ def test_each_death_is_told_apart_and_every_module_is_verified_inert(
         accel=Accel.TCG,
         timeouts=Timeouts.parse(["load=30s", "ssh=5m"]),
     )
-    seen = []
+    seen: list[Observation] = []
     listener = Listener(seen.append, lambda number, seconds: None, lambda text: None)
     done = observe(runner, spec, deadly, LoadPolicy.AUTO, logs=tmp_path, listener=listener)
     deaths = {observation.name: observation.death for observation in seen if observation.death}
@@ -60,6 +61,7 @@ def test_each_death_is_told_apart_and_every_module_is_verified_inert(
     assert done.boots == 4
     verdicts = {m.name: judge(m, [o for o in seen if o.name == m.name]) for m in deadly}
     assert {result.outcome for result in verdicts.values()} == {Outcome.VERIFIED}
-    assert {name for name, result in verdicts.items() if result.observation.mode is INERT} == set(deaths)
+    modes = {name: result.observation and result.observation.mode for name, result in verdicts.items()}
+    assert {name for name, mode in modes.items() if mode is INERT} == set(deaths)
     (oops,) = (observation for observation in seen if observation.death is Death.OOPS)
     assert any("invalid opcode: 0000 [#1]" in line for line in oops.log)

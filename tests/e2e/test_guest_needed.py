@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -16,19 +18,25 @@ from kbtf_ci.guest.guest import GuestSpec, booted
 from kbtf_ci.guest.image import EarlyModule, make_image
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.session import Listener, observe
-from kbtf_ci.model.module import dependency_order
-from kbtf_ci.model.outcome import LoadMode, LoadPolicy, Outcome, judge
+from kbtf_ci.model.module import Module, dependency_order
+from kbtf_ci.model.outcome import LoadMode, LoadPolicy, Observation, Outcome, judge
 from kbtf_ci.objfile.inventory import inventory
 
 NAMES = {"x_tables", "xt_comment", "nls_utf8"}
+Change = Callable[[bytes], bytes]
+
+
+class Spec(Protocol):
+    """Makes a guest of three modules, two of them to be loaded first as ``change`` leaves them."""
+
+    def __call__(self, change: Change = ...) -> tuple[tuple[Module, ...], GuestSpec]: ...
 
 
 @pytest.fixture
-def spec(engine: Engine, toolchain: Toolchain, smoke_run: Path, tmp_path: Path):
-    """Returns a guest of three modules, two of them to be loaded first as ``change`` leaves them."""
+def spec(engine: Engine, toolchain: Toolchain, smoke_run: Path, tmp_path: Path) -> Spec:
     tree = smoke_run / "guest/modules"
 
-    def spec(change=lambda content: content):
+    def spec(change: Change = lambda content: content) -> tuple[tuple[Module, ...], GuestSpec]:
         modules = dependency_order(one for one in inventory(tree).modules if one.name in NAMES)
         early = [
             EarlyModule(one.name, change((tree / one.file).read_bytes()))
@@ -44,10 +52,10 @@ def spec(engine: Engine, toolchain: Toolchain, smoke_run: Path, tmp_path: Path):
 
 @pytest.mark.parametrize("policy", [LoadPolicy.INERT, LoadPolicy.AUTO])
 def test_what_is_loaded_first_is_verified_as_loaded_for_real(
-    engine: Engine, toolchain: Toolchain, spec, tmp_path: Path, policy: LoadPolicy
+    engine: Engine, toolchain: Toolchain, spec: Spec, tmp_path: Path, policy: LoadPolicy
 ) -> None:
     modules, guest = spec()
-    seen = {}
+    seen: dict[str, list[Observation]] = {}
     listener = Listener(lambda one: seen.setdefault(one.name, []).append(one), lambda *_: None, pytest.fail)
     run = observe(
         engine.runner(toolchain.image),
@@ -67,7 +75,7 @@ def test_what_is_loaded_first_is_verified_as_loaded_for_real(
 
 
 def test_what_cannot_be_loaded_first_is_named_by_the_console(
-    engine: Engine, toolchain: Toolchain, spec, tmp_path: Path
+    engine: Engine, toolchain: Toolchain, spec: Spec, tmp_path: Path
 ) -> None:
     _, guest = spec(lambda content: content[: len(content) // 2])
     with (

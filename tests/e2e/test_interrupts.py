@@ -21,11 +21,13 @@ from tests.support.waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture
-def slow_tree(tmp_path: Path):
+def slow_tree(tmp_path: Path) -> Path:
     return faketree.plant_for_cli(tmp_path)
 
 
-def test_sigint_during_the_build(cli: Cli, containers: Containers, toolchain: Toolchain, slow_tree) -> None:
+def test_sigint_during_the_build(
+    cli: Cli, containers: Containers, toolchain: Toolchain, slow_tree: Path
+) -> None:
     run = cli.folder / "run"
     process = cli.start("run", "-C", slow_tree, "--config", "tinyconfig", "-o", run, "FAKE_SLEEP=3600")
     log = run / "build.log"
@@ -76,7 +78,7 @@ def test_qemu_killed_during_the_load(cli: Cli, containers: Containers, spare_run
 
 
 def test_a_killed_run_is_cleaned_up_by_the_next(
-    cli: Cli, containers: Containers, toolchain: Toolchain, slow_tree, engine: Engine
+    cli: Cli, containers: Containers, toolchain: Toolchain, slow_tree: Path, engine: Engine
 ) -> None:
     run = cli.folder / "run"
     process = cli.start("run", "-C", slow_tree, "--config", "tinyconfig", "-o", run, "FAKE_SLEEP=3600")

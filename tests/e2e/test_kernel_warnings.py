@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,13 +60,13 @@ MODULES = {
 class Quiet:
     """A Reporter that tells nobody."""
 
-    def stage(self, name) -> None: ...
-    def progress(self, text) -> None: ...
-    def note(self, text) -> None: ...
-    def warn(self, text) -> None: ...
+    def stage(self, name: str) -> None: ...
+    def progress(self, text: str) -> None: ...
+    def note(self, text: str) -> None: ...
+    def warn(self, text: str) -> None: ...
 
 
-def build(spare_run, folder, seconds) -> None:
+def build(spare_run: Path, folder: Path, seconds: int) -> None:
     """Put the modules, built against the smoke run's own tree, in place of the run's."""
     folder.mkdir()
     objects = " ".join(f"{name}.o" for name in MODULES)
@@ -84,14 +86,14 @@ def build(spare_run, folder, seconds) -> None:
         shutil.copy2(folder / f"{name}.ko", extra)
 
 
-def kinds(results, name):
+def kinds(results: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
     (module,) = (one for one in results["modules"] if one["name"] == name)
     return {one["kind"]: one for one in module["warnings"]}
 
 
-def check(done, spare_run):
+def check(done: subprocess.CompletedProcess[str], spare_run: Path) -> dict[str, Any]:
     """All are verified as they were built, and the three that misbehave are named for it."""
-    results = json.loads((spare_run / "results.json").read_text())
+    results: dict[str, Any] = json.loads((spare_run / "results.json").read_text())
     told = {one["name"]: (one["outcome"], one["load"]) for one in results["modules"]}
     assert told == dict.fromkeys(MODULES, ("VERIFIED", "real")), done.stdout + done.stderr
     warning = kinds(results, "a_warner")["warning"]

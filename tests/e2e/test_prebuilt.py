@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import lzma
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import docker
@@ -14,7 +15,7 @@ import pytest
 
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
-from kbtf_ci.objfile.elf import ElfImage
+from kbtf_ci.objfile.elf import ElfImage, Section
 from tests.e2e.conftest import Cli, results
 
 # The image's own suite; the meta package names the current kernel. The cloud flavour is the smallest with
@@ -28,7 +29,7 @@ cd /out && apt-get download -q "$name"
 
 
 @pytest.fixture(scope="module")
-def package(engine: Engine, toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory):
+def package(engine: Engine, toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("package")
     client = docker.DockerClient(base_url=engine.address.url)
     client.containers.run(
@@ -39,7 +40,7 @@ def package(engine: Engine, toolchain: Toolchain, tmp_path_factory: pytest.TempP
     return found
 
 
-def test_every_module_of_a_distributions_package_is_verified(cli: Cli, package) -> None:
+def test_every_module_of_a_distributions_package_is_verified(cli: Cli, package: Path) -> None:
     done = cli("verify", "--kernel", package, "--load", "carrier", "--guests", "2", "-o", "run")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     values = results(cli.folder / "run")
@@ -52,18 +53,19 @@ def test_every_module_of_a_distributions_package_is_verified(cli: Cli, package) 
     assert values["guest"]["guests"] == 2
 
 
-def spoilt(path, spoil) -> None:
+def spoilt(path: Path, spoil: Callable[[bytearray, Section], None]) -> None:
     data = bytearray(path.read_bytes())
     section = ElfImage(bytes(data), path.name).find(".BTF")
+    assert section
     spoil(data, section)
     path.write_bytes(data)
 
 
-def flip_magic(data, section) -> None:
+def flip_magic(data: bytearray, section: Section) -> None:
     data[section.offset] = 0x9E
 
 
-def rename_section(data, section) -> None:
+def rename_section(data: bytearray, section: Section) -> None:
     at = data.index(b"\0.BTF\0")
     data[at + 1 : at + 5] = b".XTF"
 

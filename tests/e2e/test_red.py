@@ -15,9 +15,12 @@ from kbtf_ci.infra.runner import Command, Mount, run
 from tests.e2e.conftest import Cli, results
 
 
-def btf_offset(path):
+def btf_offset(path: Path) -> int:
     with path.open("rb") as file:
-        return ELFFile(file).get_section_by_name(".BTF")["sh_offset"]
+        section = ELFFile(file).get_section_by_name(".BTF")
+        assert section
+        offset: int = section["sh_offset"]
+        return offset
 
 
 def test_spoilt_modules_are_named_and_the_rest_is_verified(

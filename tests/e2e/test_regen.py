@@ -11,6 +11,7 @@ from collections import Counter
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,24 +30,27 @@ from kbtf_ci.workflow import regen as regenerating
 from kbtf_ci.workflow import workspace
 from tests.e2e.conftest import Cli
 
+# What regen says of each scenario, by its name.
+Touched = dict[str, dict[str, Any]]
+
 MODFINAL = "scripts/Makefile.modfinal"
 
 
 @pytest.fixture(scope="module")
-def touched(smoke_run: Path, tmp_path_factory: pytest.TempPathFactory):
+def touched(smoke_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Touched:
     cli = Cli(tmp_path_factory.mktemp("regen"))
     done = cli("regen", smoke_run, "--scenario", "vmlinux-touched", "--scenario", "module-deleted", "--json")
     assert done.returncode == 0, done.stderr
     return {entry["name"]: entry for entry in json.loads(done.stdout)["scenarios"]}
 
 
-def test_nothing_to_do_is_nothing_done(touched) -> None:
+def test_nothing_to_do_is_nothing_done(touched: Touched) -> None:
     entry = touched["nothing"]
     assert (entry["linked"], entry["written"], entry["due"], entry["vmlinux_linked"]) == ([], [], [], False)
 
 
 def test_a_touched_vmlinux_has_all_btf_written_for_nothing_and_no_module_linked(
-    touched, smoke_run: Path
+    touched: Touched, smoke_run: Path
 ) -> None:
     entry = touched["vmlinux-touched"]
     files = sorted(str(path.relative_to(smoke_run / "kernel/modules/kernel"))
@@ -63,7 +67,7 @@ def test_a_touched_vmlinux_has_all_btf_written_for_nothing_and_no_module_linked(
     assert entry["usage"]["base_link_cpu_s"] < entry["usage"]["modules_cpu_s"] / 5
 
 
-def test_a_deleted_module_is_linked_and_gets_its_btf_and_no_other_does(touched) -> None:
+def test_a_deleted_module_is_linked_and_gets_its_btf_and_no_other_does(touched: Touched) -> None:
     entry = touched["module-deleted"]
     assert entry["linked"] == entry["written"] == entry["due"] != []
     assert len(entry["due"]) == 1
@@ -198,7 +202,7 @@ def test_a_cached_build_has_the_same_modules_and_the_cache_is_shown_and_emptied(
         ((".",), "holds no run"),
     ],
 )
-def test_a_wrong_call_is_told_in_a_line(cli: Cli, words, message: str) -> None:
+def test_a_wrong_call_is_told_in_a_line(cli: Cli, words: tuple[str, ...], message: str) -> None:
     done = cli("regen", *words)
     assert done.returncode == 2
     assert message in done.stderr

@@ -10,7 +10,9 @@ import pty
 import select
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -22,13 +24,19 @@ TYPED = b"modprobe fs-ext2; modprobe xt_comment; lsmod; modprobe nosuch; exit 7"
 LOADED = (b"\next2 ", b"\nxt_comment ", b"\nx_tables ")
 
 
-@pytest.fixture
-def shell(cli: Cli, spare_run: Path):
-    """Returns a shell in the guest whose standard streams are ``streams``."""
-    started = []
+class Shell(Protocol):
+    """Starts a shell in the guest with these standard streams."""
 
-    def shell(**streams):
-        process = subprocess.Popen([KBTF_CI, "shell", spare_run, "--accel", "tcg"], cwd=cli.folder, **streams)
+    def __call__(self, *, stdin: int, stdout: int, stderr: int) -> subprocess.Popen[bytes]: ...
+
+
+@pytest.fixture
+def shell(cli: Cli, spare_run: Path) -> Iterator[Shell]:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def shell(*, stdin: int, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
+        argv = [KBTF_CI, "shell", str(spare_run), "--accel", "tcg"]
+        process = subprocess.Popen(argv, cwd=cli.folder, stdin=stdin, stdout=stdout, stderr=stderr)
         started.append(process)
         return process
 
@@ -38,7 +46,7 @@ def shell(cli: Cli, spare_run: Path):
         process.wait()
 
 
-def test_what_a_script_sends_is_run_and_modprobe_finds_modules_and_what_they_need(shell) -> None:
+def test_what_a_script_sends_is_run_and_modprobe_finds_modules_and_what_they_need(shell: Shell) -> None:
     process = shell(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = process.communicate(TYPED, timeout=PATIENCE_S)
     assert process.returncode == 7, err
@@ -46,13 +54,13 @@ def test_what_a_script_sends_is_run_and_modprobe_finds_modules_and_what_they_nee
     assert out.endswith(b"modprobe: module nosuch not found in modules.dep\n")
 
 
-def test_no_input_is_the_end_of_the_shell(shell) -> None:
+def test_no_input_is_the_end_of_the_shell(shell: Shell) -> None:
     process = shell(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (0, b""), err
 
 
-def test_what_is_typed_at_a_terminal_is_run(shell) -> None:
+def test_what_is_typed_at_a_terminal_is_run(shell: Shell) -> None:
     ours, theirs = pty.openpty()
     process = shell(stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
