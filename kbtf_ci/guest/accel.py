@@ -1,10 +1,15 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""Whether KVM really runs a guest here; /dev/kvm being there does not say so."""
+"""Whether KVM really runs a guest here; /dev/kvm being there does not say so.
+
+The smallest guest may run where a kernel does not: it prints nothing, or dies. That is found out once, and
+remembered until the machine is booted again.
+"""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,28 +17,61 @@ from pathlib import Path
 from kbtf_ci.errors import EngineError, InfrastructureError
 from kbtf_ci.guest.qemu import KVM_CHECK_PASSED, Accel, kvm_check_argv
 from kbtf_ci.guest.timeouts import Clock, Deadline
+from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.runner import Command, Process, Runner
+from kbtf_ci.infra.whole import whole_file
 
 KVM_DEVICE = Path("/dev/kvm")
 # With a container's start the check guest takes 0.6 s even when emulated; a KVM that cannot run it may hang.
 _CHECK_S = 15.0
 _AFTER_KVM_ERROR_S = 0.3
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def choose(runner: Runner, wanted: Accel, warn: Callable[[str], None], device: Path = KVM_DEVICE) -> Accel:
     """Return KVM or TCG. ``auto`` falls back to TCG and says through ``warn`` why.
 
-    Raises InfrastructureError where ``kvm`` is wanted and does not run.
+    Where a kernel did not run in KVM since this machine was booted, ``auto`` does not try again. Raises
+    InfrastructureError where ``kvm`` is wanted and does not run.
     """
     if wanted is Accel.TCG:
         return Accel.TCG
-    reason = kvm_works(runner, device)
+    reason = remembered() if wanted is Accel.AUTO else ""
+    reason = reason or kvm_works(runner, device)
     if not reason:
         return Accel.KVM
     if wanted is Accel.KVM:
         raise InfrastructureError(f"KVM runs no guest here: {reason}", hint="use --accel tcg, or auto")
     warn(f"KVM runs no guest here, so the guest is emulated, which is slower: {reason}")
     return Accel.TCG
+
+
+def remember(reason: str) -> None:
+    """Keep, until this machine is booted again, why a kernel did not run in KVM."""
+    try:
+        with whole_file(_memory()) as file:
+            file.write(json.dumps({"boot_id": _boot_id(), "reason": reason}).encode())
+    except OSError:
+        return  # it is found out again, which takes time and is no error
+
+
+def remembered() -> str:
+    """Return why a kernel did not run in KVM since this machine was booted, and how to try again, else ""."""
+    try:
+        kept = json.loads(_memory().read_bytes())
+        if kept["boot_id"] == _boot_id():
+            return f"{kept['reason']} (found before, and kept in {_memory()}: remove that to try again)"
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+    return ""
+
+
+def _memory() -> Path:
+    return cache_root() / "kvm.json"
+
+
+def _boot_id() -> str:
+    return _BOOT_ID.read_text().strip()
 
 
 def kvm_works(runner: Runner, device: Path = KVM_DEVICE, clock: Clock = time.monotonic) -> str:

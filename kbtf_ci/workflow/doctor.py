@@ -19,7 +19,7 @@ from kbtf_ci.container.daemon import is_private
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.places import own_socket, url_of
 from kbtf_ci.errors import InfrastructureError, UsageError
-from kbtf_ci.guest.accel import kvm_works
+from kbtf_ci.guest.accel import kvm_works, remembered
 from kbtf_ci.infra.cachedirs import disk_bytes
 from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.runner import Command, Mount, Runner, run
@@ -46,7 +46,11 @@ class Finding:
     remedy: str = ""
 
 
-def examine(kvm: Callable[[Runner], str] = kvm_works) -> list[Finding]:
+def _kvm_runs(runner: Runner) -> str:
+    return remembered() or kvm_works(runner)
+
+
+def examine(kvm: Callable[[Runner], str] = _kvm_runs) -> list[Finding]:
     """Return all findings. Nothing is installed, started or built.
 
     ``kvm`` runs a guest in KVM and returns "" or why it did not.

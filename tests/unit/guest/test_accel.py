@@ -10,10 +10,17 @@ from pathlib import Path
 import pytest
 
 from kbtf_ci.errors import InfrastructureError
-from kbtf_ci.guest.accel import choose, kvm_works
+from kbtf_ci.guest.accel import choose, kvm_works, remember, remembered
 from kbtf_ci.guest.keys import GuestKeys
 from kbtf_ci.guest.qemu import Accel
 from tests.support.guest import Boot, FakeGuests
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("KBTF_CI_CACHE", str(folder))
+    return folder
 
 
 @pytest.fixture
@@ -77,3 +84,28 @@ def test_tcg_does_not_look_at_kvm(device: Path) -> None:
     runner = guests()
     assert choose(runner, Accel.TCG, pytest.fail, device) is Accel.TCG
     assert runner.started == []
+
+
+def test_a_kernel_that_did_not_run_in_kvm_is_remembered_until_the_next_boot(
+    device: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert remembered() == ""
+    remember("the guest printed nothing within 60 s in KVM")
+    warnings: list[str] = []
+    runner = guests()
+    assert choose(runner, Accel.AUTO, warnings.append, device) is Accel.TCG
+    assert runner.started == []
+    assert "printed nothing within 60 s" in warnings[0]
+    assert str(cache / "kvm.json") in warnings[0]
+    assert choose(guests(Boot("", 33)), Accel.KVM, pytest.fail, device) is Accel.KVM
+    later = device.with_name("boot_id")
+    later.write_text("another\n")
+    monkeypatch.setattr("kbtf_ci.guest.accel._BOOT_ID", later)
+    assert choose(guests(Boot("", 33)), Accel.AUTO, pytest.fail, device) is Accel.KVM
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"boot_id": 1}'])
+def test_a_broken_memory_is_none(cache: Path, content: bytes) -> None:
+    cache.mkdir()
+    (cache / "kvm.json").write_bytes(content)
+    assert remembered() == ""
