@@ -68,7 +68,7 @@ def main() -> None:
 def _bpftool(directory: RunDirectory, folder: Path) -> list[str | Path]:
     """Copy bpftool and the base out, and return how it is called."""
     engine = Engine.connect()
-    suite = directory.read_built()["wishes"]["suite"]
+    suite = directory.read_built().suite
     toolchain = image.ensure(engine, suite, lambda line: None)
     done = run(
         engine.runner(toolchain.image), Command(("sh", "-c", _COPY), (Mount(folder, "/out", writable=True),))

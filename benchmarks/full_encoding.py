@@ -42,15 +42,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     directory = RunDirectory(options.run_directory.resolve())
-    facts = directory.read_built()
-    if "pahole" not in facts:
+    record = directory.read_build()
+    if record.pahole is None:
         sys.exit(
             f"{directory.run_json}: has no flags of pahole; kbtf-ci sizes {options.run_directory} adds them"
         )
-    host = facts["wishes"]["pahole"]
-    pahole = Pahole.of_facts(facts["pahole"], Path(host) if host else None)
+    pahole = Pahole.of(record.pahole, record.build_options.pahole)
     engine = Engine.connect()
-    runner = engine.runner(image.ensure(engine, facts["wishes"]["suite"], lambda line: None).image)
+    runner = engine.runner(image.ensure(engine, record.suite, lambda line: None).image)
     tree = directory.modules
     found = sorted(tree.rglob("*.ko"), key=lambda path: path.stat().st_size, reverse=True)
     files = [str(path.relative_to(tree)) for path in found[:: options.every]]
