@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from kbtf_ci.errors import EngineError
 from kbtf_ci.guest import accel as acceleration
+from kbtf_ci.guest.carriers import weight
 from kbtf_ci.guest.guest import GuestSpec
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.session import GuestRun, Listener, observe
@@ -42,18 +43,13 @@ def shares(modules: Sequence[Module], guests: int, policy: LoadPolicy) -> tuple[
     """
     carried = policy is LoadPolicy.CARRIER
     ordered = tuple(modules) if carried else dependency_order(modules)
-    whole = sum(_weight(module) for module in ordered)
+    whole = sum(weight(module) for module in ordered)
     parts: list[list[Module]] = [[] for _ in range(guests)]
     done = 0
     for module in ordered:
         parts[min(done * guests // max(whole, 1), guests - 1)].append(module)
-        done += _weight(module)
+        done += weight(module)
     return tuple(_complete(part, ordered, carried=carried) for part in parts if part)
-
-
-def _weight(module: Module) -> int:
-    # Each module costs its load besides its bytes: about as much as 10 KB of BTF.
-    return module.btf_bytes + 10_000
 
 
 def _complete(part: list[Module], ordered: Sequence[Module], *, carried: bool) -> tuple[Module, ...]:
@@ -64,15 +60,20 @@ def _complete(part: list[Module], ordered: Sequence[Module], *, carried: bool) -
 
 
 def observe_shares(
-    runner: Runner, parts: Sequence[Share], policy: LoadPolicy, listener: Listener
+    runner: Runner,
+    parts: Sequence[Share],
+    policy: LoadPolicy,
+    listener: Listener,
+    accel: Accel | None = None,
 ) -> GuestRun:
     """Load every share's modules in a guest of its own, all at once; tell ``listener`` what came of each.
 
-    A guest that cannot go on leaves the others alone; its error is raised when all have ended. Raises as
+    ``accel`` is what the shares' accelerator came to; without it that is found out first. A guest that cannot
+    go on leaves the others alone; its error is raised when all have ended. Raises as
     ``observe``. An interrupt ends every guest.
     """
-    fleet = _Stoppable(runner)
-    accel = acceleration.choose(runner, parts[0].spec.accel, listener.warned)
+    fleet = Stoppable(runner)
+    accel = accel or acceleration.choose(runner, parts[0].spec.accel, listener.warned)
     together = _Merged(listener)
 
     def one(number: int, share: Share) -> GuestRun:
@@ -132,7 +133,7 @@ class _Merged:
         return told
 
 
-class _Stoppable:
+class Stoppable:
     """A runner whose processes can all be ended from another thread."""
 
     def __init__(self, runner: Runner) -> None:
@@ -143,6 +144,7 @@ class _Stoppable:
 
     @contextmanager
     def start(self, command: Command) -> Iterator[Process]:
+        """Start a command, as any runner does."""
         with self._runner.start(command) as process:
             with self._lock:
                 if self._stopped:

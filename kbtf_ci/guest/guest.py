@@ -24,7 +24,11 @@ from kbtf_ci.infra.runner import Command, Mount, Runner
 
 @dataclass(frozen=True)
 class GuestSpec:
-    """What to boot and in what: ``kernel`` is a bzImage, ``append`` further kernel parameters."""
+    """What to boot and in what.
+
+    ``kernel`` is what QEMU is given: a bzImage, or a vmlinux with an entry for it; ``packed`` is the image
+    that the vmlinux lay in, to boot where it does not come up. ``append`` are further kernel parameters.
+    """
 
     kernel: Path
     image: GuestImage
@@ -33,6 +37,7 @@ class GuestSpec:
     accel: Accel = Accel.AUTO
     append: str = ""
     timeouts: Timeouts = field(default_factory=Timeouts)
+    packed: Path | None = None
 
     def check(self) -> None:
         """Raise UsageError for a kernel that is not there, or a guest too small for its initramfs."""

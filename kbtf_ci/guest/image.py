@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,13 +15,13 @@ from typing import BinaryIO
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.guest.cpio import CpioWriter
 from kbtf_ci.guest.keys import GuestKeys
-from kbtf_ci.guest.modprobe import guest_file, modules_alias, modules_dep
-from kbtf_ci.infra.runner import Command, Runner
+from kbtf_ci.guest.modprobe import MODULES, carrier_file, guest_file, modules_alias, modules_dep
+from kbtf_ci.infra.runner import Command, Runner, run
 from kbtf_ci.model.module import Module
+from kbtf_ci.model.outcome import LoadMode
 from kbtf_ci.objfile.elf import module_aliases
 
 ROOT_ARCHIVE = "/usr/lib/kbtf-ci/guest-root.cpio"
-MODULES = PurePosixPath("lib/modules")
 NEEDED = PurePosixPath("lib/needed")
 
 
@@ -43,21 +45,37 @@ class GuestImage:
     present: frozenset[str] = frozenset()
 
 
+def root_archive(runner: Runner) -> bytes:
+    """Return the archive of the guest's own programs, out of the toolchain image.
+
+    Raises InfrastructureError for an image without one.
+    """
+    done = run(runner, Command(("cat", ROOT_ARCHIVE), label="guest root archive"))
+    if done.status != 0:
+        raise InfrastructureError(
+            f"the toolchain image has no {ROOT_ARCHIVE} (cat ended with status {done.status})",
+            hint="remove the image, so that it is made anew",
+        )
+    return done.output
+
+
 def make_image(
-    runner: Runner,
+    root: bytes,
     folder: Path,
-    modules_dir: Path,
-    modules: Sequence[Module],
+    modules_dir: Path = Path(),
+    modules: Sequence[Module] = (),
     early_modules: Sequence[EarlyModule] = (),
     *,
+    archives: Sequence[Path] = (),
     release: str = "",
 ) -> GuestImage:
     """Write ``initramfs.cpio`` and the client key ``ssh-key`` into ``folder``.
 
-    ``modules_dir`` holds each module at its ``file``, stripped of what the kernel does not read.
-    ``early_modules`` come in the order they are loaded in. With a ``release`` the modules lie below its
-    folder, for modprobe; the probe finds those of an image without. Raises UsageError for a module that is
-    not there, InfrastructureError for an image without the guest's root archive or a full disk.
+    ``root`` is root_archive()'s. ``modules_dir`` holds each module at its ``file``, stripped of what the
+    kernel does not read; ``archives`` are cpio archives with more of them. ``early_modules`` come in the
+    order they are loaded in. With a ``release`` the modules lie below its folder, for modprobe; the probe
+    finds those of an image without. Raises UsageError for a module that is not there, InfrastructureError
+    for a full disk.
     """
     keys = GuestKeys.generate()
     target = folder / "initramfs.cpio"
@@ -66,7 +84,10 @@ def make_image(
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with part.open("wb") as stream:
-                _copy_root(runner, stream)
+                _append(stream, io.BytesIO(root))
+                for archive in archives:
+                    with archive.open("rb") as content:
+                        _append(stream, content)
                 _write_modules(stream, modules_dir, modules, MODULES / release)
                 if release:
                     _write_for_modprobe(stream, modules_dir, modules, MODULES / release)
@@ -81,22 +102,14 @@ def make_image(
     return GuestImage(target, keys, frozenset(one.name for one in early_modules))
 
 
-def guest_path(module: Module) -> PurePosixPath:
-    """Return where the guest finds the module."""
-    return PurePosixPath("/") / MODULES / guest_file(module)
+def guest_path(mode: LoadMode, module: Module) -> PurePosixPath:
+    """Return where the guest finds the module, or with mode ``carrier`` its carrier."""
+    file = carrier_file(module) if mode is LoadMode.CARRIER else guest_file(module)
+    return PurePosixPath("/") / MODULES / file
 
 
-def _copy_root(runner: Runner, stream: BinaryIO) -> None:
-    command = Command(("cat", ROOT_ARCHIVE), label="guest root archive")
-    with runner.start(command) as process:
-        while piece := process.read():
-            stream.write(piece)
-        status = process.wait()
-    if status != 0:
-        raise InfrastructureError(
-            f"the toolchain image has no {ROOT_ARCHIVE} (cat ended with status {status})",
-            hint="remove the image, so that it is made anew",
-        )
+def _append(stream: BinaryIO, archive: BinaryIO) -> None:
+    shutil.copyfileobj(archive, stream, 1 << 20)
     stream.write(bytes(-stream.tell() % 4))
 
 

@@ -1,14 +1,18 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""What modprobe reads below /lib/modules/<release> (modules.dep(5)), as depmod would write it."""
+"""Where modules lie in the guest, and what modprobe reads there (modules.dep(5)), as depmod writes it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Final
 from urllib.parse import quote
 
 from kbtf_ci.model.module import Module, dependency_order
+
+MODULES: Final = PurePosixPath("lib/modules")
 
 
 def guest_file(module: Module) -> str:
@@ -17,7 +21,16 @@ def guest_file(module: Module) -> str:
     It is the module's ``file`` where that is plain. Whatever would end a word or a line in modules.dep, in
     the probe's requests or in a shell is written as ``%XX``: these formats have no quoting of their own.
     """
-    return quote(module.file, safe="/+,=@", errors="surrogateescape")
+    return _plain(module.file)
+
+
+def carrier_file(module: Module) -> str:
+    """Return the path of a module's carrier there: of two files of one module each has its own."""
+    return _plain(module.stored)
+
+
+def _plain(path: str) -> str:
+    return quote(path, safe="/+,=@", errors="surrogateescape")
 
 
 def modules_dep(modules: Iterable[Module]) -> str:

@@ -43,7 +43,7 @@ class Answer:
 
 def request(mode: LoadMode, module: Module, present: Collection[str] = ()) -> str:
     """Return the line that asks for one load, or only for a look where the guest has it ``present``."""
-    return f"{_LOOK if module.name in present else mode} {module.name} {guest_path(module)}"
+    return f"{_LOOK if module.name in present else mode} {module.name} {guest_path(mode, module)}"
 
 
 def parse(line: str) -> Answer:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 SSH_PORT = 2222
-KERNEL = "/guest/bzImage"
+KERNEL = "/guest/kernel"
 INITRAMFS = "/guest/initramfs.cpio"
 KVM_CHECK = "/usr/lib/kbtf-ci/kvmcheck"
 KVM_CHECK_PASSED = 33

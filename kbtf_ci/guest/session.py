@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kbtf_ci.errors import GuestError, InfrastructureError
@@ -86,6 +86,8 @@ def observe(
             session.run_guest()
         except KvmError as error:
             session.fall_back(error)
+        except GuestError as error:
+            session.unpack_itself(error)
     return GuestRun(session.accel, session.boots, session.boot_s, session.load_s)
 
 
@@ -103,6 +105,7 @@ class _Session:
     boot_s: float = 0.0
     load_s: float = 0.0
     progress: bool = False
+    kvm_failure: str = ""
 
     def needs_guest(self) -> bool:
         return self.plan.next_batch() is not None
@@ -112,7 +115,16 @@ class _Session:
         if self.spec.accel is not Accel.AUTO or self.accel is Accel.TCG:
             raise error
         self.listener.warned(f"{error.message}: the guest is emulated from here on, which is slower")
+        self.kvm_failure = error.message
         self.accel = Accel.TCG
+
+    def unpack_itself(self, error: GuestError) -> None:
+        """Go on with the image that the vmlinux lay in, if that never came up."""
+        packed = self.spec.packed
+        if packed is None or self.boot_s:
+            raise error
+        self.listener.warned(f"{error.message}; from here on {packed.name} is booted, which unpacks itself")
+        self.spec = replace(self.spec, kernel=packed, packed=None)
 
     def run_guest(self) -> None:
         """Boot a guest and load what is left until it dies or nothing is left."""
@@ -124,6 +136,9 @@ class _Session:
         with booted(self.runner, self.spec, self.accel, console_log, self.listener.warned) as guest:
             self.listener.booted(self.boots, guest.boot_s)
             self.boot_s = self.boot_s or guest.boot_s
+            if self.kvm_failure:
+                # Emulated the same kernel comes up: it was not to blame.
+                acceleration.remember(self.kvm_failure)
             trouble = None
             self.plan.new_guest()
             while trouble is None and (batch := self.plan.next_batch()):

@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from kbtf_ci.infra.rundir import RunDirectory
+from kbtf_ci.model.run_record import RunRecord
 
 _RUNNING = "running"
 
@@ -35,24 +35,20 @@ class Reporter(Protocol):
 class Record:
     """Keeps run.json true: it is there from the start, and replaced whole after each stage."""
 
-    def __init__(self, directory: RunDirectory, reporter: Reporter, facts: dict[str, Any]) -> None:
+    def __init__(self, directory: RunDirectory, reporter: Reporter, run: RunRecord) -> None:
         self._directory = directory
         self._reporter = reporter
-        self._facts = {
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "stages": {},
-            **facts,
-        }
+        self._run = run
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def run(self) -> RunRecord:
         """What run.json holds."""
-        return self._facts
+        return self._run
 
-    def add(self, **facts: Any) -> None:
-        """Add or replace facts and write them."""
-        self._facts.update(facts)
-        self._directory.write_run(self._facts)
+    def add(self, **changes: Any) -> None:
+        """Give fields of the record other values and write it."""
+        self._run = self._run.amended(changes)
+        self._directory.write_record(self._run)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -62,8 +58,8 @@ class Record:
         try:
             yield
         finally:
-            self._facts["stages"][name] = round(time.monotonic() - began, 2)
-            self._directory.write_run(self._facts)
+            took = round(time.monotonic() - began, 2)
+            self.add(stages={**self._run.stages, name: took})
 
     def failed(self, error: BaseException) -> None:
         """Keep the word of the error that ended the run."""
@@ -80,7 +76,5 @@ class Record:
             self.failed(error)
             raise
         finally:
-            status = self._facts["status"]
-            self.add(
-                status="done" if status == _RUNNING else status, seconds=round(time.monotonic() - began, 2)
-            )
+            status = "done" if self._run.status == _RUNNING else self._run.status
+            self.add(status=status, seconds=round(time.monotonic() - began, 2))

@@ -18,7 +18,9 @@ from typing import Any
 
 from kbtf_ci.errors import InfrastructureError, UsageError, file_error
 from kbtf_ci.infra.locks import exclusive
-from kbtf_ci.model.run_record import RUN_SCHEMA, RunRecord
+from kbtf_ci.model.config import parse_config
+from kbtf_ci.model.kernel import BuiltKernel
+from kbtf_ci.model.run_record import RunRecord
 
 # A file name in a text may hold bytes that are no UTF-8 (PEP 383).
 _NEVER_FAILS = "backslashreplace"
@@ -46,6 +48,11 @@ class RunDirectory:
         return self.path / "kernel"
 
     @property
+    def image(self) -> Path:
+        """The kernel image that boots."""
+        return self.kernel / "bzImage"
+
+    @property
     def modules(self) -> Path:
         """The modules as built, laid out as below /lib/modules/<release>."""
         return self.kernel / "modules"
@@ -61,43 +68,76 @@ class RunDirectory:
         return self.guest / "modules"
 
     @property
-    def guest_carriers(self) -> Path:
-        """Their carriers, where the guest carries those in their place."""
-        return self.guest / "carriers"
+    def functions(self) -> Path:
+        """The names of the functions that each module's BTF describes, as compressed JSON."""
+        return self.kernel / "functions.json.gz"
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Give a folder on the run's own disk that is gone at the end, whatever that is."""
+        try:
+            self.guest.mkdir(parents=True, exist_ok=True)
+            folder = tempfile.TemporaryDirectory(dir=self.guest, prefix=".scratch-")
+        except OSError as error:
+            raise file_error(error, self.guest, "cannot be written") from error
+        with folder as name:
+            yield Path(name)
 
     def file(self, name: str) -> Path:
         """Return the path of a file at the top of the folder."""
         return self.path / name
 
-    def read_run(self) -> dict[str, Any]:
+    def read_record(self) -> RunRecord:
         """Return run.json. Raises UsageError when the folder holds no run, or one that cannot be read."""
         try:
             data = self.run_json.read_bytes()
         except OSError as error:
             raise file_error(error, self.path, "holds no run (run.json)") from error
         try:
-            return RunRecord.parse(data).document()
+            return RunRecord.parse(data)
         except ValueError as error:
             raise UsageError(f"{self.run_json}: not the record of a run: {error}") from error
 
-    def read_built(self) -> dict[str, Any]:
+    def read_built(self) -> RunRecord:
         """Return run.json of a run that has a kernel. Raises UsageError when there is none."""
-        values = self.read_run()
-        if "kernel" not in values:
+        record = self.read_record()
+        if record.kernel is None:
             raise UsageError(
                 f"{self.path}: its kernel was never built to the end", hint="kbtf-ci run makes a new one"
             )
-        return values
+        return record
 
-    def read_build(self) -> dict[str, Any]:
+    def read_build(self) -> RunRecord:
         """Return run.json of a run that was built here, as read_built(); UsageError for one that was not."""
-        values = self.read_built()
-        if "jobs" not in values.get("wishes", {}):
+        record = self.read_built()
+        try:
+            record.build_options  # noqa: B018 - asked for its error
+        except ValueError as error:
             raise UsageError(
-                f"{self.path}: this run was made of a kernel that others built: there is no build of it",
-                hint="name the run directory of kbtf-ci run or build",
-            )
-        return values
+                f"{self.path}: {error}", hint="name the run directory of kbtf-ci run or build"
+            ) from error
+        return record
+
+    def kernel_of(self, record: RunRecord) -> BuiltKernel:
+        """Return the kernel that a run with this record has left here."""
+        prebuilt, source = record.prebuilt, record.source
+        return BuiltKernel(
+            facts=record.facts,
+            image=self.image,
+            modules=self.modules,
+            config=self.read_config(),
+            builtin=frozenset(prebuilt.builtin) if prebuilt else None,
+            skipped_btf=record.skipped_btf,
+            memory_mib=record.profile.memory_mib,
+            cpus=record.profile.cpus,
+            architecture=record.architecture,
+            origin=prebuilt.origin if prebuilt else source.origin if source else "",
+        )
+
+    def read_config(self) -> dict[str, str]:
+        """Return the kernel's configuration (``CONFIG_X`` to value), empty where the folder has none."""
+        path = self.file("kernel.config")
+        return parse_config(path.read_text(errors="replace")) if path.is_file() else {}
 
     @contextmanager
     def locked(self, note: Callable[[str], None]) -> Iterator[None]:
@@ -113,9 +153,9 @@ class RunDirectory:
         ):
             yield
 
-    def write_run(self, values: Mapping[str, Any]) -> None:
+    def write_record(self, record: RunRecord) -> None:
         """Replace run.json, whole or not at all."""
-        write_json(self.run_json, {"schema": RUN_SCHEMA, **values})
+        write_json(self.run_json, record.document())
 
 
 def default_path(profile: str, now: datetime | None = None) -> Path:

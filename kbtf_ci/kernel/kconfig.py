@@ -18,11 +18,10 @@ from kbtf_ci.infra.runner import run
 from kbtf_ci.kernel.diagnostics import Diagnostics
 from kbtf_ci.kernel.kbuild import BUILD, Kbuild
 from kbtf_ci.kernel.kconfig_files import Definition, definitions, unmet
+from kbtf_ci.model.config import config_lines
 
 # Kconfig works on a copy in here, so that .config keeps its time stamp when nothing changes.
 _SCRATCH = ".kbtf-ci"
-_SET = re.compile(r"CONFIG_(\w+)=(.*)")
-_UNSET = re.compile(r"# CONFIG_(\w+) is not set")
 # scripts/Makefile.modfinal hands pahole --btf_base, which pahole knows since 1.19 (lib/Kconfig.debug,
 # PAHOLE_HAS_SPLIT_BTF).
 _SPLIT_BTF_SINCE = 119
@@ -52,26 +51,21 @@ class Request:
 
 @dataclass(frozen=True)
 class Configured:
-    """The final configuration: its path, sha256, values, and the requested in the order they were applied."""
+    """The final configuration: its path, sha256, values, and the requested in the order they were applied.
+
+    ``stamp`` stands for it and all that decided it, "" where the source may change under it.
+    """
 
     path: Path
     sha256: str
     values: Mapping[str, str]
     requested: tuple[Request, ...]
+    stamp: str = ""
 
     @property
     def requested_text(self) -> str:
         """All requested as one fragment."""
         return "".join(f"{request.line}\n" for request in self.requested)
-
-
-def parse_config(lines: Iterable[str]) -> Iterator[tuple[int, str, str]]:
-    """Yield (line number, symbol, value) of a .config or fragment; "n" for ``is not set``."""
-    for number, line in enumerate(lines, 1):
-        if match := _SET.fullmatch(line.strip()):
-            yield number, match[1], match[2]
-        elif match := _UNSET.fullmatch(line.strip()):
-            yield number, match[1], "n"
 
 
 def requests(profile: Profile, added: Sequence[str]) -> tuple[Request, ...]:
@@ -97,7 +91,7 @@ def _of_file(path: Path) -> Iterator[Request]:
         raise file_error(error, path, "cannot be read") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
-    for number, symbol, value in parse_config(text.splitlines()):
+    for number, symbol, value in config_lines(text):
         yield Request(symbol, value, f"{path.name}:{number}", path.parent == shipped("configs"))
 
 
@@ -132,7 +126,8 @@ def configure(kbuild: Kbuild, profile: Profile, added: Sequence[str]) -> Configu
             config.write_text(text, errors="surrogateescape")
         stamp.write_text(_stamp(before, text))
     text = _text(config)
-    return Configured(config, _sha256(text), _values(text), requested)
+    fixed = _stamp(before, text) if kbuild.source.fixed else ""
+    return Configured(config, _sha256(text), _values(text), requested, fixed)
 
 
 def _inputs(kbuild: Kbuild, profile: Profile, requested: Sequence[Request]) -> str:
@@ -157,7 +152,7 @@ def _text(config: Path) -> str:
 
 
 def _values(text: str) -> dict[str, str]:
-    return {symbol: value for _, symbol, value in parse_config(text.splitlines()) if value != "n"}
+    return {symbol: value for _, symbol, value in config_lines(text) if value != "n"}
 
 
 def _decide(kbuild: Kbuild, profile: Profile, requested: Sequence[Request], scratch: Path) -> str:

@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kbtf_ci.errors import BuildError, InfrastructureError, UsageError
 from kbtf_ci.infra.runner import Command, Mount, Runner, run
 from kbtf_ci.kernel.diagnostics import Diagnostics
 from kbtf_ci.kernel.kbuild import PAHOLE, Kbuild
+from kbtf_ci.model.run_record import PaholeRecord
 
 # A name with a dot in front becomes nobody's default goal: make hands --eval on to every make below it.
 _TARGET = ".kbtf-ci-pahole"
@@ -37,14 +38,15 @@ class Pahole:
     flags: tuple[str, ...]
     host: Path | None = None
 
-    def facts(self) -> dict[str, Any]:
-        """Return it as run.json keeps it; ``host`` stands among the options there."""
-        return {"program": self.program, "flags": list(self.flags)}
+    @property
+    def record(self) -> PaholeRecord:
+        """What run.json keeps of it; ``host`` stands among the options there."""
+        return PaholeRecord(program=self.program, flags=list(self.flags))
 
     @classmethod
-    def of_facts(cls, facts: Mapping[str, Any], host: Path | None) -> Pahole:
+    def of(cls, record: PaholeRecord, host: Path | None) -> Pahole:
         """Return what run.json keeps."""
-        return cls(facts["program"], tuple(facts["flags"]), host)
+        return cls(record.program, tuple(record.flags), host)
 
     @property
     def mounts(self) -> tuple[Mount, ...]:
@@ -56,6 +58,22 @@ class Pahole:
                 f"{self.host}: the pahole that the kernel was built with is gone", hint="put it back there"
             )
         return (Mount(self.host, PAHOLE),)
+
+
+def keep_answer(kbuild: Kbuild, stamp: str) -> Pahole:
+    """Return what ask_kbuild() does, once for each ``stamp``: Configured.stamp, "" to ask in any case.
+
+    Where nothing that decides them has changed, the flags have not: the question takes a make of seconds.
+    """
+    kept = kbuild.build_dir / ".kbtf-ci" / "pahole.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        values = json.loads(kept.read_bytes())
+        if stamp and values["stamp"] == stamp:
+            return Pahole.of(PaholeRecord(**values["pahole"]), kbuild.pahole)
+    asked = ask_kbuild(kbuild)
+    if stamp:
+        kept.write_text(json.dumps({"stamp": stamp, "pahole": asked.record.model_dump()}))
+    return asked
 
 
 def ask_kbuild(kbuild: Kbuild) -> Pahole:

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter
+from pydantic import BeforeValidator, ConfigDict, PlainSerializer
 from pydantic.dataclasses import dataclass
 
 DEFAULT_SUITE = "trixie"
@@ -39,15 +38,6 @@ class BuildOptions:
     variables: tuple[str, ...] = ()
     btf_cache: bool = False
 
-    def facts(self) -> dict[str, Any]:
-        """Return them as run.json keeps them."""
-        return _facts(self)
-
-    @classmethod
-    def of_facts(cls, facts: Mapping[str, Any]) -> BuildOptions:
-        """Return the options that run.json keeps, as RunRecord has validated them."""
-        return TypeAdapter(cls).validate_python(facts)
-
 
 @dataclass(frozen=True, config=ConfigDict(extra="ignore"))
 class PrebuiltOptions:
@@ -56,13 +46,3 @@ class PrebuiltOptions:
     kernel: tuple[str, ...]
     modules: OptionalPath = None
     suite: str = DEFAULT_SUITE
-
-    def facts(self) -> dict[str, Any]:
-        """Return them as run.json keeps them."""
-        return _facts(self)
-
-
-def _facts(options: BuildOptions | PrebuiltOptions) -> dict[str, Any]:
-    """Return options as JSON holds them: lists for tuples, "" for a path that was not given."""
-    values: dict[str, Any] = TypeAdapter(type(options)).dump_python(options, mode="json")
-    return values

@@ -9,14 +9,15 @@ not know are kept.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kbtf_ci.model.kernel import KernelFacts
-from kbtf_ci.model.options import BuildOptions, PrebuiltOptions
+from kbtf_ci.model.kernel import X86_64, KernelFacts
+from kbtf_ci.model.options import DEFAULT_SUITE, BuildOptions, PrebuiltOptions
 
-RUN_SCHEMA = "kbtf-ci/run/1"
+RUN_SCHEMA: Literal["kbtf-ci/run/1"] = "kbtf-ci/run/1"
 
 
 class _Part(BaseModel):
@@ -60,6 +61,19 @@ class PrebuiltRecord(_Part):
     builtin: list[str] = []
 
 
+class BuildIdentity(_Part):
+    """What tells a build from every other that may lie in its folder.
+
+    ``config_sha256`` of its .config, ``modules_sha256`` of its modules.order, ``btf_sha256`` of vmlinux's
+    ``.BTF``; "" where an earlier version did not keep it.
+    """
+
+    release: str
+    config_sha256: str
+    modules_sha256: str = ""
+    btf_sha256: str = ""
+
+
 class RunRecord(_Part):
     """All of run.json; None or empty is what the run did not come to, or an earlier version did not keep."""
 
@@ -76,10 +90,55 @@ class RunRecord(_Part):
     toolchain: ToolchainRecord | None = None
     source: SourceRecord | None = None
     kernel: KernelFacts | None = None
+    architecture: str = X86_64
+    build: BuildIdentity | None = None
     make: dict[str, int] = {}
     pahole: PaholeRecord | None = None
     prebuilt: PrebuiltRecord | None = None
     skipped_btf: dict[str, str] = {}
+
+    @classmethod
+    def begin(
+        cls,
+        *,
+        started: str,
+        kbtf_ci: str,
+        command: str,
+        options: BuildOptions | PrebuiltOptions,
+        profile: GuestProfile,
+    ) -> RunRecord:
+        """Return the record of a run that has not done anything yet."""
+        return cls(
+            schema=RUN_SCHEMA,
+            started=started,
+            kbtf_ci=kbtf_ci,
+            command=command,
+            wishes=options,
+            profile=profile,
+        )
+
+    def amended(self, changes: Mapping[str, Any]) -> RunRecord:
+        """Return it with other values for some of its fields."""
+        return self.model_copy(update=dict(changes))
+
+    @property
+    def suite(self) -> str:
+        """The Debian suite of the toolchain image."""
+        return self.options.suite if self.options else DEFAULT_SUITE
+
+    @property
+    def facts(self) -> KernelFacts:
+        """The kernel. Raises ValueError where the run did not come to one."""
+        if self.kernel is None:
+            raise ValueError("its kernel was never built to the end")
+        return self.kernel
+
+    @property
+    def build_options(self) -> BuildOptions:
+        """How the kernel was built. Raises ValueError for a kernel that others built."""
+        if not isinstance(self.options, BuildOptions):
+            raise ValueError("this run was made of a kernel that others built: there is no build of it")
+        return self.options
 
     @classmethod
     def parse(cls, data: bytes) -> RunRecord:

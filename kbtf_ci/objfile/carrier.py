@@ -12,15 +12,12 @@ What must be in it: kernel/module/main.c, elf_validity_cache_copy() and check_mo
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from kbtf_ci.errors import InfrastructureError, UsageError
-from kbtf_ci.model.module import Module
-from kbtf_ci.objfile.compression import Buffer, load
-from kbtf_ci.objfile.elf import MODULE_LIMIT, ElfImage
+from kbtf_ci.errors import UsageError
+from kbtf_ci.objfile.compression import Buffer
+from kbtf_ci.objfile.elf import ElfImage
 
 # By the bytes of an address: Ehdr, Shdr and the size of Sym, as in elf(5).
 _TABLES: Final = {4: ("16sHHIIIIIHHHHHH", "IIIIIIIIII", 16), 8: ("16sHHIQQQIHHHHHH", "IIQQQQIIQQ", 24)}
@@ -70,7 +67,18 @@ def make_carrier(
     the carrier has no ``.BTF.base``. Raises UsageError for what is no module, and for a name that cannot be
     given.
     """
-    image = ElfImage(module, label)
+    return carrier_of(ElfImage(module, label), label=label, name=name, btf=btf, base=base)
+
+
+def carrier_of(
+    image: ElfImage,
+    *,
+    label: str = "the module",
+    name: str | None = None,
+    btf: bytes | None = None,
+    base: bytes | None = None,
+) -> bytes:
+    """Return the carrier of a module that is open, as make_carrier()."""
     if image.type != "ET_REL":
         raise UsageError(f"{label}: not a kernel module: its ELF type is {image.type}, not ET_REL")
     this = _required(image, _THIS_MODULE, label)
@@ -84,21 +92,6 @@ def make_carrier(
         *_btf_sections(image, btf, base),
     ]
     return _assembled(image, sections)
-
-
-def write_carriers(source: Path, target: Path, modules: Iterable[Module]) -> None:
-    """Write the carrier of every module, which lies at its ``file`` below ``source``, there below ``target``.
-
-    Raises UsageError, naming the file, for what cannot be made one; InfrastructureError on a full disk.
-    """
-    for module in modules:
-        original, path = source / module.stored, target / module.file
-        carrier = make_carrier(load(original, MODULE_LIMIT), label=str(original))
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(carrier)
-        except OSError as error:
-            raise InfrastructureError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _required(image: ElfImage, name: str, label: str) -> bytes:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kbtf_ci.errors import UsageError
+from kbtf_ci.model.config import parse_config
 from kbtf_ci.objfile.bzimage import embedded_vmlinux
 from kbtf_ci.objfile.compression import GZIP, Buffer, decompress, load, unpack
 from kbtf_ci.objfile.elf import (
@@ -36,11 +37,11 @@ _THIS_MODULE = ".gnu.linkonce.this_module"
 _BTF_MAGIC = (b"\x9f\xeb", b"\xeb\x9f")  # BTF_MAGIC in either byte order
 _BTF_HEADER_BYTES = 24
 _NT_GNU_BUILD_ID = 3
+_XEN_ELFNOTE_PHYS32_ENTRY = 18  # include/xen/interface/elfnote.h
 
 # init/version-timestamp.c, linux_banner; a driver's format string has no digit there.
 _BANNER = re.compile(rb"Linux version [0-9][^\0\n]{0,1000}")
 _CONFIG_START, _CONFIG_END = b"IKCFG_ST", b"IKCFG_ED"  # kernel/configs.c
-_CONFIG_LINE = re.compile(r"^(CONFIG_\w+)=(.*)$", re.MULTILINE)
 
 _WAY_OUT = "name an unstripped vmlinux, or /sys/kernel/btf/vmlinux of the running kernel"
 
@@ -54,8 +55,8 @@ class ModuleFile:
     of each key, as get_modinfo() takes it, and ``vermagic`` is one of them. ``this_module_bytes`` is the size
     of ``struct module`` that it was built for, ``init_offset`` and ``exit_offset`` are where in it the
     pointers to init_module() and cleanup_module() go, in bytes; None where the file does not say.
-    ``btf_ids_bytes`` is the size of ``.BTF_ids``, 0 for none. ``raw``: the file is split BTF alone, of which
-    nothing but ``btf`` is known.
+    ``btf_ids_bytes`` is the size of ``.BTF_ids``, 0 for none. ``image`` is the file, unpacked. ``raw``: the
+    file is split BTF alone, of which nothing but ``btf`` is known.
     """
 
     path: Path
@@ -71,6 +72,7 @@ class ModuleFile:
     btf_ids_bytes: int
     signed: bool
     has_symbols: bool
+    image: ElfImage | None = field(default=None, repr=False, compare=False)
     raw: bool = False
 
 
@@ -129,6 +131,7 @@ def parse_module(data: Buffer, path: Path) -> ModuleFile:
         btf_ids_bytes=btf_ids.size if btf_ids else 0,
         signed=data[-len(_SIGNATURE) :] == _SIGNATURE,
         has_symbols=image.has_type(SHT_SYMTAB),
+        image=image,
     )
 
 
@@ -158,8 +161,8 @@ def _raw_module(btf: bytes, path: Path) -> ModuleFile:
 
 
 def read_kernel_file(path: Path) -> KernelFile:
-    """Return what the kernel at ``path`` says; raises UsageError as parse_kernel() and load() do."""
-    return parse_kernel(load(path, KERNEL_LIMIT), path)
+    """Return what the kernel at ``path`` says; raises UsageError as open_kernel()."""
+    return open_kernel(path).file
 
 
 def parse_kernel(data: Buffer, path: Path) -> KernelFile:
@@ -167,15 +170,36 @@ def parse_kernel(data: Buffer, path: Path) -> KernelFile:
 
     Raises UsageError when it is none of these, when it has no BTF, or when it cannot be unpacked.
     """
+    return _opened(data, path).file
+
+
+@dataclass(frozen=True)
+class OpenKernel:
+    """A kernel's file while it is open; ``vmlinux`` is the ELF file that it is or carries, None: raw BTF."""
+
+    file: KernelFile
+    vmlinux: ElfImage | None
+
+
+def open_kernel(path: Path) -> OpenKernel:
+    """Return the kernel at ``path``, unpacked once. Raises UsageError as parse_kernel() and load() do."""
+    return _opened(load(path, KERNEL_LIMIT), path)
+
+
+def _opened(data: Buffer, path: Path) -> OpenKernel:
     data = unpack(data, str(path), KERNEL_LIMIT)
     if data[:2] in _BTF_MAGIC:
-        return KernelFile(path, _raw_btf(data, path), "", "", None, "raw", "")
+        return OpenKernel(KernelFile(path, _raw_btf(data, path), "", "", None, "raw", ""), None)
     kind = "vmlinux"
     if data[:4] != b"\x7fELF":
         kind, data = "bzImage", embedded_vmlinux(data, str(path), KERNEL_LIMIT)
     image = ElfImage(data, str(path))
     if image.type not in ("ET_EXEC", "ET_DYN"):
         raise UsageError(f"{path}: not a kernel: its ELF type is {image.type}", hint=_WAY_OUT)
+    return OpenKernel(_kernel_file(image, kind, path), image)
+
+
+def _kernel_file(image: ElfImage, kind: str, path: Path) -> KernelFile:
     btf = _kernel_btf(image, path)
     banner = _banner(image)
     return KernelFile(
@@ -185,9 +209,17 @@ def parse_kernel(data: Buffer, path: Path) -> KernelFile:
         banner=banner,
         config=_config(image, path),
         kind=kind,
-        build_id=_build_id(image),
+        build_id=next((note.hex() for note in _notes(image, b"GNU\0", _NT_GNU_BUILD_ID)), ""),
         pointer_bytes=image.pointer_bytes,
     )
+
+
+def boots_by_pvh(vmlinux: ElfImage) -> bool:
+    """Return whether QEMU can start a vmlinux as it is: its notes name an entry in 32-bit physical mode.
+
+    CONFIG_PVH; arch/x86/platform/pvh/head.S, XEN_ELFNOTE_PHYS32_ENTRY.
+    """
+    return any(_notes(vmlinux, b"Xen\0", _XEN_ELFNOTE_PHYS32_ENTRY))
 
 
 def _kernel_btf(image: ElfImage, path: Path) -> bytes:
@@ -229,21 +261,16 @@ def _config(image: ElfImage, path: Path) -> dict[str, str] | None:
     return parse_config(text.decode(errors="replace"))
 
 
-def parse_config(text: str) -> dict[str, str]:
-    """Return ``CONFIG_X`` to value for the lines of a .config file that set a symbol."""
-    return dict(_CONFIG_LINE.findall(text))
-
-
-def _build_id(image: ElfImage) -> str:
+def _notes(image: ElfImage, owner: bytes, kind: int) -> Iterator[bytes]:
+    """Yield what ``.notes`` says under an owner's name (with its NUL) and a number: elf(5), Nhdr."""
     section = image.find(".notes")
     data = b"" if section is None or section.type == SHT_NOBITS else image.section(".notes") or b""
-    header = struct.Struct(f"{image.byte_order}III")  # elf(5), Nhdr
+    header = struct.Struct(f"{image.byte_order}III")
     position = 0
     while position + header.size <= len(data):
-        name_bytes, bytes_, kind = header.unpack_from(data, position)
+        name_bytes, bytes_, number = header.unpack_from(data, position)
         name = position + header.size
         start = name + -(-name_bytes // 4) * 4
-        if kind == _NT_GNU_BUILD_ID and data[name : name + name_bytes] == b"GNU\0":
-            return data[start : start + bytes_].hex()
+        if number == kind and data[name : name + name_bytes] == owner:
+            yield data[start : start + bytes_]
         position = start + -(-bytes_ // 4) * 4
-    return ""

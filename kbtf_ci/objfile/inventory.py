@@ -14,7 +14,7 @@ from pathlib import Path
 from kbtf_ci.errors import BuildError, InfrastructureError, UsageError
 from kbtf_ci.model.module import Module
 from kbtf_ci.objfile.depmod import Preference, read_preference
-from kbtf_ci.objfile.elf import read_module, unreadable_entry
+from kbtf_ci.objfile.elf import module_name, read_module, unreadable_entry
 
 _NAMES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")  # as modules_install writes them, compressed or not
 
@@ -96,9 +96,9 @@ def module_files(path: Path) -> list[Path]:
     return found
 
 
-def require(names: Iterable[str], modules: Iterable[Module]) -> None:
-    """Raise BuildError when a module that the profile requires was not built."""
-    built = {module.name for module in modules}
+def require(names: Iterable[str], files: Iterable[str]) -> None:
+    """Raise BuildError when a module that the profile requires is not among the ``files`` that were built."""
+    built = {module_name({}, file) for file in files}
     missing = [name for name in names if name not in built]
     if missing:
         raise BuildError(

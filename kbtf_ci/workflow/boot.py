@@ -6,24 +6,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from pathlib import Path
 
 from kbtf_ci.errors import InfrastructureError
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.infra.record import Record, Reporter
 from kbtf_ci.infra.rundir import RunDirectory
+from kbtf_ci.infra.runs import Run, begun
 from kbtf_ci.kernel.kbuild import BZIMAGE, Kbuild
-from kbtf_ci.model.kernel import KernelFacts
-from kbtf_ci.model.outcome import LoadPolicy, ModuleResult
+from kbtf_ci.model.config import parse_config
+from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
+from kbtf_ci.model.options import BuildOptions
+from kbtf_ci.model.outcome import LoadPolicy
 from kbtf_ci.model.prediction import disagreements
 from kbtf_ci.model.regeneration import Boot
+from kbtf_ci.model.run_record import GuestProfile
 from kbtf_ci.workflow import verify as verification
-from kbtf_ci.workflow.verify import GuestOptions, Run
-
-_SUBTREE = "kernel"  # below /lib/modules/<release>, as modules_install has it
+from kbtf_ci.workflow.guests import GuestOptions
 
 
 def boot(kbuild: Kbuild, accel: Accel, reporter: Reporter) -> Boot:
@@ -31,49 +31,43 @@ def boot(kbuild: Kbuild, accel: Accel, reporter: Reporter) -> Boot:
 
     A module that is missing is left out. Raises KbtfError for what fails before the guest.
     """
-    there = [file for file in kbuild.modules if (kbuild.build_dir / file).is_file()]
-    with _run_directory(kbuild.build_dir, there) as directory:
-        facts = {
-            "kernel": asdict(KernelFacts(kbuild.release, config_sha256="", pahole="", compiler="")),
-            "profile": {"memory_mib": None, "cpus": 1},
-            "skipped_btf": {},
-        }
-        this = Run(directory, Record(directory, reporter, facts), reporter)
-        verdict = verification.verify(GuestOptions(accel, load=LoadPolicy.CARRIER), kbuild.runner, this)
+    with _passing_run(kbuild, reporter) as this:
+        options = GuestOptions(accel, load=LoadPolicy.CARRIER)
+        verdict = verification.verify(_kernel(kbuild), options, kbuild.runner, this)
     return Boot(
         accel=verdict.guest.accel if verdict.guest else "",
         boot_s=verdict.guest.boot_s if verdict.guest else 0.0,
-        outcomes={_file(one): one.outcome for one in verdict.results},
-        disagreements=tuple(_file(one.result) for one in disagreements(verdict.predictions, verdict.results)),
+        outcomes={one.module.file: one.outcome for one in verdict.results},
+        disagreements=tuple(
+            one.result.module.file for one in disagreements(verdict.predictions, verdict.results)
+        ),
         error=verdict.error,
     )
 
 
-def _file(result: ModuleResult) -> str:
-    """Return a module's path below the build directory."""
-    return result.module.file.removeprefix(f"{_SUBTREE}/")
+def _kernel(kbuild: Kbuild) -> BuiltKernel:
+    build_dir = kbuild.build_dir
+    return BuiltKernel(
+        facts=KernelFacts(kbuild.release),
+        image=build_dir / BZIMAGE,
+        modules=build_dir,
+        files=tuple(file for file in kbuild.modules if (build_dir / file).is_file()),
+        config=parse_config((build_dir / ".config").read_text(errors="replace")),
+        origin=str(build_dir),
+    )
 
 
 @contextmanager
-def _run_directory(build_dir: Path, files: Sequence[str]) -> Iterator[RunDirectory]:
-    """Give a run directory whose modules are links to the build's, as long as it is needed."""
-    directory = RunDirectory(build_dir / ".kbtf-ci" / "boot")
-    try:
-        _fill(directory, build_dir, files)
-        yield directory
-    finally:
-        shutil.rmtree(directory.path, ignore_errors=True)
-
-
-def _fill(directory: RunDirectory, build_dir: Path, files: Sequence[str]) -> None:
+def _passing_run(kbuild: Kbuild, reporter: Reporter) -> Iterator[Run]:
+    """Give a run whose directory is there as long as it is needed."""
+    directory = RunDirectory(kbuild.build_dir / ".kbtf-ci" / "boot")
     shutil.rmtree(directory.path, ignore_errors=True)
     try:
-        directory.kernel.mkdir(parents=True)
-        shutil.copyfile(build_dir / BZIMAGE, directory.kernel / "bzImage")
-        shutil.copyfile(build_dir / ".config", directory.file("kernel.config"))
-        for file in files:
-            link = directory.modules / _SUBTREE / file
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(build_dir / file)
-    except OSError as error:
-        raise InfrastructureError(f"{directory.path}: cannot be filled: {error.strerror}") from error
+        try:
+            directory.kernel.mkdir(parents=True)
+        except OSError as error:
+            raise InfrastructureError(f"{directory.path}: cannot be made: {error.strerror}") from error
+        record = begun("", BuildOptions(config="", jobs=kbuild.jobs), GuestProfile(name=""))
+        yield Run(directory, Record(directory, reporter, record), reporter)
+    finally:
+        shutil.rmtree(directory.path, ignore_errors=True)

@@ -16,8 +16,9 @@ from kbtf_ci.btf.rules.versions import Version, doubt
 from kbtf_ci.errors import ExitCode, UsageError, file_error
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.rundir import RunDirectory
+from kbtf_ci.model.config import parse_config
 from kbtf_ci.model.prediction import Prediction
-from kbtf_ci.objfile.files import KernelFile, parse_config, read_kernel_file, read_module_file
+from kbtf_ci.objfile.files import KernelFile, read_kernel_file, read_module_file
 from kbtf_ci.objfile.inventory import module_files
 from kbtf_ci.report import check as report
 
@@ -109,7 +110,7 @@ def _with_run_directories(options: CheckOptions) -> CheckOptions:
     if options.vmlinux is not None:
         return options
     run.read_built()
-    return replace(options, vmlinux=run.kernel / "bzImage", config=options.config or options.run_config)
+    return replace(options, vmlinux=run.image, config=options.config or options.run_config)
 
 
 def _version(options: CheckOptions, kernel: KernelFile, paths: Sequence[Path]) -> Version:

@@ -10,30 +10,35 @@ observations -> verdict -> report. Each stage hands on one frozen value and neve
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from kbtf_ci import __version__
 from kbtf_ci.errors import InfrastructureError
 from kbtf_ci.guest.accel import choose
 from kbtf_ci.guest.guest import booted
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.infra import rundir
 from kbtf_ci.infra.profiles import Profile, find_profile
-from kbtf_ci.infra.record import Record, Reporter
+from kbtf_ci.infra.record import Reporter
+from kbtf_ci.infra.runs import Run, begun, new_run, old_run
 from kbtf_ci.kernel import build as kernel_build
+from kbtf_ci.kernel.identity import identify
+from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.kconfig import Configured, configure
-from kbtf_ci.kernel.pahole import ask_kbuild
+from kbtf_ci.kernel.pahole import keep_answer
 from kbtf_ci.kernel.strip import strip_modules
-from kbtf_ci.model.kernel import KernelFacts
+from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
 from kbtf_ci.model.options import BuildOptions
+from kbtf_ci.model.run_record import GuestProfile, SourceRecord
 from kbtf_ci.objfile.inventory import inventory, require
 from kbtf_ci.workflow import verify as verification
 from kbtf_ci.workflow import workspace
-from kbtf_ci.workflow.verify import GuestOptions, Run, Verdict, new_run, whole_guest
+from kbtf_ci.workflow.guests import GuestOptions
+from kbtf_ci.workflow.verdict import Verdict
 from kbtf_ci.workflow.workspace import Tools, toolchain
+
+_SUBTREE = "kernel"  # below /lib/modules/<release>, as modules_install has it
 
 
 def run(
@@ -47,8 +52,8 @@ def run(
     with _new_run(options, profile, output, command, reporter) as this, this.record.track():
         tools = _tools(options.suite, this)
         _require_kvm(guest.accel, tools, this)
-        _build(options, profile, tools, this)
-        return verification.verify(guest, tools.runner, this)
+        kernel = _build(options, profile, tools, this)
+        return verification.verify(kernel, guest, tools.runner, this)
 
 
 def build(
@@ -57,16 +62,21 @@ def build(
     """Build a kernel into a new run directory, without booting it."""
     profile = find_profile(options.config)
     with _new_run(options, profile, output, command, reporter) as this, this.record.track():
-        _build(options, profile, _tools(options.suite, this), this)
+        kernel = _build(options, profile, _tools(options.suite, this), this)
+        with this.record.stage("inventory"):
+            modules = inventory(kernel.modules, kernel.skipped_btf).modules
+            size = sum(module.btf_bytes for module in modules)
+            reporter.note(f"{len(modules)} modules, {size:,} bytes of split BTF")
     return this.directory
 
 
 def verify(path: Path, guest: GuestOptions, reporter: Reporter) -> Verdict:
     """Boot the kernel of a run directory and judge its modules as they are in it now."""
-    with _old_run(path, reporter) as this, this.record.track():
-        tools = _tools(_suite(this), this)
+    with old_run(path, reporter) as this, this.record.track():
+        tools = _tools(this.record.run.suite, this)
         _require_kvm(guest.accel, tools, this)
-        return verification.verify(guest, tools.runner, this)
+        kernel = this.directory.kernel_of(this.record.run)
+        return verification.verify(kernel, guest, tools.runner, this)
 
 
 def shell(path: Path, options: GuestOptions, reporter: Reporter) -> int:
@@ -74,46 +84,27 @@ def shell(path: Path, options: GuestOptions, reporter: Reporter) -> int:
 
     Returns the shell's exit status.
     """
-    with _old_run(path, reporter) as this:
-        runner = toolchain(_suite(this), reporter).runner
-        spec = whole_guest(options, runner, this)
+    with old_run(path, reporter) as this:
+        runner = toolchain(this.record.run.suite, reporter).runner
+        kernel = this.directory.kernel_of(this.record.run)
+        spec = verification.whole_guest(kernel, options, runner, this.directory)
         accel = choose(runner, spec.accel, reporter.warn)
         console = this.directory.file("shell-console.log")
         with booted(runner, spec, accel, console, reporter.warn) as guest:
             return guest.shell.interact()
 
 
-@contextmanager
 def _new_run(
     options: BuildOptions, profile: Profile, output: Path | None, command: str, reporter: Reporter
-) -> Iterator[Run]:
-    facts = {
-        "kbtf_ci": __version__,
-        "command": command,
-        "wishes": options.facts(),
-        "profile": {"name": profile.name, "memory_mib": profile.memory_mib, "cpus": profile.cpus},
-    }
-    with new_run(output, profile.name, facts, reporter) as this:
-        yield this
-
-
-@contextmanager
-def _old_run(path: Path, reporter: Reporter) -> Iterator[Run]:
-    directory = rundir.RunDirectory(path.resolve())
-    directory.read_built()  # what is no run is refused without a lock left in it
-    with directory.locked(reporter.note):
-        yield Run(directory, Record(directory, reporter, directory.read_built()), reporter)
-
-
-def _suite(this: Run) -> str:
-    suite: str = this.record.facts["wishes"]["suite"]
-    return suite
+) -> AbstractContextManager[Run]:
+    guest = GuestProfile(name=profile.name, memory_mib=profile.memory_mib, cpus=profile.cpus)
+    return new_run(output, begun(command, options, guest), reporter)
 
 
 def _tools(suite: str, this: Run) -> Tools:
     with this.record.stage("toolchain"):
         tools = toolchain(suite, this.reporter)
-    this.record.add(toolchain=asdict(tools.image))
+    this.record.add(toolchain=tools.record)
     return tools
 
 
@@ -123,11 +114,12 @@ def _require_kvm(accel: Accel, tools: Tools, this: Run) -> None:
         choose(tools.runner, accel, this.reporter.warn)
 
 
-def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> None:
+def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> BuiltKernel:
+    """Build into the run directory, and return what it holds then."""
     record, reporter, directory = this.record, this.reporter, this.directory
     with record.stage("source"):
         source = workspace.source(options, tools, reporter)
-        record.add(source={"version": source.version, "origin": source.origin})
+        record.add(source=SourceRecord(version=source.version, origin=source.origin))
     folder = workspace.build_folder(source, profile, options)
     with workspace.locked_build_dir(folder, reporter):
         kbuild = workspace.kbuild(options, tools, source, folder)
@@ -139,24 +131,21 @@ def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> 
             built = kernel_build.build(kbuild, directory.file("build.log"), _tell_progress(reporter))
             written = built.steps.get("BTF [M]", 0)
             reporter.note(f"{built.compiled} files compiled, BTF of {written} modules written")
-            pahole = ask_kbuild(kbuild)
-        with record.stage("inventory"):
+            require(profile.require, built.modules)
+            pahole = keep_answer(kbuild, configured.stamp)
+        with record.stage("copy"):
+            identity = identify(folder, built.release)
             _copy_kernel(built, folder, directory)
-            modules = inventory(directory.modules, _skipped(built.skipped_btf)).modules
-            require(profile.require, modules)
-            size = sum(module.btf_bytes for module in modules)
-            reporter.note(f"{len(modules)} modules, {size:,} bytes of split BTF")
-        with record.stage("strip"):
-            files = [module.file for module in modules]
-            stripped = folder / ".kbtf-ci" / "stripped"
-            strip_modules(tools.runner, directory.modules, stripped, files, options.jobs)
-            _copy_files(stripped, directory.guest_modules, files)
+            _strip(built, kbuild, directory)
+    values = {f"CONFIG_{symbol}": value for symbol, value in configured.values.items()}
     record.add(
-        kernel=asdict(_kernel_facts(built, configured)),
+        kernel=KernelFacts.of(built.release, values, configured.sha256),
+        build=identity,
         make=dict(built.steps),
-        pahole=pahole.facts(),
-        skipped_btf=_skipped(built.skipped_btf),
+        pahole=pahole.record,
+        skipped_btf=_below_subtree(built.skipped_btf),
     )
+    return directory.kernel_of(record.run)
 
 
 def _keep_configuration(configured: Configured, directory: rundir.RunDirectory) -> None:
@@ -170,9 +159,17 @@ def _tell_progress(reporter: Reporter) -> Callable[[kernel_build.Progress], None
 
 def _copy_kernel(built: kernel_build.Built, folder: Path, directory: rundir.RunDirectory) -> None:
     images = [built.bzimage, built.vmlinux, built.system_map]
-    _copy_files(folder, directory.modules / "kernel", built.modules)
+    _copy_files(folder, directory.modules / _SUBTREE, built.modules)
     for image in images:
         _copy_files(image.parent, directory.kernel, [image.name])
+
+
+def _strip(built: kernel_build.Built, kbuild: Kbuild, directory: rundir.RunDirectory) -> None:
+    """Strip the modules for the guest, where the next run of this build finds them."""
+    stripped = kbuild.build_dir / ".kbtf-ci" / "stripped"
+    files = [f"{_SUBTREE}/{file}" for file in built.modules]
+    strip_modules(kbuild.runner, directory.modules, stripped, files, kbuild.jobs)
+    _copy_files(stripped, directory.guest_modules, files)
 
 
 def _copy_files(source: Path, target: Path, files: Iterable[str]) -> None:
@@ -185,16 +182,6 @@ def _copy_files(source: Path, target: Path, files: Iterable[str]) -> None:
         raise InfrastructureError(f"{target}: cannot be written: {error.strerror}") from error
 
 
-def _skipped(reasons: Mapping[str, str]) -> dict[str, str]:
-    """Kbuild names modules by their path in the build directory, the inventory as below kernel/."""
-    return {f"kernel/{file}": reason for file, reason in reasons.items()}
-
-
-def _kernel_facts(built: kernel_build.Built, configured: Configured) -> KernelFacts:
-    values = configured.values
-    return KernelFacts(
-        release=built.release,
-        config_sha256=configured.sha256,
-        pahole=values.get("PAHOLE_VERSION", ""),
-        compiler=values.get("CC_VERSION_TEXT", "").strip('"'),
-    )
+def _below_subtree(reasons: Mapping[str, str]) -> dict[str, str]:
+    """Kbuild names modules by their path in the build directory, a run by the one that they install to."""
+    return {f"{_SUBTREE}/{file}": reason for file, reason in reasons.items()}

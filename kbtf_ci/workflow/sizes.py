@@ -19,7 +19,7 @@ from kbtf_ci.infra.record import Reporter
 from kbtf_ci.kernel.encode import Encoded, encode
 from kbtf_ci.kernel.pahole import Pahole, ask_kbuild, version
 from kbtf_ci.model.module import Module
-from kbtf_ci.model.options import BuildOptions
+from kbtf_ci.model.run_record import RunRecord
 from kbtf_ci.model.sizes import Sizes, compare
 from kbtf_ci.objfile.inventory import inventory
 from kbtf_ci.report.sizes import Encoding, document, load_previous, tables
@@ -43,7 +43,7 @@ class _Run:
     """A run directory whose modules are sized up, and how pahole wrote them."""
 
     directory: rundir.RunDirectory
-    facts: Mapping[str, Any]
+    record: RunRecord
     modules: Sequence[Module]
     stamps: Mapping[str, str]
     pahole: Pahole
@@ -81,13 +81,13 @@ def measure_sizes(path: Path, jobs: int, reporter: Reporter) -> Sized:
 
 
 def _measure(directory: rundir.RunDirectory, jobs: int, reporter: Reporter) -> Sized:
-    facts = directory.read_build()
+    record = directory.read_build()
     reporter.stage("inventory")
-    modules = inventory(directory.modules, facts["skipped_btf"]).modules
+    modules = inventory(directory.modules, record.skipped_btf).modules
     if not any(module.has_btf for module in modules):
         raise UsageError(f"{directory.modules}: none of its {len(modules)} modules has a .BTF section")
     stamps = {module.file: _stamp(directory.modules / module.file) for module in modules}
-    run = _Run(directory, facts, modules, stamps, _pahole(directory, facts, reporter))
+    run = _Run(directory, record, modules, stamps, _pahole(directory, record, reporter))
     ledger = _earlier(run)
     if ledger.missing(run):
         ledger = _encode(run, ledger, jobs, reporter)
@@ -98,12 +98,12 @@ def _measure(directory: rundir.RunDirectory, jobs: int, reporter: Reporter) -> S
 
 def _encode(run: _Run, ledger: _Ledger, jobs: int, reporter: Reporter) -> _Ledger:
     reporter.stage("encode")
-    runner = workspace.toolchain(run.facts["wishes"]["suite"], reporter).runner
+    runner = workspace.toolchain(run.record.suite, reporter).runner
     now = version(runner, run.pahole)
     if now != ledger.version:
         # One table holds what one pahole wrote.
         ledger = _Ledger(now, {})
-    if now != (before := run.facts["kernel"]["pahole"]):
+    if now != (before := run.record.facts.pahole):
         reporter.warn(f"pahole is {now} now, it was {before} when the modules got their split BTF")
     todo, kept = ledger.missing(run), len(ledger.full)
 
@@ -129,35 +129,31 @@ def _encode(run: _Run, ledger: _Ledger, jobs: int, reporter: Reporter) -> _Ledge
     return ledger
 
 
-def _pahole(directory: rundir.RunDirectory, facts: Mapping[str, Any], reporter: Reporter) -> Pahole:
+def _pahole(directory: rundir.RunDirectory, record: RunRecord, reporter: Reporter) -> Pahole:
     """Return the pahole that the build recorded; where it did not yet, kbuild is asked now and recorded."""
-    options = BuildOptions.of_facts(facts["wishes"])
-    if "pahole" not in facts:
+    known = record.pahole
+    if known is None:
         reporter.stage("pahole's flags")
-        asked = _ask(options, directory, facts, reporter)
-        facts = {**facts, "pahole": asked.facts()}
-        directory.write_run(facts)
-    return Pahole.of_facts(facts["pahole"], options.pahole)
+        known = _ask(record, directory, reporter).record
+        directory.write_record(record.amended({"pahole": known}))
+    return Pahole.of(known, record.build_options.pahole)
 
 
-def _ask(
-    options: BuildOptions,
-    directory: rundir.RunDirectory,
-    facts: Mapping[str, Any],
-    reporter: Reporter,
-) -> Pahole:
+def _ask(record: RunRecord, directory: rundir.RunDirectory, reporter: Reporter) -> Pahole:
     """Ask kbuild on the run's own configuration and source, in a build directory made for the question."""
+    options = record.build_options
     tools = workspace.toolchain(options.suite, reporter)
     source = workspace.source(options, tools, reporter)
-    if source.version != facts["source"]["version"]:
+    before = record.source.version if record.source else "an unknown version"
+    if source.version != before:
         raise UsageError(
-            f"{source.origin}: now {source.version}, this run was built from {facts['source']['version']}",
+            f"{source.origin}: now {source.version}, this run was built from {before}",
             hint="kbtf-ci build makes a new one",
         )
     scratch = cache_root() / "build"
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".pahole-") as folder:
-        (Path(folder) / ".config").write_text(directory.file("kernel.config").read_text())
+        (Path(folder) / ".config").write_bytes(directory.file("kernel.config").read_bytes())
         return ask_kbuild(workspace.kbuild(options, tools, source, Path(folder)))
 
 
@@ -174,7 +170,7 @@ def _earlier(run: _Run) -> _Ledger:
 
 def _keep(run: _Run, ledger: _Ledger, ended: str = "") -> Sized:
     """Write sizes.json unless it says all this already."""
-    release = run.facts["kernel"]["release"]
+    release = run.record.facts.release
     encoding = Encoding(release, ledger.version, run.pahole.program, run.pahole.flags)
     sizes = compare(run.modules, ledger.full, ledger.faults)
     values = document(encoding, sizes, run.stamps, ended)

@@ -12,7 +12,7 @@ import pytest
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
 from kbtf_ci.guest.guest import GuestSpec
-from kbtf_ci.guest.image import make_image
+from kbtf_ci.guest.image import make_image, root_archive
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.session import Listener, observe
 from kbtf_ci.guest.timeouts import Timeouts
@@ -45,7 +45,7 @@ def test_each_death_is_told_apart_and_every_module_is_verified_inert(
     engine: Engine, toolchain: Toolchain, smoke_run: Path, deadly: list[Module], tmp_path: Path
 ) -> None:
     runner = engine.runner(toolchain.image)
-    image = make_image(runner, tmp_path / "guest", tmp_path / "modules", deadly)
+    image = make_image(root_archive(runner), tmp_path / "guest", tmp_path / "modules", deadly)
     spec = GuestSpec(
         smoke_run / "kernel/bzImage",
         image,

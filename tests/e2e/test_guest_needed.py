@@ -15,7 +15,7 @@ from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
 from kbtf_ci.errors import GuestError
 from kbtf_ci.guest.guest import GuestSpec, booted
-from kbtf_ci.guest.image import EarlyModule, make_image
+from kbtf_ci.guest.image import EarlyModule, make_image, root_archive
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.session import Listener, observe
 from kbtf_ci.model.module import Module, dependency_order
@@ -35,6 +35,7 @@ class Spec(Protocol):
 @pytest.fixture
 def spec(engine: Engine, toolchain: Toolchain, smoke_run: Path, tmp_path: Path) -> Spec:
     tree = smoke_run / "guest/modules"
+    root = root_archive(engine.runner(toolchain.image))
 
     def spec(change: Change = lambda content: content) -> tuple[tuple[Module, ...], GuestSpec]:
         modules = dependency_order(one for one in inventory(tree).modules if one.name in NAMES)
@@ -44,7 +45,7 @@ def spec(engine: Engine, toolchain: Toolchain, smoke_run: Path, tmp_path: Path) 
             if one.name != "nls_utf8"
         ]
         assert [one.name for one in early] == ["x_tables", "xt_comment"]
-        image = make_image(engine.runner(toolchain.image), tmp_path / "guest", tree, modules, early)
+        image = make_image(root, tmp_path / "guest", tree, modules, early)
         return modules, GuestSpec(smoke_run / "kernel/bzImage", image, memory_mib=512, accel=Accel.TCG)
 
     return spec

@@ -13,7 +13,7 @@ import pytest
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
 from kbtf_ci.guest.guest import Guest, GuestSpec, booted
-from kbtf_ci.guest.image import GuestImage, make_image
+from kbtf_ci.guest.image import GuestImage, make_image, root_archive
 from kbtf_ci.guest.keys import GuestKeys
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.infra.runner import Runner
@@ -28,7 +28,7 @@ def runner(engine: Engine, toolchain: Toolchain) -> Runner:
 @pytest.fixture(scope="module")
 def image(runner: Runner, tmp_path_factory: pytest.TempPathFactory) -> GuestImage:
     folder = tmp_path_factory.mktemp("guest")
-    return make_image(runner, folder, folder, ())
+    return make_image(root_archive(runner), folder)
 
 
 class TestRealGuest(ShellContract):

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.infra.runner import Mount, run
 from kbtf_ci.workflow import workspace
-from kbtf_ci.workflow.regen import options_of_run
 from tests.e2e.conftest import Cli
 
 HEAD = """\
@@ -74,7 +74,7 @@ def build(spare_run: Path, folder: Path, seconds: int) -> None:
     for name, init in MODULES.items():
         source = HEAD.replace("@NAME@", name).replace("@INIT@", init)
         (folder / f"{name}.c").write_text(source)
-    with workspace.open_build(options_of_run(spare_run), Quiet()) as kbuild:
+    with workspace.open_build(RunDirectory(spare_run).read_build().build_options, Quiet()) as kbuild:
         command = kbuild.command(kbuild.argv("M=/warners", "modules"), "warning modules")
         mounts = (*command.mounts, Mount(folder, "/warners", writable=True))
         done = run(kbuild.runner, replace(command, mounts=mounts))

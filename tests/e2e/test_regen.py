@@ -18,6 +18,7 @@ import pytest
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
 from kbtf_ci.errors import ExitCode
+from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.infra.runner import Command, Mount, Process, Runner, run
 from kbtf_ci.kernel.btfcache import PROGRAM, Wrapper
 from kbtf_ci.kernel.measure import MakeOverrides, measure
@@ -91,7 +92,7 @@ class Overlaid:
 def test_a_makefile_that_forgets_vmlinux_leaves_stale_btf_that_check_and_boot_confirm(
     smoke_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = regenerating.options_of_run(smoke_run)
+    options = RunDirectory(smoke_run).read_build().build_options
     with TerminalReporter(quiet=True) as reporter:
         tools = workspace.toolchain(options.suite, reporter)
         text = (workspace.source(options, tools, reporter).path / MODFINAL).read_text()
@@ -156,7 +157,7 @@ def test_every_module_is_byte_for_byte_the_same_with_no_cold_and_warm_cache(
 def test_kbuild_itself_makes_the_same_files_with_no_cold_and_warm_cache(
     smoke_run: Path, tmp_path: Path
 ) -> None:
-    options = regenerating.options_of_run(smoke_run)
+    options = RunDirectory(smoke_run).read_build().build_options
     with TerminalReporter(quiet=True) as reporter:
         made = []
         with workspace.open_build(options, reporter) as kbuild:

@@ -13,7 +13,7 @@ import pytest
 
 from kbtf_ci.errors import InfrastructureError, InterruptError
 from kbtf_ci.kernel.encode import Encoded, encode
-from kbtf_ci.kernel.pahole import Pahole, ask_kbuild
+from kbtf_ci.kernel.pahole import Pahole, ask_kbuild, keep_answer
 from tests.support import faketree, paholes
 from tests.support.local import LocalRunner
 from tests.support.waiting import wait_until
@@ -136,3 +136,21 @@ def test_kbuild_itself_tells_its_flags(tmp_path: Path) -> None:
 
 def test_a_kernel_that_exports_no_flags_has_none(tmp_path: Path) -> None:
     assert ask_kbuild(faketree.kbuild(tmp_path)) == Pahole("pahole", ())
+
+
+def test_kbuild_is_asked_once_for_what_decides_its_answer(tmp_path: Path) -> None:
+    faketree.plant(tmp_path)
+    kbuild = faketree.kbuild(tmp_path)
+    runner = kbuild.runner
+    assert isinstance(runner, LocalRunner)
+    (kbuild.build_dir / ".kbtf-ci").mkdir()
+    asked = ask_kbuild(kbuild)
+
+    def asks(stamp: str) -> int:
+        before = len(runner.started)
+        assert keep_answer(kbuild, stamp) == asked
+        return len(runner.started) - before
+
+    assert [asks(stamp) for stamp in ("one", "one", "two", "two", "", "")] == [1, 0, 1, 0, 1, 1]
+    (kbuild.build_dir / ".kbtf-ci/pahole.json").write_text('{"stamp": "two"}')
+    assert asks("two") == 1

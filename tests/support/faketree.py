@@ -12,8 +12,8 @@ from pathlib import Path
 from kbtf_ci.infra.paths import shipped
 from kbtf_ci.infra.profiles import Profile
 from kbtf_ci.kernel.kbuild import Kbuild
-from kbtf_ci.kernel.kconfig import parse_config
 from kbtf_ci.kernel.source import from_directory
+from kbtf_ci.model.config import config_lines
 from tests.support.elf import make_module
 from tests.support.local import LocalRunner
 
@@ -35,7 +35,7 @@ def plant_for_cli(folder: Path) -> Path:
     tree = plant(folder)
     known = (tree / "lib/Kconfig").read_text()
     for fragment in ("btf.config", "guest.config"):
-        for _, symbol, _ in parse_config((shipped("configs") / fragment).read_text().splitlines()):
+        for _, symbol, _ in config_lines((shipped("configs") / fragment).read_text()):
             if f"config {symbol}\n" not in known:
                 known += f"\nconfig {symbol}\n\tbool\n"
     (tree / "lib/Kconfig").write_text(known)

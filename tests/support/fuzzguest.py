@@ -12,7 +12,7 @@ from pathlib import Path
 from kbtf_ci.errors import InfrastructureError
 from kbtf_ci.guest import probe
 from kbtf_ci.guest.guest import GuestSpec, booted
-from kbtf_ci.guest.image import make_image
+from kbtf_ci.guest.image import make_image, root_archive
 from kbtf_ci.guest.kmsg import Record
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.ssh import CommandError, ShellLostError, SilenceError
@@ -78,7 +78,7 @@ class Loads:
         for name, mutant in mutants.items():
             (carriers / f"{name}.ko").write_bytes(self._subject.carrier(name, mutant))
         modules = [Module(name, f"{name}.ko", 1, "") for name in mutants]
-        image = make_image(self._runner, self._folder, carriers, modules)
+        image = make_image(root_archive(self._runner), self._folder, carriers, modules)
         memory = _MEMORY_MIB + 2 * image.initramfs.stat().st_size // _MIB
         kernel = self._subject.run / "kernel/bzImage"
         return GuestSpec(kernel, image, memory, 1, Accel.TCG, append=_EXPEDITED)

@@ -37,7 +37,7 @@ READERS = {
     "package": "from kbtf_ci.kernel.packages import is_package; is_package(p)",
     "makefile": "from kbtf_ci.kernel.modfinal import read_rule; read_rule(p.parent)",
     "tarball": "from kbtf_ci.kernel.source import from_tarball; from_tarball(p, p.parent / 'cache')",
-    "run": "from kbtf_ci.infra.rundir import RunDirectory; RunDirectory(p.parent).read_run()",
+    "run": "from kbtf_ci.infra.rundir import RunDirectory; RunDirectory(p.parent).read_record()",
 }
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from kbtf_ci.btf.format.header import Header
 from kbtf_ci.btf.format.names import Names, Strings
 from kbtf_ci.btf.format.records import NATIVE, ByteOrder, End, Records, walk
-from kbtf_ci.btf.format.wire import HEADER_BYTES, LAYOUT_HEADER_BYTES, MAGIC, VERSION
+from kbtf_ci.btf.format.wire import HEADER_BYTES, LAYOUT_HEADER_BYTES, MAGIC, VERSION, Kind
 from kbtf_ci.errors import UsageError
 
 
@@ -84,6 +84,18 @@ class Btf:
     def text(self, offset: int) -> str:
         """Return the string at an offset, "" behind the strings."""
         return self.names.at(offset).decode(errors="replace") if offset < self.names.end else ""
+
+    def own_names(self, *kinds: Kind) -> tuple[str, ...]:
+        """Return the names of its own types, not the base's, of these kinds, in the order of their ids."""
+        offsets = self.records.name_off[self.records.of(*kinds)].tolist()
+        data, start, end = self.strings.data, len(self.names.base), self.names.end
+        # Straight out of its own strings, where nearly all of them are: there are many.
+        return tuple(
+            data[offset - start : data.find(b"\0", offset - start)].decode(errors="replace")
+            if start <= offset < end
+            else self.text(offset)
+            for offset in offsets
+        )
 
     def find(self, name: str, *kinds: int) -> Iterator[int]:
         """Yield the ids of its own types of these kinds that have this name."""

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
+from kbtf_ci.btf.format.reader import Btf
 from kbtf_ci.btf.predict.assess import Assessment, Assessor
 from kbtf_ci.btf.predict.diagnosis import diagnose
 from kbtf_ci.btf.rules.versions import Version
@@ -21,6 +23,8 @@ from kbtf_ci.model.prediction import Prediction
 from kbtf_ci.objfile.elf import unreadable_entry
 from kbtf_ci.objfile.files import KernelFile, ModuleFile, read_module_file
 from kbtf_ci.objfile.inventory import fault_of
+
+_Handled = TypeVar("_Handled")
 
 # A process costs about as much as so many modules: the interpreter, numpy, and vmlinux read again.
 _WORTH_PROCESSES = 1000
@@ -40,6 +44,34 @@ class KernelSpec:
         return Assessor.of(self.file, self.version, self.config)
 
 
+@dataclass(frozen=True)
+class Opened:
+    """One module while its file is open: what the file says, its BTF as the kernel will use it, a prediction.
+
+    ``file`` is None where it cannot be read, and ``fault`` says why; ``btf`` None where there is none, or
+    where the kernel would refuse it.
+    """
+
+    path: Path
+    file: ModuleFile | None
+    btf: Btf | None
+    prediction: Prediction
+    fault: str = ""
+
+
+# What else is done with modules while they are open: told the number of the batch, from 0, and the batch. It
+# goes to other processes, and what it returns comes from them.
+Handler = Callable[[int, Sequence[Opened]], _Handled]
+
+
+@dataclass(frozen=True)
+class Swept(Generic[_Handled]):
+    """A prediction for each module, in order, and what the handler made of each batch of them."""
+
+    predictions: tuple[Prediction, ...]
+    handled: tuple[_Handled, ...]
+
+
 def sweep(
     facts: KernelSpec,
     paths: Sequence[Path],
@@ -51,76 +83,104 @@ def sweep(
     A module's file that cannot be read is UNREADABLE, and the others go on. Raises UsageError for a kernel
     that cannot be read.
     """
+    return sweep_with(facts, paths, processes, _nothing, on_done).predictions
+
+
+def sweep_with(
+    facts: KernelSpec,
+    paths: Sequence[Path],
+    processes: int,
+    handler: Handler[_Handled],
+    on_done: Callable[[int], None] = lambda done: None,
+) -> Swept[_Handled]:
+    """Return what sweep() does, and what ``handler`` made of the modules, each of which is read once."""
     found: list[Prediction] = []
-    for batch in _batches(facts, paths, processes):
-        found.extend(batch)
+    handled: list[_Handled] = []
+    for predictions, more in _batches(facts, paths, processes, handler):
+        found.extend(predictions)
+        handled.append(more)
         on_done(len(found))
     if any(one.btf_bytes for one in found) and any(one.outcome is Outcome.NO_BTF for one in found):
         assessor = facts.assessor()
         found = [_with_siblings(one, assessor) for one in found]
-    return tuple(found)
+    return Swept(tuple(found), tuple(handled))
 
 
-def _batches(facts: KernelSpec, paths: Sequence[Path], processes: int) -> Iterator[list[Prediction]]:
+def _nothing(_number: int, _batch: Sequence[Opened]) -> None:
+    pass
+
+
+def _batches(
+    facts: KernelSpec, paths: Sequence[Path], processes: int, handler: Handler[_Handled]
+) -> Iterator[tuple[list[Prediction], _Handled]]:
+    batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
     if processes == 1 or len(paths) < _WORTH_PROCESSES:
-        worker = _Worker(facts)
-        for batch in _batched(paths):
-            yield worker.predict(batch)
+        worker = _Worker(facts, handler)
+        for number, batch in enumerate(batches):
+            yield worker.work(number, batch)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _start, (facts,)) as pool:
+    with ProcessPoolExecutor(processes, context, _start, (facts, handler)) as pool:
         try:
-            yield from pool.map(_predict, _batched(paths))
+            yield from pool.map(_work, range(len(batches)), batches)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def _batched(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
-    return (paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH))
-
-
-class _Worker:
+class _Worker(Generic[_Handled]):
     """One process's share."""
 
-    def __init__(self, facts: KernelSpec) -> None:
+    def __init__(self, facts: KernelSpec, handler: Handler[_Handled]) -> None:
         self._assessor = facts.assessor()
+        self._handler = handler
 
-    def predict(self, paths: Iterable[Path]) -> list[Prediction]:
-        opened = [_open(path) for path in paths]
-        assessed = self._assessor.assess_all([one for one in opened if isinstance(one, ModuleFile)])
-        found = [predicted(one, self._assessor, siblings_have_btf=False) for one in assessed]
-        rest = iter(found)
-        return [next(rest) if isinstance(one, ModuleFile) else one for one in opened]
+    def work(self, number: int, paths: Sequence[Path]) -> tuple[list[Prediction], _Handled]:
+        opened = list(self._open_all(paths))
+        return [one.prediction for one in opened], self._handler(number, opened)
+
+    def _open_all(self, paths: Sequence[Path]) -> Iterator[Opened]:
+        files = [_open(path) for path in paths]
+        assessed = self._assessor.assess_all([one for one in files if isinstance(one, ModuleFile)])
+        for path, file in zip(paths, files, strict=True):
+            if isinstance(file, ModuleFile):
+                one = next(assessed)
+                found = predicted(one, self._assessor, siblings_have_btf=False)
+                yield Opened(path, file, one.verdict.btf, found)
+            else:
+                yield Opened(path, None, None, _unreadable(path, file), file)
 
 
-def _open(path: Path) -> ModuleFile | Prediction:
-    """Return what the module's file says, or where it cannot be read the prediction that says so."""
+def _open(path: Path) -> ModuleFile | str:
+    """Return what the module's file says, or why it cannot be read."""
     try:
         return read_module_file(path)
     except UsageError as error:
-        fault = fault_of(error, path)
-        return Prediction(
-            name=unreadable_entry(path.name, fault).name,
-            file=str(path),
-            outcome=Outcome.UNREADABLE,
-            rule="unreadable",
-            cause="unreadable",
-            advice=f"{fault[:1].upper()}{fault[1:]}. It is cut short, damaged, or no module: get it again.",
-        )
+        return fault_of(error, path)
 
 
-_worker: list[_Worker] = []
+def _unreadable(path: Path, fault: str) -> Prediction:
+    return Prediction(
+        name=unreadable_entry(path.name, fault).name,
+        file=str(path),
+        outcome=Outcome.UNREADABLE,
+        rule="unreadable",
+        cause="unreadable",
+        advice=f"{fault[:1].upper()}{fault[1:]}. It is cut short, damaged, or no module: get it again.",
+    )
 
 
-def _start(facts: KernelSpec) -> None:
+_worker: list[_Worker[Any]] = []
+
+
+def _start(facts: KernelSpec, handler: Handler[Any]) -> None:
     # An interrupt is the parent's to handle: it takes the pool down.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _worker.append(_Worker(facts))
+    _worker.append(_Worker(facts, handler))
 
 
-def _predict(paths: Sequence[Path]) -> list[Prediction]:
-    return _worker[0].predict(paths)
+def _work(number: int, paths: Sequence[Path]) -> tuple[list[Prediction], Any]:
+    return _worker[0].work(number, paths)
 
 
 def predicted(one: Assessment, assessor: Assessor, *, siblings_have_btf: bool) -> Prediction:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import stat
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -14,48 +15,30 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.guest.cpio import CpioWriter
-from kbtf_ci.guest.image import ROOT_ARCHIVE, EarlyModule, check_memory, guest_path, make_image
+from kbtf_ci.guest.image import ROOT_ARCHIVE, EarlyModule, check_memory, guest_path, make_image, root_archive
 from kbtf_ci.guest.keys import GuestKeys
 from kbtf_ci.model.module import Module
+from kbtf_ci.model.outcome import LoadMode
 from tests.support import images
+from tests.support.cpio import read_archives
 from tests.support.local import LocalRunner
 
 
-def read_archives(data: bytes) -> dict[str, tuple[int, bytes]]:
-    """Unpack as init/initramfs.c does: zeros between archives are skipped, a header is at a multiple of 4."""
-    found: dict[str, tuple[int, bytes]] = {}
-    at = 0
-    while at < len(data):
-        if data[at] == 0:
-            at += 1
-            continue
-        assert at % 4 == 0
-        header = data[at : at + 110]
-        assert header[:6] == b"070701"
-        fields = [int(header[6 + 8 * i : 14 + 8 * i], 16) for i in range(13)]
-        mode, size, name_size = fields[1], fields[6], fields[11]
-        name = data[at + 110 : at + 110 + name_size - 1].decode()
-        assert data[at + 110 + name_size - 1] == 0
-        at = (at + 110 + name_size + 3) & ~3
-        content = data[at : at + size]
-        assert len(content) == size
-        at = (at + size + 3) & ~3
-        if name != "TRAILER!!!":
-            parent = str(PurePosixPath(name).parent)
-            assert parent == "." or stat.S_ISDIR(found[parent][0]), f"{name} comes before its folder"
-            found[name] = (mode, content)
-    return found
+def root() -> bytes:
+    stream = BytesIO()
+    archive = CpioWriter(stream)
+    archive.folder(PurePosixPath("etc"))
+    archive.data(PurePosixPath("etc/passwd"), b"root:x:0", 0o644)
+    archive.close()
+    return stream.getvalue() + bytes(3)  # an archive whose end is not at a multiple of four
+
+
+ROOT = root()
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    root = tmp_path / "root.cpio"
-    with root.open("wb") as stream:
-        archive = CpioWriter(stream)
-        archive.folder(PurePosixPath("etc"))
-        archive.data(PurePosixPath("etc/passwd"), b"root:x:0", 0o644)
-        archive.close()
-        stream.write(bytes(3))  # an archive whose end is not at a multiple of four
+    (tmp_path / "root.cpio").write_bytes(ROOT)
     for number, name in enumerate(("kernel/fs/a.ko", "kernel/fs/sub/b.ko")):
         (tmp_path / "modules" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "modules" / name).write_bytes(b"x" * (number + 5))
@@ -65,12 +48,8 @@ def tree(tmp_path: Path) -> Path:
 MODULES = (Module("a", "kernel/fs/a.ko", 1, ""), Module("b", "kernel/fs/sub/b.ko", 1, ""))
 
 
-def runner(tree: Path) -> LocalRunner:
-    return LocalRunner(paths={ROOT_ARCHIVE: tree / "root.cpio"})
-
-
 def test_the_initramfs_holds_root_modules_and_keys(tree: Path) -> None:
-    image = make_image(runner(tree), tree / "guest", tree / "modules", MODULES)
+    image = make_image(ROOT, tree / "guest", tree / "modules", MODULES)
     files = read_archives(image.initramfs.read_bytes())
     assert files["etc/passwd"][1] == b"root:x:0"
     assert files["lib/modules/kernel/fs/a.ko"] == (stat.S_IFREG | 0o644, b"xxxxx")
@@ -88,7 +67,7 @@ def test_with_a_release_the_modules_lie_where_modprobe_looks(tree: Path) -> None
     tree_file = tree / "modules" / modules[0].file
     tree_file.write_bytes(images.build([images.Part(".modinfo", b"name=a\0alias=fs-a\0alias=fs-z\0")]))
     (tree / "modules" / modules[1].file).write_bytes(images.build([images.Part(".text", b"x")]))
-    image = make_image(runner(tree), tree / "guest", tree / "modules", modules, release="6.12.3")
+    image = make_image(ROOT, tree / "guest", tree / "modules", modules, release="6.12.3")
     files = read_archives(image.initramfs.read_bytes())
     below = "lib/modules/6.12.3"
     assert files[f"{below}/kernel/fs/odd%20name.ko"][1] == tree_file.read_bytes()
@@ -101,15 +80,15 @@ def test_with_a_release_the_modules_lie_where_modprobe_looks(tree: Path) -> None
 def test_the_probe_is_asked_for_the_very_path_that_the_image_has(tree: Path) -> None:
     odd = replace(MODULES[0], file="kernel/a \n\udcff.ko")
     (tree / "modules" / odd.file).write_bytes(b"odd")
-    image = make_image(runner(tree), tree / "guest", tree / "modules", [odd])
-    path = guest_path(odd)
+    image = make_image(ROOT, tree / "guest", tree / "modules", [odd])
+    path = guest_path(LoadMode.REAL, odd)
     assert str(path).split() == [str(path)]
     assert read_archives(image.initramfs.read_bytes())[str(path).lstrip("/")][1] == b"odd"
 
 
 def test_what_the_guest_needs_is_numbered_in_the_order_to_load_it_in(tree: Path) -> None:
     needed = [EarlyModule(f"m{number}", bytes([number])) for number in range(11, 0, -1)]
-    image = make_image(runner(tree), tree / "guest", tree / "modules", MODULES, needed)
+    image = make_image(ROOT, tree / "guest", tree / "modules", MODULES, needed)
     files = read_archives(image.initramfs.read_bytes())
     found = sorted(name for name in files if name.startswith("lib/needed/"))
     assert [files[name][1] for name in found] == [one.content for one in needed]
@@ -121,7 +100,7 @@ def test_the_client_key_is_the_users_alone_and_an_ssh_key(tree: Path) -> None:
     (tree / "guest").mkdir()
     (tree / "guest/ssh-key").write_bytes(b"an old one, longer than what comes now" * 50)
     (tree / "guest/ssh-key").chmod(0o644)
-    image = make_image(runner(tree), tree / "guest", tree / "modules", MODULES)
+    image = make_image(ROOT, tree / "guest", tree / "modules", MODULES)
     path = tree / "guest/ssh-key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert path.read_bytes() == image.keys.client
@@ -142,20 +121,20 @@ def test_a_keys_secrets_are_not_in_its_text() -> None:
 def test_a_module_that_is_not_there_is_named_and_leaves_nothing_behind(tree: Path) -> None:
     (tree / "modules/kernel/fs/a.ko").unlink()
     with pytest.raises(UsageError, match=r"module a is not there: .*kernel/fs/a\.ko"):
-        make_image(runner(tree), tree / "guest", tree / "modules", MODULES)
+        make_image(ROOT, tree / "guest", tree / "modules", MODULES)
     assert list((tree / "guest").iterdir()) == []
 
 
-def test_an_image_without_the_root_archive_is_an_infrastructure_error(tree: Path) -> None:
+def test_the_root_archive_is_the_images_and_one_without_is_an_infrastructure_error(tree: Path) -> None:
+    assert root_archive(LocalRunner(paths={ROOT_ARCHIVE: tree / "root.cpio"})) == ROOT
     with pytest.raises(InfrastructureError, match=r"guest-root\.cpio"):
-        make_image(LocalRunner(), tree / "guest", tree / "modules", MODULES)
-    assert list((tree / "guest").iterdir()) == []
+        root_archive(LocalRunner())
 
 
 def test_a_folder_that_cannot_be_written_is_named(tree: Path) -> None:
     (tree / "file").write_bytes(b"")
     with pytest.raises(InfrastructureError, match=r"file/initramfs\.cpio"):
-        make_image(runner(tree), tree / "file", tree / "modules", MODULES)
+        make_image(ROOT, tree / "file", tree / "modules", MODULES)
 
 
 def test_a_guest_too_small_for_its_initramfs_is_refused_with_what_it_needs(tmp_path: Path) -> None:

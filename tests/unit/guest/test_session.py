@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kbtf_ci.errors import EngineError, GuestError, InfrastructureError, KbtfError, UsageError
+from kbtf_ci.guest.accel import remembered
 from kbtf_ci.guest.guest import GuestSpec
 from kbtf_ci.guest.keys import GuestKeys
 from kbtf_ci.guest.qemu import Accel
@@ -224,6 +226,7 @@ def test_a_boot_that_fails_says_how_and_shows_the_console(
 def test_auto_alone_falls_back_when_kvm_dies_under_a_real_guest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accel: Accel, console: str, why: str
 ) -> None:
+    monkeypatch.setenv("KBTF_CI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("kbtf_ci.guest.session.acceleration.choose", lambda *_: Accel.KVM)
     run = Run(tmp_path, boots=[Boot(console)], accel=accel)
     if accel is Accel.KVM:
@@ -233,6 +236,30 @@ def test_auto_alone_falls_back_when_kvm_dies_under_a_real_guest(
     assert run.observe().accel is Accel.TCG
     assert len(run.seen) == 4
     assert why in run.warnings[0]
+    assert why in remembered()
+
+
+def test_a_kernel_that_comes_up_nowhere_says_nothing_of_kvm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KBTF_CI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("kbtf_ci.guest.session.acceleration.choose", lambda *_: Accel.KVM)
+    run = Run(tmp_path, boots=[Boot(""), Boot("")], accel=Accel.AUTO)
+    with pytest.raises(GuestError, match="did not come up"):
+        run.observe()
+    assert remembered() == ""
+
+
+@pytest.mark.parametrize("end", [Boot("Kernel panic - not syncing: no ACPI\n", 0), Boot("")])
+def test_a_vmlinux_that_does_not_come_up_gives_way_to_its_image(tmp_path: Path, end: Boot) -> None:
+    run = Run(tmp_path, boots=[end])
+    run.spec = replace(run.spec, packed=tmp_path / "packed")
+    run.observe()
+    first, second = ([str(mount.source) for mount in one.mounts] for one in run.guests.started)
+    assert str(tmp_path / "packed") not in first
+    assert str(tmp_path / "packed") in second
+    assert "packed is booted, which unpacks itself" in run.warnings[0]
+    assert len(run.seen) == 4
 
 
 WARN = ("------------[ cut here ]------------", "WARNING: CPU: 0 PID: 9 at x.c:3 f+0x1/0x2",

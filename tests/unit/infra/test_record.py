@@ -17,6 +17,7 @@ from kbtf_ci.infra import rundir
 from kbtf_ci.infra.locks import exclusive
 from kbtf_ci.infra.record import Record
 from kbtf_ci.infra.rundir import RunDirectory
+from tests.support.records import run_record
 from tests.support.waiting import PATIENCE_S
 
 
@@ -40,21 +41,22 @@ def read(directory: RunDirectory) -> dict[str, Any]:
 
 def test_the_record_is_there_from_the_start_and_after_each_stage(tmp_path: Path) -> None:
     directory, told = rundir.create(tmp_path / "run"), Told()
-    record = Record(directory, told, {"command": "kbtf-ci run"})
+    record = Record(directory, told, run_record(command="kbtf-ci run", later=[1]))
     with record.track():
         assert read(directory)["status"] == "running"
         with record.stage("source"):
             time.sleep(0.02)
         assert read(directory)["stages"]["source"] >= 0.02
-        record.add(extra=1)
+        record.add(skipped_btf={"a.ko": "why"})
     values = read(directory)
-    assert (values["status"], values["command"], values["extra"]) == ("done", "kbtf-ci run", 1)
+    assert (values["status"], values["command"]) == ("done", "kbtf-ci run")
+    assert (values["skipped_btf"], values["later"]) == ({"a.ko": "why"}, [1])
     assert told.stages == ["source"]
 
 
 def test_a_failed_stage_keeps_its_time_and_the_reason(tmp_path: Path) -> None:
     directory = rundir.create(tmp_path / "run")
-    record = Record(directory, Told(), {})
+    record = Record(directory, Told(), run_record())
     with pytest.raises(BuildError), record.track(), record.stage("build"):
         raise BuildError("init/main.c: no")
     values = read(directory)

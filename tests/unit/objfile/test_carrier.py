@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import io
 import struct
-from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import Section, SymbolTableSection
 
-from kbtf_ci.errors import InfrastructureError, UsageError
-from kbtf_ci.model.module import Module
-from kbtf_ci.objfile.carrier import make_carrier, write_carriers
+from kbtf_ci.errors import UsageError
+from kbtf_ci.objfile.carrier import make_carrier
 from tests.support import images
 from tests.support.elf import make_elf
 
@@ -172,24 +170,3 @@ def test_no_bytes_of_any_kind_raise_another_error() -> None:
         except UsageError:
             refused += 1
     assert refused > 20
-
-
-def test_carriers_of_a_tree_lie_as_their_modules(tmp_path: Path) -> None:
-    (tmp_path / "in/kernel/fs").mkdir(parents=True)
-    (tmp_path / "in/kernel/fs/foo.ko").write_bytes(module())
-    write_carriers(tmp_path / "in", tmp_path / "out", [Module("foo", "kernel/fs/foo.ko", 1, "")])
-    assert (tmp_path / "out/kernel/fs/foo.ko").read_bytes() == make_carrier(module())
-
-
-def test_a_file_that_is_no_module_is_named(tmp_path: Path) -> None:
-    (tmp_path / "foo.ko").write_bytes(b"no module")
-    for file in ("foo.ko", "none.ko"):
-        with pytest.raises(UsageError, match=rf"{file}: ."):
-            write_carriers(tmp_path, tmp_path / "out", [Module("foo", file, 1, "")])
-
-
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "foo.ko").write_bytes(module())
-    (tmp_path / "out").write_bytes(b"")
-    with pytest.raises(InfrastructureError, match=r"out.*cannot be written"):
-        write_carriers(tmp_path, tmp_path / "out", [Module("foo", "foo.ko", 1, "")])

@@ -7,13 +7,22 @@ import gzip
 import itertools
 import random
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from kbtf_ci.errors import UsageError
-from kbtf_ci.objfile.files import parse_kernel, parse_module, read_kernel_file, read_module_file
+from kbtf_ci.objfile.elf import ElfImage
+from kbtf_ci.objfile.files import (
+    boots_by_pvh,
+    open_kernel,
+    parse_kernel,
+    parse_module,
+    read_kernel_file,
+    read_module_file,
+)
 from tests.support.elf import make_elf
 from tests.support.images import (
     BANNER,
@@ -217,3 +226,35 @@ def test_changed_bytes_raise_our_error_or_none(parse: Parse) -> None:
             except UsageError:
                 refused += 1
     assert refused > 150
+
+
+def note(owner: bytes, kind: int, content: bytes, order: str = "<") -> bytes:
+    padded = owner.ljust(-(-len(owner) // 4) * 4, b"\0") + content.ljust(-(-len(content) // 4) * 4, b"\0")
+    return struct.pack(f"{order}III", len(owner), len(content), kind) + padded
+
+
+@pytest.mark.parametrize(
+    ("notes", "boots"),
+    [
+        (note(b"GNU\0", 3, bytes(20)) + note(b"Xen\0", 18, bytes(8)), True),
+        (note(b"Linux\0", 0x100, b"\1") + note(b"Xen\0", 18, bytes(4)), True),
+        (note(b"Xen\0", 6, b"linux\0") + note(b"GNU\0", 18, bytes(4)), False),
+        (note(b"Xen\0", 18, bytes(8))[:10], False),
+        (b"", False),
+    ],
+)
+def test_a_vmlinux_with_a_pvh_entry_boots_as_it_is(notes: bytes, boots: bool) -> None:
+    image = ElfImage(build([Part(".notes", notes), Part(".BTF", BTF)], kind=EXEC))
+    assert boots_by_pvh(image) is boots
+
+
+def test_an_open_kernel_has_the_vmlinux_that_its_image_carries(tmp_path: Path) -> None:
+    data = vmlinux(BTF)
+    for name, content in (("vmlinux", data), ("bzImage", bzimage(data)), ("btf", BTF + bytes(24))):
+        (tmp_path / name).write_bytes(content)
+    plain, packed, raw = (open_kernel(tmp_path / name) for name in ("vmlinux", "bzImage", "btf"))
+    assert plain.vmlinux is not None
+    assert packed.vmlinux is not None
+    assert (plain.vmlinux.data[:], packed.vmlinux.data[:]) == (data, data)
+    assert raw.vmlinux is None
+    assert packed.file == read_kernel_file(tmp_path / "bzImage")

@@ -18,6 +18,7 @@ from kbtf_ci.commands.main import main
 from kbtf_ci.infra.rundir import RunDirectory
 from tests.support import images, pair
 from tests.support import sketch as sk
+from tests.support.records import run_record
 from tests.support.sketch import Sketch
 
 RELEASE = "6.12.107+deb13-amd64"
@@ -401,7 +402,7 @@ def run(bench: Bench) -> RunDirectory:
     for tree, btf in ((run.modules, healthy), (run.guest_modules, healthy[:30])):
         (tree / "kernel").mkdir(parents=True)
         bench.module(btf, str((tree / "kernel/m.ko").relative_to(bench.folder)))
-    run.write_run({"kernel": {"release": "6.12.0"}})
+    run.write_record(run_record(kernel={"release": "6.12.0"}))
     (run.kernel / "bzImage").write_bytes(images.bzimage(images.vmlinux(bench.base.bytes(), config=None)))
     run.file("kernel.config").write_text("CONFIG_MODULE_ALLOW_BTF_MISMATCH=y\n")
     return run

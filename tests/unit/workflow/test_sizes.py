@@ -22,6 +22,7 @@ from kbtf_ci.workflow.sizes import Sized, measure_sizes
 from tests.support import paholes
 from tests.support.elf import make_module
 from tests.support.local import LocalRunner
+from tests.support.records import run_record
 
 
 class Told:
@@ -69,7 +70,7 @@ class Run:
 
     def write(self, **facts: Any) -> None:
         self.facts.update(facts)
-        self.directory.write_run(self.facts)
+        self.directory.write_record(run_record(**self.facts))
 
     def full(self, name: str) -> int:
         return 2 * (self.modules / f"{name}.ko").stat().st_size

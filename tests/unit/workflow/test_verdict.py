@@ -19,7 +19,7 @@ from kbtf_ci.model.kernel_warning import KernelWarning, WarningKind
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import LoadMode, Observation, Outcome, judge, with_warnings
 from kbtf_ci.model.prediction import Prediction
-from kbtf_ci.workflow.verify import Verdict
+from kbtf_ci.workflow.verdict import Verdict
 
 WARNING, BASE_MISMATCH = FailOn.WARNING, FailOn.BASE_MISMATCH
 XFS = Module("xfs", "kernel/fs/xfs/xfs.ko", 10, "aa")

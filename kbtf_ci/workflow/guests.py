@@ -1,0 +1,146 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""The guests of one kernel: how many, what each loads and how, and the image that each boots from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kbtf_ci.guest.carriers import CarrierArchive, deal
+from kbtf_ci.guest.fleet import Share, shares
+from kbtf_ci.guest.guest import GuestSpec
+from kbtf_ci.guest.image import EarlyModule, GuestImage, default_memory_mib, make_image
+from kbtf_ci.guest.needs import loaded_first
+from kbtf_ci.guest.qemu import Accel
+from kbtf_ci.guest.timeouts import Timeouts
+from kbtf_ci.infra.rundir import RunDirectory
+from kbtf_ci.infra.runner import Runner
+from kbtf_ci.kernel.strip import lean_modules
+from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn
+from kbtf_ci.model.kernel import BuiltKernel
+from kbtf_ci.model.module import Module
+from kbtf_ci.model.outcome import LoadPolicy
+from kbtf_ci.objfile.compression import load
+from kbtf_ci.objfile.elf import MODULE_LIMIT
+from kbtf_ci.objfile.inventory import check_unaltered
+
+# Loaded for real, more modules than these take longer the more of them are in.
+_REAL_UP_TO = 1500
+# A guest more costs a boot, which is worth it from so many modules on: a carrier loads much sooner.
+_CARRIERS_A_GUEST = 1000
+_MODULES_A_GUEST = 400
+
+
+@dataclass(frozen=True)
+class GuestOptions:
+    """What the user asked for of the guests; None leaves it to the profile or to what there is to load."""
+
+    accel: Accel = Accel.AUTO
+    memory_mib: int | None = None
+    cpus: int | None = None
+    append: str = ""
+    load: LoadPolicy | None = None
+    guests: int | None = None
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    fail_on: frozenset[FailOn] = DEFAULT_FAIL_ON
+
+    def policy(self, modules: int) -> LoadPolicy:
+        """Return how so many modules are loaded: as carriers where all for real would take too long."""
+        if self.load is not None:
+            return self.load
+        return LoadPolicy.CARRIER if modules > _REAL_UP_TO else LoadPolicy.AUTO
+
+    def number(self, modules: int, policy: LoadPolicy) -> int:
+        """Return how many guests at once are worth their boots, at most one a core."""
+        each = _CARRIERS_A_GUEST if policy is LoadPolicy.CARRIER else _MODULES_A_GUEST
+        return self.guests or max(1, min(len(os.sched_getaffinity(0)), modules // each))
+
+
+@dataclass(frozen=True)
+class GuestFactory:
+    """What guests of one kernel are made of.
+
+    ``boots`` is the file that QEMU is given as the kernel, ``root`` the root archive of the guest.
+    """
+
+    kernel: BuiltKernel
+    options: GuestOptions
+    runner: Runner
+    directory: RunDirectory
+    boots: Path
+    root: bytes
+
+    def with_carriers(
+        self, archives: Sequence[CarrierArchive], modules: Sequence[Module]
+    ) -> tuple[Share, ...]:
+        """Return the guests that share the carriers of ``modules``, which lie in ``archives``."""
+        by_stored = {module.stored: module for module in modules}
+        early = self._early(modules)
+        dealt = deal(archives, self.options.number(len(modules), LoadPolicy.CARRIER))
+        found = []
+        for number, part in enumerate(dealt, 1):
+            folder, logs = self._places(number if len(dealt) > 1 else None)
+            image = make_image(self.root, folder, early_modules=early, archives=[one.path for one in part])
+            carried = [by_stored[stored] for one in part for stored in one.stored if stored in by_stored]
+            found.append(Share(self._spec(image), tuple(sorted(carried, key=lambda m: m.file)), logs))
+        return tuple(found)
+
+    def with_modules(self, modules: Sequence[Module], policy: LoadPolicy) -> tuple[Share, ...]:
+        """Return the guests that share ``modules``, whole but for their debug information."""
+        lean, early = self._lean(modules), self._early(modules)
+        divided = shares(modules, self.options.number(len(modules), policy), policy)
+        found = []
+        for number, part in enumerate(divided, 1):
+            folder, logs = self._places(number if len(divided) > 1 else None)
+            image = make_image(self.root, folder, lean, part, early)
+            found.append(Share(self._spec(image), part, logs))
+        return tuple(found)
+
+    def for_modprobe(self, modules: Sequence[Module]) -> GuestSpec:
+        """Return one guest that carries all ``modules`` where modprobe finds them."""
+        release = self.kernel.facts.release
+        folder, _ = self._places(None)
+        image = make_image(
+            self.root, folder, self._lean(modules), modules, self._early(modules), release=release
+        )
+        return self._spec(image)
+
+    def _places(self, number: int | None) -> tuple[Path, Path]:
+        """Return the folders of a guest's image and of its logs; ``number`` None: it is the only one."""
+        if number is None:
+            return self.directory.guest, self.directory.path
+        folder = self.directory.guest / str(number)
+        return folder, folder
+
+    def _lean(self, modules: Sequence[Module]) -> Path:
+        target = self.directory.guest_modules
+        lean_modules(self.runner, self.kernel.modules, target, modules, len(os.sched_getaffinity(0)))
+        check_unaltered(modules, target)
+        return target
+
+    def _early(self, modules: Sequence[Module]) -> tuple[EarlyModule, ...]:
+        """Return the modules without which the guest has no network; none of a kernel built for it."""
+        kernel = self.kernel
+        if kernel.builtin is None:
+            return ()
+        return tuple(
+            EarlyModule(one.name, load(kernel.modules / one.stored, MODULE_LIMIT)[:])
+            for one in loaded_first(modules, kernel.builtin, kernel.config or None)
+        )
+
+    def _spec(self, image: GuestImage) -> GuestSpec:
+        kernel, options = self.kernel, self.options
+        return GuestSpec(
+            kernel=self.boots,
+            packed=kernel.image if self.boots != kernel.image else None,
+            image=image,
+            memory_mib=options.memory_mib or kernel.memory_mib or default_memory_mib(image.initramfs),
+            cpus=options.cpus or kernel.cpus,
+            accel=options.accel,
+            append=options.append,
+            timeouts=options.timeouts,
+        )

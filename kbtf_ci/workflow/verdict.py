@@ -1,0 +1,100 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""What a run ends with: a result for every module, its exit code, and the reports made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kbtf_ci.errors import ExitCode, KbtfError
+from kbtf_ci.infra import rundir
+from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn
+from kbtf_ci.model.kernel import KernelFacts
+from kbtf_ci.model.kernel_warning import KernelWarning
+from kbtf_ci.model.outcome import ModuleResult, exit_code, only_unreadable
+from kbtf_ci.model.prediction import OverriddenPrediction, Prediction
+from kbtf_ci.report.junit import junit
+from kbtf_ci.report.ktap import ktap
+from kbtf_ci.report.markdown import markdown
+from kbtf_ci.report.results import GuestFacts, document
+from kbtf_ci.report.summary import summary
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The end of a run: a result for every module, and the error that ended it early, if one did.
+
+    ``warnings`` are the kernel's that belong to no module; ``fail_on`` says which findings are no pass.
+    """
+
+    directory: rundir.RunDirectory
+    kernel: KernelFacts
+    guest: GuestFacts | None
+    results: tuple[ModuleResult, ...]
+    predictions: tuple[Prediction, ...] = ()
+    overridden: tuple[OverriddenPrediction, ...] = ()
+    error: KbtfError | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[KernelWarning, ...] = ()
+    fail_on: frozenset[FailOn] = DEFAULT_FAIL_ON
+
+    @property
+    def findings(self) -> frozenset[FailOn]:
+        """What speaks against this kernel besides outcomes: a warning, BTF of another vmlinux that loads."""
+        mismatch = any(one.base_mismatch for one in self.predictions)
+        warned = bool(self.warnings) or any(result.warnings for result in self.results)
+        found = {FailOn.BASE_MISMATCH: mismatch, FailOn.WARNING: warned}
+        return frozenset(finding for finding, there in found.items() if there)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code that the results and those findings ask for that count."""
+        return ExitCode.NOT_VERIFIED if self.findings & self.fail_on else exit_code(self.results)
+
+    @property
+    def only_unreadable(self) -> bool:
+        """Whether some modules could not be read and nothing else is wrong: no word on the kernel."""
+        return not self.findings & self.fail_on and only_unreadable(self.results)
+
+    @property
+    def ended(self) -> str:
+        """Why the run ended before its last module, "" if it did not."""
+        return self.error.message if self.error else ""
+
+    def summary(self) -> Iterator[str]:
+        """Yield the lines that a person reads."""
+        return summary(
+            self.kernel,
+            self.guest,
+            self.results,
+            self.predictions,
+            self.ended,
+            overridden=self.overridden,
+            warnings=self.warnings,
+        )
+
+    def write(self) -> None:
+        """Write results.json and the reports made from it."""
+        values = document(
+            self.kernel,
+            self.guest,
+            self.results,
+            self.predictions,
+            self.ended,
+            overridden=self.overridden,
+            warnings=self.warnings,
+            fail_on=self.fail_on,
+        )
+        rundir.write_json(self.directory.results_json, values)
+        lines = ktap(self.results, self.warnings, self.fail_on)
+        rundir.write_text(self.directory.file("results.ktap"), lines)
+        page = markdown(self.kernel, self.stages, self.results, self.warnings)
+        rundir.write_text(self.directory.file("summary.md"), page)
+        self.write_junit(self.directory.file("junit.xml"))
+
+    def write_junit(self, path: Path) -> None:
+        """Write JUnit XML to ``path``."""
+        rundir.write_text(path, junit(self.kernel.release, self.results, self.warnings, self.fail_on))
