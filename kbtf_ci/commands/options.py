@@ -23,7 +23,7 @@ from kbtf_ci.infra.profiles import parse_size_mib
 from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn, parse_fail_on
 from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.outcome import LoadPolicy
-from kbtf_ci.workflow.verify import GuestOptions
+from kbtf_ci.workflow.guests import GuestOptions
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 # Variables of make that say where things lie, which is kbtf-ci's own business.
@@ -51,9 +51,11 @@ def combine(*decorators: Callable[[_Command], _Command]) -> Callable[[_Command],
     return apply
 
 
-build_options = combine(
-    click.option("--config", default="smoke", show_default=True,
-                 help="Profile, defconfig target of kbuild, or path to a .config."),
+config = click.option("--config", default="smoke", show_default=True,
+                      help="Profile, defconfig target of kbuild, or path to a .config.")  # fmt: skip
+
+# What else says which build it is, but for VAR=VALUE.
+tree_options = combine(
     click.option("-C", "--directory", default="", metavar="DIR|TARBALL|URL",
                  help="Kernel source; without it the suite's own package."),
     click.option("--sha256", default="", help="What a URL's download must hash to."),
@@ -64,6 +66,11 @@ build_options = combine(
     click.option("--suite", default=DEFAULT_SUITE, show_default=True, help="Debian suite of the toolchain."),
     click.option("--pahole", type=click.Path(exists=True, dir_okay=False, path_type=Path),
                  help="A pahole of this machine in place of the image's."),
+)  # fmt: skip
+
+build_options = combine(
+    config,
+    tree_options,
     click.option("--btf-cache/--no-btf-cache", default=False, show_default=True,
                  envvar="KBTF_CI_USE_BTF_CACHE", show_envvar=True,
                  help="Take modules' BTF from a cache where all it is made from is unchanged."),
@@ -104,7 +111,10 @@ run_directory = click.argument(
 
 
 def build_options_of(values: dict[str, Any]) -> BuildOptions:
-    """Return what ``build_options`` parsed. Raises UsageError for a VAR=VALUE that is none or not free."""
+    """Return what ``build_options``, or ``tree_options`` and others, parsed.
+
+    Raises UsageError for a VAR=VALUE that is none or not free.
+    """
     for variable in values["variables"]:
         name, separator, _ = variable.partition("=")
         if not separator or re.fullmatch(r"[A-Za-z_]\w*", name) is None:
@@ -122,7 +132,7 @@ def build_options_of(values: dict[str, Any]) -> BuildOptions:
         suite=values["suite"],
         pahole=values["pahole"].resolve() if values["pahole"] else None,
         variables=values["variables"],
-        btf_cache=values["btf_cache"],
+        btf_cache=values.get("btf_cache", False),
     )
 
 

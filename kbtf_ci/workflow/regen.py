@@ -21,10 +21,12 @@ from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.measure import MakeOverrides, measure
 from kbtf_ci.kernel.modfinal import read_rule
 from kbtf_ci.kernel.regen import apply_scenario
+from kbtf_ci.model.config import parse_config
 from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.outcome import Outcome
 from kbtf_ci.model.regeneration import Boot, Finding, Ran, Rule, Scenario, TreeState, btf_ids_reordered, judge
-from kbtf_ci.objfile.files import parse_config, read_kernel_file
+from kbtf_ci.model.run_record import RunRecord
+from kbtf_ci.objfile.files import read_kernel_file
 from kbtf_ci.objfile.inputs import Scanner
 from kbtf_ci.report import regen as report
 from kbtf_ci.workflow import workspace
@@ -41,13 +43,15 @@ _LEAVES_WORK = frozenset(
 class RegenOptions:
     """What the user asked for; no scenarios means all of them.
 
-    ``boot`` is whether what each make left is booted; None boots it where stale BTF is among it.
+    ``boot`` is whether what each make left is booted; None boots it where stale BTF is among it. ``run`` is
+    the record of the run whose build it has to be; None takes what lies there.
     """
 
     build: BuildOptions
     scenarios: tuple[Scenario, ...] = ()
     cache: bool = False
     boot: bool | None = None
+    run: RunRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -75,19 +79,24 @@ class Regenerated:
         return report.document(self.setting, self.findings)
 
 
-def options_of_run(path: Path) -> BuildOptions:
-    """Return how the run in a run directory was built. Raises UsageError when it holds none."""
-    return BuildOptions.of_facts(RunDirectory(path.resolve()).read_build()["wishes"])
+def of_run(path: Path, options: RegenOptions) -> RegenOptions:
+    """Return the options with the build of the run in a run directory; jobs stay as asked for.
+
+    Raises UsageError when it holds none, or one of a kernel that others built.
+    """
+    run = RunDirectory(path.resolve()).read_build()
+    return replace(options, build=replace(run.build_options, jobs=options.build.jobs), run=run)
 
 
 def regenerate(options: RegenOptions, reporter: Reporter) -> Regenerated:
     """Run the scenarios on the warm build directory that the options name, and leave it as it was.
 
     ``nothing`` always comes first: what the others cost is more or less than that. Raises UsageError when
-    nothing was built there, BuildError when make fails before the first.
+    nothing was built there, or not what the run was made from; BuildError when make fails before the first.
     """
     reporter.stage("toolchain")
-    with workspace.open_build(replace(options.build, btf_cache=options.cache), reporter) as kbuild:
+    build = replace(options.build, btf_cache=options.cache)
+    with workspace.open_build(build, reporter, options.run) as kbuild:
         tree, rule = _Tree(kbuild, reporter), read_rule(kbuild.source.path)
         reporter.stage("settle")
         bench = _Bench(tree, rule, _settled(tree), options.boot)

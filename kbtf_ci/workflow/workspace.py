@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kbtf_ci.container import image as container_image
@@ -23,8 +23,10 @@ from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.runner import Runner
 from kbtf_ci.kernel import source as kernel_source
 from kbtf_ci.kernel.btfcache import Wrapper
+from kbtf_ci.kernel.identity import identify, require_same
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.model.options import BuildOptions
+from kbtf_ci.model.run_record import RunRecord, ToolchainRecord
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class Tools:
 
     image: container_image.Toolchain
     runner: Runner
+
+    @property
+    def record(self) -> ToolchainRecord:
+        """What run.json keeps of the image."""
+        return ToolchainRecord(**asdict(self.image))
 
 
 def toolchain(suite: str, reporter: Reporter) -> Tools:
@@ -113,8 +120,11 @@ def locked_build_dir(folder: Path, reporter: Reporter) -> Iterator[None]:
 
 
 @contextmanager
-def open_build(options: BuildOptions, reporter: Reporter) -> Iterator[Kbuild]:
-    """Hold the build directory of a build that was finished before. Raises UsageError when there is none."""
+def open_build(options: BuildOptions, reporter: Reporter, run: RunRecord | None = None) -> Iterator[Kbuild]:
+    """Hold the build directory of a build that was finished before.
+
+    Raises UsageError when there is none, or another than the one that ``run`` was made from.
+    """
     profile = find_profile(options.config)
     tools = toolchain(options.suite, reporter)
     tree = source(options, tools, reporter)
@@ -125,4 +135,7 @@ def open_build(options: BuildOptions, reporter: Reporter) -> Iterator[Kbuild]:
             hint=f"kbtf-ci build --config {options.config} makes it",
         )
     with locked_build_dir(folder, reporter):
-        yield kbuild(options, tools, tree, folder)
+        opened = kbuild(options, tools, tree, folder)
+        if run is not None:
+            require_same(folder, identify(folder, opened.release), run)
+        yield opened
