@@ -1,32 +1,51 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""The group of all commands."""
+"""The group of all commands, each read from its file when it is called: a worker process needs none."""
 
 from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
 
 import click
 
 from kbtf_ci import __version__
-from kbtf_ci.commands.btf_cache import btf_cache
-from kbtf_ci.commands.build import build
-from kbtf_ci.commands.check import check
-from kbtf_ci.commands.doctor import doctor
-from kbtf_ci.commands.prune import prune
-from kbtf_ci.commands.regen import regen
-from kbtf_ci.commands.run import run
-from kbtf_ci.commands.session import Group
-from kbtf_ci.commands.setup import setup
-from kbtf_ci.commands.shell import shell
-from kbtf_ci.commands.sizes import sizes
-from kbtf_ci.commands.verify import verify
+from kbtf_ci.errors import ExitCode
+
+_COMMANDS = (
+    "run", "build", "verify", "check", "sizes", "regen", "btf-cache", "prune", "shell", "setup", "doctor",
+)  # fmt: skip
+_BISECT = "--bisect"
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Group(click.Group):
+    """With --bisect, a call that click refuses says nothing about the commit."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, in the order of --help."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of that name, None where there is none."""
+        if cmd_name not in _COMMANDS:
+            return None
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"kbtf_ci.commands.{name}"), name)
+        return command
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line and exit."""
+        try:
+            return super().main(*args, **kwargs)
+        except SystemExit as end:
+            if end.code == ExitCode.USAGE and _BISECT in sys.argv[1:]:
+                raise SystemExit(ExitCode.BISECT_SKIP) from end
+            raise
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__)
 def main() -> None:
     """Build a kernel, boot it, and prove that the BTF of every module still loads."""
-
-
-for _command in (run, build, verify, check, sizes, regen, btf_cache, prune, shell, setup, doctor):
-    main.add_command(_command)

@@ -13,31 +13,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
 from kbtf_ci.errors import ExitCode, InfrastructureError, InterruptError, KbtfError
 from kbtf_ci.infra.text import printable
 from kbtf_ci.report.terminal import TerminalReporter
-from kbtf_ci.workflow.verify import Verdict
+from kbtf_ci.workflow.verdict import Verdict
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_BISECT = "--bisect"
 _BROKEN_PIPE = 128 + signal.SIGPIPE
-
-
-class Group(click.Group):
-    """The group of all commands: with --bisect, a call that click refuses says nothing about the commit."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command line and exit."""
-        try:
-            return super().main(*args, **kwargs)
-        except SystemExit as end:
-            if end.code == ExitCode.USAGE and _BISECT in sys.argv[1:]:
-                raise SystemExit(ExitCode.BISECT_SKIP) from end
-            raise
 
 
 @contextmanager
