@@ -158,12 +158,6 @@ class RunDirectory:
         write_json(self.run_json, record.document())
 
 
-def default_path(profile: str, now: datetime | None = None) -> Path:
-    """Return ``runs/<UTC time>-<profile>`` below the current directory."""
-    moment = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
-    return Path("runs") / f"{moment}-{profile}"
-
-
 def create(path: Path) -> RunDirectory:
     """Make the folder of a new run. Raises UsageError when it is not empty or cannot be made."""
     try:
@@ -178,6 +172,34 @@ def create(path: Path) -> RunDirectory:
     except OSError as error:
         raise file_error(error, f"-o {path}", "cannot be written") from error
     return run
+
+
+def create_default(name: str, now: datetime | None = None) -> RunDirectory:
+    """Make ``runs/<UTC time>-<name>`` below the current directory, as ``create``.
+
+    Where that is taken, as by a run of the same second, it is the first free one of ``-2``, ``-3`` and so on
+    behind it.
+    """
+    moment = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
+    plain = Path("runs") / f"{moment}-{name}"
+    try:
+        plain.parent.mkdir(parents=True, exist_ok=True)
+        return create(_take_free(plain))
+    except OSError as error:
+        raise file_error(error, f"-o {plain}", "cannot be written") from error
+
+
+def _take_free(plain: Path) -> Path:
+    """Make a folder that was not there: mkdir(2) gives it to one process alone."""
+    path, number = plain, 1
+    while True:
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+            path = plain.with_name(f"{plain.name}-{number}")
+        else:
+            return path
 
 
 def point_latest(run: RunDirectory) -> None:

@@ -45,9 +45,8 @@ def new_run(output: Path | None, begin: RunRecord, reporter: Reporter) -> Iterat
     lets ``latest`` point at the run. Raises UsageError for a folder that is not empty or cannot be made.
     """
     cache_root()  # one that cannot be used is refused before there is a folder
-    path = output or rundir.default_path(begin.profile.name)
-    existed = path.is_dir()
-    directory = rundir.create(path)
+    existed = output is not None and output.is_dir()
+    directory = rundir.create_default(begin.profile.name) if output is None else rundir.create(output)
     record = Record(directory, reporter, begin)
     refused = False
     with directory.locked(reporter.note):

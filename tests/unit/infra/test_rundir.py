@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -27,7 +29,45 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         rundir.create(tmp_path / "file" / "run")
 
 
-def test_latest_points_at_the_newest(tmp_path: Path) -> None:
+NOON = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
+
+
+def test_runs_of_one_second_are_numbered(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = [rundir.create_default("smoke", NOON).path for _ in range(3)]
+    plain = tmp_path / "runs/20260102T120000Z-smoke"
+    assert made == [plain, plain.with_name(f"{plain.name}-2"), plain.with_name(f"{plain.name}-3")]
+
+
+def test_no_two_runs_get_one_folder_however_close_they_start(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    together, made = threading.Barrier(8), []
+
+    def start():
+        together.wait()
+        made.append(rundir.create_default("smoke", NOON).path)
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(made)) == 8
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_a_place_for_runs_that_is_no_folder_is_named(tmp_path, monkeypatch, link):
+    monkeypatch.chdir(tmp_path)
+    runs = tmp_path / "runs"
+    if link:
+        runs.symlink_to("nowhere")
+    else:
+        runs.touch()
+    with pytest.raises(UsageError, match=r"-o runs/20260102T120000Z-smoke: cannot be written: File exists"):
+        rundir.create_default("smoke", NOON)
+
+
+def test_latest_points_at_the_newest(tmp_path):
     for name in ("one", "two"):
         rundir.point_latest(rundir.create(tmp_path / name))
     assert (tmp_path / "latest").resolve() == tmp_path / "two"
