@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kbtf_ci.errors import InfrastructureError
 from kbtf_ci.infra.runner import Mount
 
 _PROGRAM = "/usr/bin/kbtf-ci-account"
 _RESOLVE_BTFIDS = "/usr/lib/kbtf-ci/accounted/resolve_btfids"
 _FOLDER = "/btf-accounts"
 _LOG = "calls"
+_KINDS = frozenset({"make", "link", "ids", "base", "off", "hit", "miss"})
 
 
 @dataclass(frozen=True)
@@ -72,15 +74,33 @@ class Call:
 
 
 def read_accounts(folder: Path) -> tuple[Call, ...]:
-    """Return the calls that were told of in ``folder``, in the order of their ends."""
+    """Return the calls that were told of in ``folder``, in the order of their ends.
+
+    Raises InfrastructureError for a line that is not whole, as a full disk leaves one, and the next program
+    goes on behind it: without that call every sum would be too small, and look like any other.
+    """
     path = folder / _LOG
     if not path.exists():
         return ()
-    lines = path.read_text(errors="replace").split("\n")  # a name may hold what else ends a line
-    return tuple(_call(line) for line in lines if line)
+    *lines, rest = path.read_text(errors="replace").split("\n")  # a name may hold what else ends a line
+    if rest:
+        raise _not_whole(rest)
+    return tuple(_call(line) for line in lines)
 
 
 def _call(line: str) -> Call:
-    kind, subject, *numbers = line.split("\t")
-    user, system, wall, peak = (int(number) for number in numbers)
+    try:
+        kind, subject, *numbers = line.split("\t")
+        user, system, wall, peak = (int(number) for number in numbers)
+    except ValueError as error:
+        raise _not_whole(line) from error
+    if kind not in _KINDS:
+        raise _not_whole(line)
     return Call(kind, subject, user / 1e6, system / 1e6, wall / 1e6, peak)
+
+
+def _not_whole(line: str) -> InfrastructureError:
+    return InfrastructureError(
+        f"what make spent was not written down whole: {line[:200]!r}",
+        hint="see that the build directory's disk is not full",
+    )
