@@ -53,16 +53,21 @@ def parse(line: str) -> Answer:
     guest cannot read.
     """
     try:
-        answer = json.loads(line)
-        if "boot_kmsg" in answer:
-            return Answer(None, _records(answer["boot_kmsg"]))
-        if "error" in answer:
-            raise InfrastructureError(_complaint(answer))
-        return _answer(answer)
-    except (ValueError, TypeError, KeyError) as error:
+        return _understood(json.loads(line))
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise InfrastructureError(
             f"the probe in the guest said what is not an answer: {line[:200]!r}"
         ) from error
+
+
+def _understood(answer: object) -> Answer:
+    if not isinstance(answer, dict):
+        raise TypeError("no JSON object")
+    if "boot_kmsg" in answer:
+        return Answer(None, _records(answer["boot_kmsg"]))
+    if "error" in answer:
+        raise InfrastructureError(_complaint(answer))
+    return _answer(answer)
 
 
 def _answer(answer: dict[str, Any]) -> Answer:
@@ -82,8 +87,8 @@ def _answer(answer: dict[str, Any]) -> Answer:
     return Answer(observation, before, during)
 
 
-def _records(raw: list[str]) -> tuple[Record, ...]:
-    return tuple(Record.parse(text) for text in raw)
+def _records(raw: list[object]) -> tuple[Record, ...]:
+    return tuple(Record.parse(str(text)) for text in raw)
 
 
 def _complaint(answer: dict[str, Any]) -> str:

@@ -33,6 +33,7 @@ _ATTEMPT_S = 15.0
 _START_S = 30.0
 # A VM's last words may take two seconds (vm.py), and its end a moment to be known.
 _NEWS_S = 10.0
+_SIGNALLED = 128  # a shell's exit status for signal N is this much more
 # One choice of each, which paramiko and Debian's dropbear have: nothing is left to negotiation.
 _KEX = ("curve25519-sha256@libssh.org",)
 _CIPHERS = ("aes128-ctr",)
@@ -64,8 +65,8 @@ class GuestShell(Protocol):
     ) -> Iterator[str]:
         """Run ``argv`` with ``lines`` as its input; yield the lines it prints on stdout and stderr.
 
-        Raises SilenceError after ``silence`` seconds without a line, CommandError at the end for a status
-        other than 0, and ShellLostError.
+        The last one needs no end, unless a signal ended the command. Raises SilenceError after ``silence``
+        seconds without a line, CommandError at the end for a status other than 0, and ShellLostError.
         """
 
     def ping(self, timeout: float) -> bool:
@@ -95,9 +96,10 @@ class SshShell:
             for data in self._exchange(channel, "".join(f"{line}\n" for line in lines).encode(), silence):
                 *whole, rest = (rest + data).split(b"\n")
                 yield from (line.decode(errors="replace") for line in whole)
-            # First whether this is the end at all: what a dying guest left of a line is none.
+            # First whether this is the end at all: what a dying guest, or a killed command, left of a line is
+            # none.
             status = self._status(channel)
-            if rest:
+            if rest and not _killed(status):
                 yield rest.decode(errors="replace")
         if status != 0:
             raise CommandError(command, status)
@@ -245,6 +247,11 @@ def _try_login(port: int, keys: GuestKeys, deadline: Deadline) -> paramiko.Trans
         _close(transport)
         raise
     return transport
+
+
+def _killed(status: int | None) -> bool:
+    """Return whether a signal ended a command, in SSH's words or in those of a shell that saw it."""
+    return status is None or status > _SIGNALLED
 
 
 def _start(channel: paramiko.Channel, command: str, timeout: float) -> None:

@@ -72,7 +72,10 @@ def test_what_came_since_the_last_load_is_no_observation() -> None:
     "line",
     ["", "sh: /sbin/probe: not found", "[]", "3", "{}", json.dumps({**LINE, "mode": "odd"}),
      json.dumps({**LINE, "errno": None}), json.dumps({**LINE, "kmsg": ["no record"]}),
-     json.dumps({**LINE, "btf": {"bytes": 1}})],
+     json.dumps({**LINE, "btf": {"bytes": 1}}), json.dumps({**LINE, "btf": "none"}),
+     '"error"', '["error"]', json.dumps({**LINE, "kmsg": [5]}), json.dumps({**LINE, "load_us": float("inf")}),
+     "[" * 100_000, *(json.dumps(LINE)[:length] for length in range(1, len(json.dumps(LINE))))],
+    ids=lambda line: f"{line[:20]}...{len(line)}",
 )  # fmt: skip
 def test_a_line_that_is_no_answer_is_an_error_that_shows_it(line: str) -> None:
     with pytest.raises(InfrastructureError, match="not an answer"):
