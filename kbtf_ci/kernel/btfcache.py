@@ -9,6 +9,7 @@ It is containers/btfcache.c, in the image. kbuild is told of it by its own PAHOL
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ DEFAULT_MIB = 1024
 
 _CACHE = "/btf-cache"
 _SHARD = "[0-9a-f][0-9a-f]"
+_KEY = re.compile("[0-9a-f]{64}")
 
 # pahole's code is in its file and in the libraries that the dynamic linker names; a version alone does not
 # tell a patched pahole from an unpatched one. Worked out once for each make, not for each module.
@@ -67,23 +69,37 @@ class CacheStats:
 
 
 def survey(folder: Path) -> CacheStats:
-    """Look through a cache folder, reading every entry's checksum; an absent folder holds nothing."""
-    entries = sorted(folder.glob(f"{_SHARD}/*"))
-    try:
-        disk = sum(entry.stat().st_blocks * 512 for entry in entries)
-        corrupt = sum(not _is_sound(entry) for entry in entries)
-    except OSError as error:
-        raise InfrastructureError(f"{error.filename}: cannot be read: {error.strerror}") from error
-    return CacheStats(folder, len(entries), disk, corrupt)
+    """Look through a cache folder, reading every entry's checksum; an absent folder holds nothing.
+
+    Builds may be at work in it: what one removes meanwhile was not there, and what one is writing takes room
+    but is no entry yet.
+    """
+    entries = corrupt = disk = 0
+    for path in folder.glob(f"{_SHARD}/*"):
+        try:
+            disk += path.stat().st_blocks * 512
+            if _is_entry(path):
+                corrupt += not _is_sound(path)
+                entries += 1
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise InfrastructureError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    return CacheStats(folder, entries, disk, corrupt)
 
 
 def clear(folder: Path) -> int:
     """Remove every entry and return how many there were; a build under way only misses them."""
     removed = 0
-    for entry in (*folder.glob(f"{_SHARD}/*"), *folder.glob("base/*")):
-        entry.unlink(missing_ok=True)
-        removed += entry.parent.name != "base"
+    for path in (*folder.glob(f"{_SHARD}/*"), *folder.glob("base/*")):
+        path.unlink(missing_ok=True)
+        removed += _is_entry(path)
     return removed
+
+
+def _is_entry(path: Path) -> bool:
+    """Tell an entry from a memo, and from a file that is to become one (replace_file() of btfcache.c)."""
+    return path.parent.name == path.name[:2] and _KEY.fullmatch(path.name) is not None
 
 
 def _is_sound(entry: Path) -> bool:
