@@ -8,17 +8,15 @@ from __future__ import annotations
 import os
 import resource
 import threading
-import time
 import uuid
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, cast
 
 from docker import APIClient
-from docker.errors import NotFound
 from docker.types import LogConfig, Mount, Ulimit
 from docker.utils.socket import STDERR, frames_iter_no_tty
 
@@ -38,8 +36,8 @@ _LAUNCH = (
 _ENTRYPOINT = ["tini", "--", "sh", "-c", _LAUNCH]
 _NOFILE = 65536
 _NPROC = 32768  # Podman brings its own limit down to this, and cannot pass it
-# How long a container may still turn up that was asked for when the request was interrupted; an engine on a
-# busy machine takes seconds to make one.
+# How long an engine may take that is behind with its answers: on a busy machine it takes seconds to make a
+# container.
 _LATE_S = 10.0
 
 
@@ -62,13 +60,10 @@ class ContainerRunner:
     def _started(self, command: Command) -> Iterator[Process]:
         # The name is ours, so that a container can be removed whose id an interrupt kept from us.
         name = f"kbtf-ci-{uuid.uuid4().hex}"
-        removal = _Removal(self.address, name)
+        creation = _Creation(lambda: self._create(name, command))
+        removal = _Removal(self.address, name, creation)
         try:
-            try:
-                self._create(name, command)
-            except EngineError:
-                removal.patience = 0.0
-                raise
+            creation.finish()
             process = ContainerProcess(self.address, name)
             process.launch()
             yield process
@@ -231,18 +226,47 @@ def _exit_status(client: APIClient, name: str) -> int:
     return int(state["ExitCode"])
 
 
-class _Removal(threading.Thread):
-    """Kills and removes a container in a thread, which no further interrupt can stop half way.
+class _Creation(threading.Thread):
+    """Has a container made in a thread, which no interrupt can stop half way.
 
-    A container that is not there is looked for again for ``patience`` seconds: an interrupt may have cut off
-    the request that makes it.
+    A request that is cut off may still make one. This one is answered: whether there is a container to remove
+    is known as soon as the engine knows it.
     """
 
-    def __init__(self, address: Address, name: str) -> None:
+    def __init__(self, create: Callable[[], None]) -> None:
+        super().__init__(daemon=True)  # an engine that never answers keeps no process from its end
+        self._create = create
+        self._error: Exception | None = None
+        self._answered = threading.Event()
+
+    def finish(self) -> None:
+        """Make the container. Raises EngineError."""
+        self.start()
+        self._answered.wait()
+        if self._error is not None:
+            raise self._error
+
+    def settle(self) -> None:
+        """Return when there is a container or will be none, or when the engine takes too long to say."""
+        self._answered.wait(_LATE_S)
+
+    def run(self) -> None:
+        try:
+            self._create()
+        except Exception as error:  # whatever it is, it is the waiting thread's
+            self._error = error
+        finally:
+            self._answered.set()
+
+
+class _Removal(threading.Thread):
+    """Kills and removes a container in a thread, which no further interrupt can stop half way."""
+
+    def __init__(self, address: Address, name: str, creation: _Creation) -> None:
         super().__init__()
-        self.patience = _LATE_S
         self._address = address
         self._container = name
+        self._creation = creation
         self._finished = threading.Event()
 
     def finish(self) -> None:
@@ -254,21 +278,18 @@ class _Removal(threading.Thread):
         self._finished.wait()
 
     def run(self) -> None:
-        deadline = time.monotonic() + self.patience
         try:
-            while self._missing() and time.monotonic() < deadline:
-                time.sleep(0.2)
+            self._creation.settle()
+            # What is not there was refused. When it is the engine that is gone, or late, the next run's
+            # reap() takes the container away.
+            with (
+                suppress(EngineError),
+                engine_errors("remove a container"),
+                closing(self._address.open()) as client,
+            ):
+                client.remove_container(self._container, force=True, v=True)
         finally:
             self._finished.set()
-
-    def _missing(self) -> bool:
-        try:
-            with engine_errors("remove a container"), closing(self._address.open()) as client:
-                client.remove_container(self._container, force=True, v=True)
-        except EngineError as error:
-            # When it is the engine that is gone, the next run's reap() takes the container away.
-            return isinstance(error.__cause__, NotFound)
-        return False
 
 
 def _check(command: Command) -> None:
