@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kbtf_ci.container.image import DEFAULT_SUITE
-from kbtf_ci.infra.locks import exclusive
+from kbtf_ci.infra.locks import exclusive, if_free, keep_in_use, lock_of
 
 _PREFIX = "tests-"
 _LOCK = "in-use.lock"
@@ -31,16 +31,17 @@ class OwnCache:
     users: Path
 
     def seed(self) -> None:
-        """Share the user's source trees, which nobody writes to, and copy what spares a kernel build."""
-        for tree in (self.users / "source").glob("[!.]*"):
-            if tree.is_dir():
-                _folder(self.folder / "source").joinpath(tree.name).symlink_to(tree)
-        build = _finished_build(self.users / "build")
-        if build is not None:
-            with exclusive(build.with_suffix(".lock")):
-                _copy(build, _folder(self.folder / "build") / build.name)
-        elif (self.users / "ccache").is_dir():
-            _copy(self.users / "ccache", self.folder / "ccache")
+        """Share the user's source trees, which nobody writes to, and copy what spares a kernel build.
+
+        What somebody is writing or removing is left alone; what is shared stays until this process ends.
+        """
+        # One session after the other: each would take what the other one copies for a build under way.
+        with exclusive(self.users / "locks" / "tests-seed"):
+            for tree in (self.users / "source").glob("[!.]*/"):
+                _share(tree, self.folder / "source")
+            if not any(_copied(build, self.folder / "build") for build in _builds(self.users / "build")):
+                # A file that a compiler beside us removes is not missed.
+                _copy(self.users / "ccache", self.folder / "ccache")
 
 
 @contextmanager
@@ -76,17 +77,42 @@ def _sweep(users: Path) -> None:
             shutil.rmtree(left)
 
 
-def _finished_build(builds: Path) -> Path | None:
-    """Return the newest finished build of the smoke profile in the default suite."""
-    made = {path.parent: path.stat().st_mtime_ns for path in builds.glob(f"*smoke*{DEFAULT_SUITE}*/vmlinux")}
-    finished = [build for build in made if (build / "modules.order").is_file()]
-    return max(finished, key=lambda build: made[build], default=None)
+def _share(tree: Path, folder: Path) -> None:
+    with if_free(lock_of(tree)) as free:
+        if free and tree.is_dir():
+            keep_in_use(tree)
+            _folder(folder).joinpath(tree.name).symlink_to(tree)
 
 
-def _copy(source: Path, target: Path) -> None:
-    # With all time stamps, by which make decides. A file that a compiler beside us removes is not missed.
-    command: list[str | Path] = ["cp", "--archive", "--reflink=auto", source, target]
-    subprocess.run(command, check=False, stderr=subprocess.DEVNULL)
+def _builds(folder: Path) -> list[Path]:
+    """Return the build directories of the smoke profile in the default suite, the newest first."""
+    return sorted(folder.glob(f"*-smoke-{DEFAULT_SUITE}"), key=_made, reverse=True)
+
+
+def _made(build: Path) -> int:
+    """Return when vmlinux was linked, in ns; 0 where there is none, as while it is linked again."""
+    with suppress(FileNotFoundError):
+        return (build / "vmlinux").stat().st_mtime_ns
+    return 0
+
+
+def _copied(build: Path, folder: Path) -> bool:
+    """Copy a finished build; False where it is none, somebody uses it, or it does not fit on the disk."""
+    with if_free(lock_of(build)) as free:
+        if not free or not all((build / name).is_file() for name in ("vmlinux", "modules.order")):
+            return False
+        target = _folder(folder) / build.name
+        if not _copy(build, target):
+            # Half a file is newer than all that it is made from: make would take it for done.
+            shutil.rmtree(target, ignore_errors=True)
+            return False
+        return True
+
+
+def _copy(source: Path, target: Path) -> bool:
+    """Copy with all time stamps, by which make decides; False when something of it could not be copied."""
+    command = ["cp", "--archive", "--reflink=auto", source, target]
+    return subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0
 
 
 def _folder(path: Path) -> Path:

@@ -6,17 +6,30 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
-from pathlib import Path
+import subprocess
+import sys
+from contextlib import contextmanager
 
 import pytest
 
 from kbtf_ci.container.places import own_socket
-from kbtf_ci.infra.locks import exclusive
+from kbtf_ci.infra.locks import exclusive, if_free, lock_of, use_mark_of
 from kbtf_ci.infra.paths import cache_root
 from tests.support.cache import OwnCache, own_cache
 
-BUILD = "trixie-0123-smoke-trixie"
+BUILD, OLD = "trixie-0123-smoke-trixie", "old-6.12.107-smoke-trixie"
+# Seeds a cache in a process of its own, and holds what it has until its input ends.
+SESSION = """
+import sys
+from pathlib import Path
+from tests.support.cache import own_cache
+with own_cache(Path(sys.argv[1])) as own:
+    own.seed()
+    print("seeded", flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture
@@ -27,7 +40,8 @@ def users(tmp_path: Path) -> Path:
     (cache / "source/.unpack-half").mkdir()
     (cache / "ccache/0").mkdir(parents=True)
     (cache / "ccache/0/entry").write_text("object")
-    for number, name in enumerate(("old-smoke-trixie", BUILD, "new-smoke-trixie", "x-defconfig-trixie")):
+    others = ("x-defconfig-trixie", "x-smoke-bookworm", "x-smoke-trixie-0123456789ab", "smoke-x-trixie")
+    for number, name in enumerate((OLD, BUILD, "new-smoke-trixie", *others)):
         build(cache / "build" / name, number)
     (cache / "build/new-smoke-trixie/modules.order").unlink()
     return cache
@@ -40,7 +54,23 @@ def build(folder: Path, second: int) -> None:
         os.utime(folder / name, ns=(second, second))
 
 
-def content(folder: Path) -> dict[Path, tuple[bytes, int]]:
+@contextmanager
+def limited(size):
+    """Let no file of this process and its children grow beyond ``size`` bytes, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def seeded(own):
+    """What the session has of builds, sources and the compiler's cache."""
+    return {str(path.relative_to(own.folder)) for path in own.folder.glob("*/*") if path.suffix != ".lock"}
+
+
+def content(folder):
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files if path.suffix != ".lock"}
 
@@ -73,8 +103,8 @@ def test_the_newest_finished_build_alone_is_copied(users: Path) -> None:
         assert not (own.folder / "ccache").exists()
 
 
-def test_without_a_build_the_compilers_cache_is_copied(users: Path) -> None:
-    for name in (BUILD, "old-smoke-trixie"):
+def test_without_a_build_the_compilers_cache_is_copied(users):
+    for name in (BUILD, OLD):
         (users / "build" / name / "vmlinux").unlink()
     with own_cache(users) as own:
         own.seed()
@@ -83,7 +113,50 @@ def test_without_a_build_the_compilers_cache_is_copied(users: Path) -> None:
     assert (users / "ccache/0/entry").read_text() == "object"
 
 
-def test_an_empty_cache_has_nothing_to_seed_from(tmp_path: Path) -> None:
+def test_a_build_that_somebody_is_making_is_left_alone_for_an_older_one(users):
+    with exclusive(lock_of(users / "build" / BUILD)), own_cache(users) as own:
+        own.seed()
+        assert seeded(own) == {f"build/{OLD}", "source/trixie-0123"}
+
+
+def test_where_all_builds_are_being_made_the_compilers_cache_is_copied(users):
+    one, two = (lock_of(users / "build" / name) for name in (BUILD, OLD))
+    with exclusive(one), exclusive(two), own_cache(users) as own:
+        own.seed()
+        assert seeded(own) == {"ccache/0", "source/trixie-0123"}
+
+
+def test_of_a_build_that_does_not_fit_on_the_disk_nothing_is_left(users):
+    (users / "build" / BUILD / "vmlinux").write_bytes(bytes(5000))
+    with own_cache(users) as own:
+        with limited(4000):
+            own.seed()
+        assert seeded(own) == {f"build/{OLD}", "source/trixie-0123"}
+
+
+def test_a_source_that_somebody_is_unpacking_or_removing_is_left_alone(users):
+    with exclusive(lock_of(users / "source/trixie-0123")), own_cache(users) as own:
+        own.seed()
+        assert seeded(own) == {f"build/{BUILD}"}
+
+
+def test_a_source_is_in_use_as_long_as_the_session_is_and_a_build_while_it_is_copied(users):
+    source, build = users / "source/trixie-0123", users / "build" / BUILD
+    with subprocess.Popen(
+        [sys.executable, "-c", SESSION, users], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as session:
+        assert session.stdout.readline() == "seeded\n"
+        with if_free(lock_of(source), use_mark_of(source)) as free:
+            assert not free
+        with if_free(lock_of(build), use_mark_of(build)) as free:
+            assert free
+        session.communicate()
+    with if_free(lock_of(source), use_mark_of(source)) as free:
+        assert free
+    assert (users / "source/trixie-0123/fs").is_dir()
+
+
+def test_an_empty_cache_has_nothing_to_seed_from(tmp_path):
     with own_cache(tmp_path / "cache") as own:
         own.seed()
         assert [path.name for path in own.folder.iterdir()] == ["in-use.lock"]
