@@ -36,14 +36,14 @@ class MakeOverrides:
 
 
 def measure(kbuild: Kbuild, overrides: MakeOverrides, on_line: Callable[[str], None]) -> Ran:
-    """Run ``make all`` and return what it did; ``on_line`` gets the newest line of its output.
+    """Run ``make all`` and return what it did; ``on_line`` gets the newest line whenever output comes.
 
     The wrapper stands before pahole in any case, with the cache that ``kbuild`` has, if any. Raises
     BuildError when make fails, InfrastructureError for a full disk or a killed program.
     """
     with tempfile.TemporaryDirectory(dir=kbuild.build_dir, prefix=".kbtf-ci-accounts-") as folder:
         command = _command(kbuild, Accounts(Path(folder), BUILD), overrides)
-        done = run(kbuild.runner, command, lambda piece: on_line(_last_line(piece)))
+        done = run(kbuild.runner, command, _Newest(on_line).feed)
         if done.status != 0:
             raise _failed(kbuild, done)
         return parse(done.text, read_accounts(Path(folder)))
@@ -98,5 +98,14 @@ def _cpu(calls: Sequence[Call], *, of_module: bool) -> float:
     return sum(call.cpu_s for call in calls if call.of_module is of_module)
 
 
-def _last_line(piece: bytes) -> str:
-    return " ".join(piece.decode(errors="replace").strip().rsplit("\n", 1)[-1].split())
+class _Newest:
+    """Takes output in pieces, which end anywhere, and tells the last whole line of each."""
+
+    def __init__(self, on_line: Callable[[str], None]) -> None:
+        self._on_line = on_line
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> None:
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        if lines:
+            self._on_line(" ".join(lines[-1].decode(errors="replace").split()))

@@ -1,0 +1,54 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""A make whose output comes as it likes; tests/kbuild has a real one."""
+
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from kbtf_ci.kernel.kbuild import Kbuild
+from kbtf_ci.kernel.measure import MakeOverrides, measure
+from kbtf_ci.kernel.source import Source
+
+OUTPUT = b"  LD [M]  fs/a.ko\n  BTF [M] fs/a.ko\nmake: Leaving directory '/src'\n"
+
+
+class Make:
+    """A Runner whose one command prints OUTPUT, divided before each of ``ends``, and keeps its account."""
+
+    def __init__(self, *ends):
+        bounds = (0, *ends, len(OUTPUT))
+        self.pieces = [OUTPUT[begin:end] for begin, end in pairwise(bounds)]
+
+    @contextmanager
+    def start(self, command):
+        (accounts,) = (mount.source for mount in command.mounts if mount.target == "/btf-accounts")
+        (accounts / "calls").write_text("make\tmake\t1\t1\t1\t1\n")
+        yield self
+
+    def read(self):
+        return self.pieces.pop(0) if self.pieces else b""
+
+    def wait(self):
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        ([], ["make: Leaving directory '/src'"]),
+        ([18], ["LD [M] fs/a.ko", "make: Leaving directory '/src'"]),
+        ([5, 30], ["LD [M] fs/a.ko", "make: Leaving directory '/src'"]),
+        ([2, 18, 30, 40], ["LD [M] fs/a.ko", "BTF [M] fs/a.ko", "make: Leaving directory '/src'"]),
+    ],
+)
+def test_the_newest_line_is_a_whole_one_wherever_the_output_is_divided(tmp_path, ends, told):
+    source = Source(tmp_path, "6.12.3", "here", "key")
+    kbuild = Kbuild(Make(*ends), source, tmp_path, Path("/ccache"), 1, "no image")
+    lines = []
+    ran = measure(kbuild, MakeOverrides(), lines.append)
+    assert lines == told
+    assert ran.written == {"fs/a.ko"}
