@@ -32,7 +32,9 @@ def test_an_added_symbol_wins_over_the_profile(tmp_path: Path) -> None:
 
 def test_config_is_rewritten_only_when_it_changes(tmp_path: Path) -> None:
     kbuild = faketree.kbuild(tmp_path)
-    first = configure(kbuild, faketree.profile(tmp_path), ()).path.stat().st_mtime_ns
+    path = configure(kbuild, faketree.profile(tmp_path), ()).path
+    faketree.age(path)
+    first = path.stat().st_mtime_ns
     assert configure(kbuild, faketree.profile(tmp_path), ()).path.stat().st_mtime_ns == first
     changed = configure(kbuild, faketree.profile(tmp_path), ("BETA=m",)).path.stat().st_mtime_ns
     assert changed > first

@@ -18,6 +18,7 @@ from tests.support.elf import make_module
 from tests.support.local import LocalRunner
 
 _DATA = Path(__file__).parent.parent / "data" / "faketree"
+_AGE_NS = 3600 * 10**9
 BTF = "CONFIG_MODULES=y\nCONFIG_DEBUG_INFO_BTF=y\nCONFIG_DEBUG_INFO_BTF_MODULES=y\n"
 
 
@@ -27,7 +28,18 @@ def plant(folder: Path) -> Path:
     shutil.copytree(_DATA, tree)
     (tree / "fs/alpha.bin").write_bytes(make_module("alpha", depends="beta"))
     (tree / "lib/beta.bin").write_bytes(make_module("beta"))
+    age(tree)
     return tree
+
+
+def age(path: Path) -> None:
+    """Make a file, or all files of a folder, an hour older, one to the other as they were.
+
+    What is written from now on is newer than they are to make, however coarse the file system's clock is.
+    """
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        modified = file.stat().st_mtime_ns - _AGE_NS
+        os.utime(file, ns=(modified, modified))
 
 
 def plant_for_cli(folder: Path) -> Path:
