@@ -54,6 +54,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	find containers -name '*.[ch]' -exec $(BIN)/clang-format --dry-run -Werror {} +
 	$(BIN)/reuse lint --quiet || $(BIN)/reuse lint
 
 # Python 3.11 is the oldest that kbtf-ci runs on; what was resolved with a newer one may not be for that.

@@ -365,11 +365,11 @@ static const struct mode {
 	const char *name;
 	load_fn *load;
 } modes[] = {
-	{ "real", load_file },
-	{ "inert", load_inert },
-	{ "carrier", load_file },
-	{ "look", load_nothing },
-	{ "settle", settle },
+	{ "real", load_file }, /* as it was built */
+	{ "inert", load_inert }, /* none of its code runs */
+	{ "carrier", load_file }, /* it has none */
+	{ "look", load_nothing }, /* it is there already */
+	{ "settle", settle }, /* and no module at all */
 };
 
 static const struct mode *mode_find(const char *name)
@@ -459,7 +459,8 @@ static void answer(const struct mode *mode, const char *name, const char *path)
 	json_records("kmsg_before", before);
 	putchar(',');
 	json_records("kmsg", kmsg_drain());
-	if (once && !result && mode->load != load_nothing && mode->load != settle && syscall(SYS_delete_module, name, O_NONBLOCK))
+	if (once && !result && mode->load != load_nothing && mode->load != settle &&
+	    syscall(SYS_delete_module, name, O_NONBLOCK))
 		error = "cannot unload the module";
 	if (error) {
 		fputs(",\"error\":", stdout);

@@ -23,7 +23,9 @@ ROOT = Path(__file__).parents[2]
 # Installed for one target of the Makefile alone (make fuzz-reader), and imported where that runs alone.
 ELSEWHERE = {"atheris"}
 # Called as programs, or loaded by pytest; no file imports them.
-PROGRAMS = {"import-linter", "mypy", "pytest-cov", "pytest-timeout", "pytest-xdist", "reuse", "ruff"}
+PROGRAMS = {
+    "clang-format", "import-linter", "mypy", "pytest-cov", "pytest-timeout", "pytest-xdist", "reuse", "ruff",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
