@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from kbtf_ci.errors import InfrastructureError
@@ -82,15 +82,17 @@ def verify(path: Path, guest: GuestOptions, reporter: Reporter) -> Verdict:
 def shell(path: Path, options: GuestOptions, reporter: Reporter) -> int:
     """Boot the kernel of a run directory and connect this process's input and output to a shell in it.
 
-    Returns the shell's exit status.
+    The folder is held until the guest is up. Returns the shell's exit status.
     """
-    with old_run(path, reporter) as this:
+    with ExitStack() as folder:
+        this = folder.enter_context(old_run(path, reporter))
         runner = toolchain(this.record.run.suite, reporter).runner
         kernel = this.directory.kernel_of(this.record.run)
         spec = verification.whole_guest(kernel, options, runner, this.directory)
         accel = choose(runner, spec.accel, reporter.warn)
         console = this.directory.file("shell-console.log")
         with booted(runner, spec, accel, console, reporter.warn) as guest:
+            folder.close()  # the guest has read all that it was made of
             return guest.shell.interact()
 
 
