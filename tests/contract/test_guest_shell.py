@@ -49,14 +49,14 @@ class ShellContract:
             list(shell.run(["sh", "-c", "kill -9 $$"]))
         assert caught.value.status in (137, None)  # by whether a shell in between has seen it
 
-    def test_what_a_killed_command_left_of_a_line_is_none(self, shell):
-        seen = []
+    def test_what_a_killed_command_left_of_a_line_is_none(self, shell: GuestShell) -> None:
+        seen: list[str] = []
         with pytest.raises(CommandError):
             # exec: a shell in between would end the line with words of its own.
             seen.extend(shell.run(["exec", "sh", "-c", "echo whole; printf half; kill -9 $$"]))
         assert seen == ["whole"]
 
-    def test_silence_ends_the_wait_and_the_shell_still_answers(self, shell):
+    def test_silence_ends_the_wait_and_the_shell_still_answers(self, shell: GuestShell) -> None:
         start = time.monotonic()
         with pytest.raises(SilenceError):
             list(shell.run(["sh", "-c", "echo x; sleep 900"], silence=0.5))

@@ -17,7 +17,7 @@ from typing import Protocol
 import pytest
 
 from kbtf_ci.infra.locks import if_free
-from tests.e2e.conftest import KBTF_CI
+from tests.e2e.conftest import KBTF_CI, Cli
 from tests.support.waiting import PATIENCE_S
 
 TYPED = b"modprobe fs-ext2; modprobe xt_comment; lsmod; modprobe nosuch; exit 7"
@@ -55,8 +55,10 @@ def test_what_a_script_sends_is_run_and_modprobe_finds_modules_and_what_they_nee
     assert out.endswith(b"modprobe: module nosuch not found in modules.dep\n")
 
 
-def test_a_shell_leaves_the_run_directory_to_other_commands(shell, spare_run):
+def test_a_shell_leaves_the_run_directory_to_other_commands(shell: Shell, spare_run: Path) -> None:
     process = shell(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
     process.stdin.write(b"echo up\n")
     process.stdin.flush()
     assert process.stdout.readline() == b"up\n"
@@ -71,7 +73,7 @@ def test_a_shell_leaves_the_run_directory_to_other_commands(shell, spare_run):
     assert all(line in out for line in LOADED), out
 
 
-def test_no_input_is_the_end_of_the_shell(shell):
+def test_no_input_is_the_end_of_the_shell(shell: Shell) -> None:
     process = shell(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (0, b""), err

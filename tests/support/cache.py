@@ -111,7 +111,7 @@ def _copied(build: Path, folder: Path) -> bool:
 
 def _copy(source: Path, target: Path) -> bool:
     """Copy with all time stamps, by which make decides; False when something of it could not be copied."""
-    command = ["cp", "--archive", "--reflink=auto", source, target]
+    command: list[str | Path] = ["cp", "--archive", "--reflink=auto", source, target]
     return subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0
 
 

@@ -32,18 +32,21 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 NOON = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 
 
-def test_runs_of_one_second_are_numbered(tmp_path, monkeypatch):
+def test_runs_of_one_second_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     made = [rundir.create_default("smoke", NOON).path for _ in range(3)]
     plain = tmp_path / "runs/20260102T120000Z-smoke"
     assert made == [plain, plain.with_name(f"{plain.name}-2"), plain.with_name(f"{plain.name}-3")]
 
 
-def test_no_two_runs_get_one_folder_however_close_they_start(tmp_path, monkeypatch):
+def test_no_two_runs_get_one_folder_however_close_they_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    together, made = threading.Barrier(8), []
+    together = threading.Barrier(8)
+    made: list[Path] = []
 
-    def start():
+    def start() -> None:
         together.wait()
         made.append(rundir.create_default("smoke", NOON).path)
 
@@ -56,7 +59,9 @@ def test_no_two_runs_get_one_folder_however_close_they_start(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("link", [True, False])
-def test_a_place_for_runs_that_is_no_folder_is_named(tmp_path, monkeypatch, link):
+def test_a_place_for_runs_that_is_no_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: bool
+) -> None:
     monkeypatch.chdir(tmp_path)
     runs = tmp_path / "runs"
     if link:
@@ -67,7 +72,7 @@ def test_a_place_for_runs_that_is_no_folder_is_named(tmp_path, monkeypatch, link
         rundir.create_default("smoke", NOON)
 
 
-def test_latest_points_at_the_newest(tmp_path):
+def test_latest_points_at_the_newest(tmp_path: Path) -> None:
     for name in ("one", "two"):
         rundir.point_latest(rundir.create(tmp_path / name))
     assert (tmp_path / "latest").resolve() == tmp_path / "two"

@@ -3,12 +3,16 @@
 
 """A make whose output comes as it likes; tests/kbuild has a real one."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from kbtf_ci.infra.runner import Command, Process
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.measure import MakeOverrides, measure
 from kbtf_ci.kernel.source import Source
@@ -19,21 +23,27 @@ OUTPUT = b"  LD [M]  fs/a.ko\n  BTF [M] fs/a.ko\nmake: Leaving directory '/src'\
 class Make:
     """A Runner whose one command prints OUTPUT, divided before each of ``ends``, and keeps its account."""
 
-    def __init__(self, *ends):
+    def __init__(self, *ends: int) -> None:
         bounds = (0, *ends, len(OUTPUT))
         self.pieces = [OUTPUT[begin:end] for begin, end in pairwise(bounds)]
 
     @contextmanager
-    def start(self, command):
+    def start(self, command: Command) -> Iterator[Process]:
         (accounts,) = (mount.source for mount in command.mounts if mount.target == "/btf-accounts")
         (accounts / "calls").write_text("make\tmake\t1\t1\t1\t1\n")
         yield self
 
-    def read(self):
+    def read(self, timeout: float | None = None) -> bytes:
         return self.pieces.pop(0) if self.pieces else b""
 
-    def wait(self):
+    def wait(self, timeout: float | None = None) -> int:
         return 0
+
+    def port(self, number: int) -> int:
+        raise NotImplementedError
+
+    def kill(self) -> None:
+        raise NotImplementedError
 
 
 @pytest.mark.parametrize(
@@ -45,10 +55,12 @@ class Make:
         ([2, 18, 30, 40], ["LD [M] fs/a.ko", "BTF [M] fs/a.ko", "make: Leaving directory '/src'"]),
     ],
 )
-def test_the_newest_line_is_a_whole_one_wherever_the_output_is_divided(tmp_path, ends, told):
+def test_the_newest_line_is_a_whole_one_wherever_the_output_is_divided(
+    tmp_path: Path, ends: list[int], told: list[str]
+) -> None:
     source = Source(tmp_path, "6.12.3", "here", "key")
     kbuild = Kbuild(Make(*ends), source, tmp_path, Path("/ccache"), 1, "no image")
-    lines = []
+    lines: list[str] = []
     ran = measure(kbuild, MakeOverrides(), lines.append)
     assert lines == told
     assert ran.written == {"fs/a.ko"}

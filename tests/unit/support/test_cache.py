@@ -10,7 +10,9 @@ import resource
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -55,7 +57,7 @@ def build(folder: Path, second: int) -> None:
 
 
 @contextmanager
-def limited(size):
+def limited(size: int) -> Iterator[None]:
     """Let no file of this process and its children grow beyond ``size`` bytes, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
@@ -65,12 +67,12 @@ def limited(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def seeded(own):
+def seeded(own: OwnCache) -> set[str]:
     """What the session has of builds, sources and the compiler's cache."""
     return {str(path.relative_to(own.folder)) for path in own.folder.glob("*/*") if path.suffix != ".lock"}
 
 
-def content(folder):
+def content(folder: Path) -> dict[Path, tuple[bytes, int]]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files if path.suffix != ".lock"}
 
@@ -103,7 +105,7 @@ def test_the_newest_finished_build_alone_is_copied(users: Path) -> None:
         assert not (own.folder / "ccache").exists()
 
 
-def test_without_a_build_the_compilers_cache_is_copied(users):
+def test_without_a_build_the_compilers_cache_is_copied(users: Path) -> None:
     for name in (BUILD, OLD):
         (users / "build" / name / "vmlinux").unlink()
     with own_cache(users) as own:
@@ -113,20 +115,20 @@ def test_without_a_build_the_compilers_cache_is_copied(users):
     assert (users / "ccache/0/entry").read_text() == "object"
 
 
-def test_a_build_that_somebody_is_making_is_left_alone_for_an_older_one(users):
+def test_a_build_that_somebody_is_making_is_left_alone_for_an_older_one(users: Path) -> None:
     with exclusive(lock_of(users / "build" / BUILD)), own_cache(users) as own:
         own.seed()
         assert seeded(own) == {f"build/{OLD}", "source/trixie-0123"}
 
 
-def test_where_all_builds_are_being_made_the_compilers_cache_is_copied(users):
+def test_where_all_builds_are_being_made_the_compilers_cache_is_copied(users: Path) -> None:
     one, two = (lock_of(users / "build" / name) for name in (BUILD, OLD))
     with exclusive(one), exclusive(two), own_cache(users) as own:
         own.seed()
         assert seeded(own) == {"ccache/0", "source/trixie-0123"}
 
 
-def test_of_a_build_that_does_not_fit_on_the_disk_nothing_is_left(users):
+def test_of_a_build_that_does_not_fit_on_the_disk_nothing_is_left(users: Path) -> None:
     (users / "build" / BUILD / "vmlinux").write_bytes(bytes(5000))
     with own_cache(users) as own:
         with limited(4000):
@@ -134,17 +136,18 @@ def test_of_a_build_that_does_not_fit_on_the_disk_nothing_is_left(users):
         assert seeded(own) == {f"build/{OLD}", "source/trixie-0123"}
 
 
-def test_a_source_that_somebody_is_unpacking_or_removing_is_left_alone(users):
+def test_a_source_that_somebody_is_unpacking_or_removing_is_left_alone(users: Path) -> None:
     with exclusive(lock_of(users / "source/trixie-0123")), own_cache(users) as own:
         own.seed()
         assert seeded(own) == {f"build/{BUILD}"}
 
 
-def test_a_source_is_in_use_as_long_as_the_session_is_and_a_build_while_it_is_copied(users):
+def test_a_source_is_in_use_as_long_as_the_session_is_and_a_build_while_it_is_copied(users: Path) -> None:
     source, build = users / "source/trixie-0123", users / "build" / BUILD
     with subprocess.Popen(
         [sys.executable, "-c", SESSION, users], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as session:
+        assert session.stdout is not None
         assert session.stdout.readline() == "seeded\n"
         with if_free(lock_of(source), use_mark_of(source)) as free:
             assert not free
@@ -156,7 +159,7 @@ def test_a_source_is_in_use_as_long_as_the_session_is_and_a_build_while_it_is_co
     assert (users / "source/trixie-0123/fs").is_dir()
 
 
-def test_an_empty_cache_has_nothing_to_seed_from(tmp_path):
+def test_an_empty_cache_has_nothing_to_seed_from(tmp_path: Path) -> None:
     with own_cache(tmp_path / "cache") as own:
         own.seed()
         assert [path.name for path in own.folder.iterdir()] == ["in-use.lock"]
