@@ -13,7 +13,7 @@ import pytest
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
 from kbtf_ci.guest.accel import kvm_works
-from tests.e2e.conftest import Cli
+from tests.e2e.conftest import Cli, results
 from tests.support import faketree
 
 
@@ -63,12 +63,18 @@ def test_an_output_directory_that_cannot_be_written(cli: Cli) -> None:
 def test_kvm_is_never_replaced_when_it_was_asked_for(
     cli: Cli, smoke_run: Path, spare_run: Path, engine: Engine, toolchain: Toolchain
 ) -> None:
-    if not kvm_works(engine.runner(toolchain.image)):
-        assert cli("verify", spare_run, "--accel", "kvm").returncode == 0
-    else:
-        before = (spare_run / "results.json").read_text()
-        refused(cli("verify", spare_run, "--accel", "kvm"), 5, "KVM runs no guest here")
+    before = (spare_run / "results.json").read_text()
+    works = not kvm_works(engine.runner(toolchain.image))
+    done = cli("verify", spare_run, "--accel", "kvm")
+    if not works:
+        refused(done, 5, "KVM runs no guest here")
         assert (spare_run / "results.json").read_text() == before
+    elif done.returncode != 0:
+        # Some machines' KVM runs the few instructions of the check, and no kernel.
+        assert (done.returncode, "in KVM" in done.stderr) == (5, True), done.stderr
+        assert results(spare_run)["guest"] is None
+    else:
+        assert results(spare_run)["guest"]["accel"] == "kvm"
 
 
 @pytest.mark.parametrize(
