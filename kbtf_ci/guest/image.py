@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -79,23 +80,17 @@ def make_image(
     """
     keys = GuestKeys.generate()
     target = folder / "initramfs.cpio"
-    part = target.with_name(f"{target.name}.part")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("wb") as stream:
-                _append(stream, io.BytesIO(root))
-                for archive in archives:
-                    with archive.open("rb") as content:
-                        _append(stream, content)
-                _write_modules(stream, modules_dir, modules, MODULES / release)
-                if release:
-                    _write_for_modprobe(stream, modules_dir, modules, MODULES / release)
-                _write_early_modules(stream, early_modules)
-                _write_keys(stream, keys)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        with _made_whole(target) as stream:
+            _append(stream, io.BytesIO(root))
+            for archive in archives:
+                with archive.open("rb") as content:
+                    _append(stream, content)
+            _write_modules(stream, modules_dir, modules, MODULES / release)
+            if release:
+                _write_for_modprobe(stream, modules_dir, modules, MODULES / release)
+            _write_early_modules(stream, early_modules)
+            _write_keys(stream, keys)
         keys.write_client(folder / "ssh-key")
     except OSError as error:
         raise InfrastructureError(f"cannot write the guest's initramfs {target}: {error.strerror}") from error
@@ -106,6 +101,19 @@ def guest_path(mode: LoadMode, module: Module) -> PurePosixPath:
     """Return where the guest finds the module, or with mode ``carrier`` its carrier."""
     file = carrier_file(module) if mode is LoadMode.CARRIER else guest_file(module)
     return PurePosixPath("/") / MODULES / file
+
+
+@contextmanager
+def _made_whole(target: Path) -> Iterator[BinaryIO]:
+    """Give a file to write to that becomes ``target``, which need not outlive a crash of the machine."""
+    part = target.with_name(f"{target.name}.part")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with part.open("wb") as stream:
+            yield stream
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _append(stream: BinaryIO, archive: BinaryIO) -> None:
