@@ -3,7 +3,7 @@
 
 """One command of two versions of kbtf-ci, by turns on one machine: from the command to its verdict.
 
-    python benchmarks/two_versions.py OTHER/.venv/bin/kbtf-ci --rounds 5 verify --kernel linux-image.deb
+    python benchmarks/two_versions.py --rounds 5 OTHER/.venv/bin/kbtf-ci verify --kernel linux-image.deb
 
 OTHER is another checkout, set up with its own ``make setup``; this one is that of the interpreter. Each call
 gets a run directory of its own, which is removed behind it, and has to end with 0. A first round that is not

@@ -36,7 +36,7 @@ def test_the_run_directory_holds_the_run(smoke_run: Path) -> None:
     run = json.loads((smoke_run / "run.json").read_text())
     assert run["status"] == "done"
     assert set(run["stages"]) == {
-        "toolchain", "source", "configure", "build", "inventory", "strip", "check", "guest image", "guest",
+        "toolchain", "source", "configure", "build", "copy", "check", "guest image", "guest",
     }  # fmt: skip
     assert run["toolchain"]["packages"]["pahole"]
     assert (smoke_run / "console.log").read_text().lstrip().startswith("[    0.000000] Linux version")

@@ -340,3 +340,24 @@ def test_a_kernel_that_is_not_there_is_a_users_error_before_any_start(tmp_path: 
     with pytest.raises(UsageError, match=r"no kernel image .*bzImage"):
         run.observe()
     assert run.guests.started == []
+
+
+def test_a_death_under_carriers_costs_a_boot_to_find_out_which_one_it_was(tmp_path: Path) -> None:
+    carrier = LoadMode.CARRIER
+    run = Run(tmp_path, {("carrier", "b"): Load(end="panic")})
+    done = run.observe(LoadPolicy.CARRIER)
+    # Quietly up to the death; with the console on; and what is left behind it.
+    assert done.boots == 3
+    assert run.told() == [
+        ("a", carrier, 0), ("b", carrier, Death.PANIC), ("c", carrier, 0), ("d", carrier, 0),
+    ]  # fmt: skip
+    assert "a guest died under carriers (panic)" in run.warnings[0]
+
+
+def test_carriers_are_loaded_with_a_quiet_console_and_nothing_else_is(tmp_path: Path) -> None:
+    for policy, quiet in ((LoadPolicy.CARRIER, True), (LoadPolicy.REAL, False), (LoadPolicy.INERT, False)):
+        folder = tmp_path / policy.value
+        folder.mkdir()
+        run = Run(folder)
+        run.observe(policy)
+        assert run.guests.dmesg == (["dmesg -n 1"] if quiet else [])
