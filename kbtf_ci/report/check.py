@@ -18,12 +18,24 @@ _LOG_LINES = 6
 
 
 def document(
-    release: str, version: tuple[int, int], predictions: Sequence[Prediction], warnings: Sequence[str] = ()
+    release: str,
+    version: tuple[int, int],
+    predictions: Sequence[Prediction],
+    warnings: Sequence[str] = (),
+    *,
+    read_off: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return the JSON document: one entry a module, and what makes them less sure."""
+    """Return the JSON document: one entry a module, and what makes them less sure.
+
+    ``read_off`` names the rules that the kernel's own BTF told; the others are its version's.
+    """
     return {
         "schema": SCHEMA,
-        "kernel": {"release": release, "rules": ".".join(map(str, version))},
+        "kernel": {
+            "release": release,
+            "rules": ".".join(map(str, version)),
+            "rules_read_off": list(read_off),
+        },
         "warnings": list(warnings),
         "totals": {"modules": len(predictions), **totals(predictions)},
         "modules": [entry(one) for one in predictions],

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kbtf_ci.btf.predict.assess import kernel_version
-from kbtf_ci.btf.predict.kernel_btf import require_base, require_split_btf
+from kbtf_ci.btf.predict.kernel_btf import require_base, require_split_btf, rules_of
 from kbtf_ci.btf.predict.sweep import KernelSpec, sweep
-from kbtf_ci.btf.rules.versions import Version, doubt
+from kbtf_ci.btf.rules.versions import Rules, Version, doubt
 from kbtf_ci.errors import ExitCode, UsageError, file_error
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.rundir import RunDirectory
@@ -46,7 +46,7 @@ class Checked:
     """What was predicted, of which kernel."""
 
     release: str
-    version: Version
+    rules: Rules
     predictions: tuple[Prediction, ...]
     warnings: tuple[str, ...] = ()
 
@@ -58,11 +58,17 @@ class Checked:
 
     def text(self) -> Iterator[str]:
         """Yield the lines that a person reads."""
-        return report.text(self.release, self.version, self.predictions)
+        return report.text(self.release, self.rules.version, self.predictions)
 
     def document(self) -> Mapping[str, object]:
         """Return the JSON document."""
-        return report.document(self.release, self.version, self.predictions, self.warnings)
+        return report.document(
+            self.release,
+            self.rules.version,
+            self.predictions,
+            self.warnings,
+            read_off=sorted(self.rules.read_off),
+        )
 
 
 def check(options: CheckOptions, reporter: Reporter) -> Checked:
@@ -84,9 +90,11 @@ def check(options: CheckOptions, reporter: Reporter) -> Checked:
     warnings = tuple(_warnings(kernel, version, config, options))
     for text in warnings:
         reporter.warn(text)
-    spec = KernelSpec(kernel, version, config)
+    # Who names a version says whose kernel/bpf/btf.c it is.
+    rules = Rules.for_version(version) if options.version else rules_of(kernel, version)
+    spec = KernelSpec(kernel, rules, config)
     found = sweep(spec, paths, options.jobs, lambda done: reporter.progress(f"{done} of {len(paths)}"))
-    return Checked(kernel.release, version, found, warnings)
+    return Checked(kernel.release, rules, found, warnings)
 
 
 def _with_run_directories(options: CheckOptions) -> CheckOptions:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kbtf_ci.btf.predict.assess import kernel_version
+from kbtf_ci.btf.predict.kernel_btf import rules_of
 from kbtf_ci.btf.predict.sweep import KernelSpec, sweep
 from kbtf_ci.errors import ExitCode, InfrastructureError, InterruptError, KbtfError, UsageError
 from kbtf_ci.guest.qemu import Accel
@@ -158,7 +159,7 @@ class _Tree:
         """Return what the offline check complains of, by module; one without BTF is no matter of its own."""
         vmlinux = read_kernel_file(self.path / "vmlinux")
         config = parse_config((self.path / ".config").read_text(errors="replace"))
-        spec = KernelSpec(vmlinux, kernel_version("", vmlinux), config)
+        spec = KernelSpec(vmlinux, rules_of(vmlinux, kernel_version("", vmlinux)), config)
         paths: Sequence[Path] = [
             self.path / file for file in self.kbuild.modules if (self.path / file).is_file()
         ]

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kbtf_ci.btf.predict.assess import kernel_version
+from kbtf_ci.btf.predict.kernel_btf import rules_of
 from kbtf_ci.btf.predict.sweep import KernelSpec
 from kbtf_ci.btf.rules.versions import doubt
 from kbtf_ci.errors import InfrastructureError, KbtfError
@@ -88,7 +89,7 @@ def _spec(image: KernelFile, kernel: BuiltKernel, this: Run) -> KernelSpec:
     version = kernel_version("", image)
     if unsure := doubt(version):
         this.reporter.warn(unsure)
-    return KernelSpec(image, version, kernel.config)
+    return KernelSpec(image, rules_of(image, version), kernel.config)
 
 
 def _bootable(opened: OpenKernel, this: Run) -> Path:

@@ -118,3 +118,25 @@ def test_a_prediction_that_the_kernel_does_not_keep_to_is_shown(cli: Cli, spare_
     assert "PREDICTION AND KERNEL DISAGREE on ext2" in done.stdout
     assert "predicted: DROPPED" in done.stdout
     assert "observed: REJECTED EINVAL (-22)" in done.stdout
+
+
+def test_a_kernel_with_another_versions_number_is_judged_by_what_its_own_btf_says(
+    cli: Cli, spare_run: Path
+) -> None:
+    release = results(spare_run)["kernel"]["release"].encode()
+    older = b"5.14.".ljust(len(release), b"0")
+    paths = [spare_run / "kernel/vmlinux", *(spare_run / "kernel/modules").rglob("*.ko")]
+    for path in paths:
+        data = path.read_bytes()
+        assert release in data
+        path.write_bytes(data.replace(release, older))
+    words: tuple[str | Path, ...] = ("check", "--json", "--vmlinux", *paths)
+    done = cli(*words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    values = json.loads(done.stdout)
+    assert (values["kernel"]["release"].encode(), values["kernel"]["rules"]) == (older, "5.14")
+    assert {"last_kind", "relocates", "chains"} <= set(values["kernel"]["rules_read_off"])
+    # By the number alone, vmlinux's own BTF would be refused for its kinds.
+    named = cli(*words, "--kernel-version", "5.14")
+    assert named.returncode == 1
+    assert {one["outcome"] for one in json.loads(named.stdout)["modules"]} == {"REJECTED"}

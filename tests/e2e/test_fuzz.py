@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from kbtf_ci.btf.predict.kernel_btf import rules_of
 from kbtf_ci.btf.rules.check import RULES, Kernel
-from kbtf_ci.btf.rules.versions import Rules, parse_version
+from kbtf_ci.btf.rules.versions import parse_version
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
 from kbtf_ci.objfile.files import read_kernel_file, read_module_file
@@ -60,7 +61,7 @@ def fuzzed(
     file = read_kernel_file(run_directory / "kernel/vmlinux")
     version = parse_version(file.release)
     assert version
-    kernel = Kernel.open(file.btf, Rules.for_version(version))
+    kernel = Kernel.open(file.btf, rules_of(file, version))
     vmlinux = Vmlinux(file.btf)
     table = {f"edge{number:05}": edge for number, edge in enumerate(edges(vmlinux))}
     made = chosen(run_directory, vmlinux)

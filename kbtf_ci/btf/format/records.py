@@ -24,7 +24,7 @@ _NO_INDICES: Final = np.empty(0, np.int64)
 
 @dataclass(frozen=True)
 class InfoLayout:
-    """How ``info`` is divided: since 7.1 vlen has 24 bits and kind 7 (commit f7a6b9eaff3e)."""
+    """How ``info`` is divided: since 7.2 vlen has 24 bits and kind 7 (commit f7a6b9eaff3e)."""
 
     vlen_bits: int
     kind_bits: int

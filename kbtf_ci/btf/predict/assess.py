@@ -70,10 +70,10 @@ class Assessor:
     takes_btf: bool
 
     @classmethod
-    def of(cls, file: KernelFile, version: Version, config: Mapping[str, str]) -> Assessor:
-        """Return the assessor for a kernel of this version and configuration (``CONFIG_X`` to value)."""
+    def of(cls, file: KernelFile, rules: Rules, config: Mapping[str, str]) -> Assessor:
+        """Return the assessor for a kernel of these rules and this configuration (``CONFIG_X`` to value)."""
         allows = config.get("CONFIG_MODULE_ALLOW_BTF_MISMATCH") == "y"
-        kernel = Kernel.open(file.btf, Rules.for_version(version), allow_mismatch=allows)
+        kernel = Kernel.open(file.btf, rules, allow_mismatch=allows)
         vmlinux = kernel.vmlinux
         return cls(
             kernel,

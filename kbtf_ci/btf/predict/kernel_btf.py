@@ -11,8 +11,10 @@ from __future__ import annotations
 import sys
 
 from kbtf_ci.btf.format.header import Header
+from kbtf_ci.btf.format.reader import Btf, BtfError
 from kbtf_ci.btf.format.wire import HEADER_BYTES, SWAPPED_MAGIC
-from kbtf_ci.btf.rules.versions import FIRST, Version, is_too_old
+from kbtf_ci.btf.rules.features import read_off
+from kbtf_ci.btf.rules.versions import FIRST, Rules, Version, is_too_old
 from kbtf_ci.errors import UsageError
 from kbtf_ci.objfile.files import KernelFile
 
@@ -32,6 +34,18 @@ def require_base(file: KernelFile) -> None:
             f"{file.path}: split BTF, which is a module's and not vmlinux's",
             hint="name it as a module, and with --vmlinux the base: vmlinux, or /sys/kernel/btf/vmlinux",
         )
+
+
+def rules_of(file: KernelFile, version: Version) -> Rules:
+    """Return the rules by which a kernel checks BTF: its own BTF's word, and its version's for the rest.
+
+    Of BTF that cannot be read, as where vmlinux is damaged, the version's alone.
+    """
+    rules = Rules.for_version(version)
+    try:
+        return read_off(Btf.parse(file.btf), rules)
+    except BtfError:
+        return rules
 
 
 def require_split_btf(version: Version, source: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from kbtf_ci.btf.format.reader import Btf
 from kbtf_ci.btf.predict.assess import Assessment, Assessor
 from kbtf_ci.btf.predict.diagnosis import diagnose
-from kbtf_ci.btf.rules.versions import Version
+from kbtf_ci.btf.rules.versions import Rules
 from kbtf_ci.errors import UsageError
 from kbtf_ci.model.outcome import Outcome
 from kbtf_ci.model.prediction import Prediction
@@ -33,15 +33,15 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class KernelSpec:
-    """The kernel to judge by: what its file says, its version, its configuration (``CONFIG_X`` to value)."""
+    """The kernel to judge by: what its file says, its rules, its configuration (``CONFIG_X`` to value)."""
 
     file: KernelFile
-    version: Version
+    rules: Rules
     config: Mapping[str, str]
 
     def assessor(self) -> Assessor:
         """Return what judges modules."""
-        return Assessor.of(self.file, self.version, self.config)
+        return Assessor.of(self.file, self.rules, self.config)
 
 
 @dataclass(frozen=True)

@@ -32,15 +32,16 @@ class Rules:
     """The limits and habits of one kernel version (kernel/bpf/btf.c unless said otherwise).
 
     ``header_bytes``: the header it knows, 32 with a layout section since 7.1. ``layout``: how it divides
-    ``info``. ``name_limit``: KSYM_NAME_LEN, the longest name. ``printable_section_names``: any printable
-    character in a DATASEC's name, since 6.12. ``enum_kflag``: signed enums, since 6.0. ``tag_kflag``:
-    kind_flag on TYPE_TAG and DECL_TAG, since 6.15 (53ee0d66d7a6). ``chains``: chains of modifiers are
-    bounded, since 5.19 (eb596b090558). ``tag_order``: type tags come before modifiers, until 7.1
-    (39799c63578e). ``relocates``: knows ``.BTF.base``, since 6.11. ``quiet_mismatch``: where
-    CONFIG_MODULE_ALLOW_BTF_MISMATCH is set it says nothing of single types, since 6.3. ``record_bytes``:
-    where printk cuts a record, NUL and the two bytes of its level counted out (kernel/printk/printk.c,
-    vprintk_store(): PRINTKRB_RECORD_MAX, and before 6.3 LOG_LINE_MAX, which CONFIG_PRINTK_CALLER makes 16
-    bytes shorter still).
+    ``info``, vlen with 24 bits since 7.2 (f7a6b9eaff3e). ``name_limit``: KSYM_NAME_LEN, the longest name.
+    ``printable_section_names``: any printable character in a DATASEC's name, since 6.12. ``enum_kflag``:
+    signed enums, since 6.0. ``tag_kflag``: kind_flag on TYPE_TAG and DECL_TAG, since 6.15 (53ee0d66d7a6).
+    ``chains``: chains of modifiers are bounded, since 5.19 (eb596b090558). ``tag_order``: type tags come
+    before modifiers, until 7.2 (39799c63578e). ``relocates``: knows ``.BTF.base``, since 6.11.
+    ``quiet_mismatch``: where CONFIG_MODULE_ALLOW_BTF_MISMATCH is set it says nothing of single types, since
+    6.3. ``record_bytes``: where printk cuts a record, NUL and the two bytes of its level counted out
+    (kernel/printk/printk.c, vprintk_store(): PRINTKRB_RECORD_MAX, and before 6.3 LOG_LINE_MAX, which
+    CONFIG_PRINTK_CALLER makes 16 bytes shorter still). ``read_off`` names the fields that the kernel's own
+    BTF told (features.py); the others are its version's.
     """
 
     version: Version
@@ -56,6 +57,7 @@ class Rules:
     relocates: bool
     quiet_mismatch: bool
     record_bytes: int
+    read_off: frozenset[str] = frozenset()
 
     @classmethod
     def for_version(cls, version: Version) -> Rules:
@@ -64,14 +66,14 @@ class Rules:
         return cls(
             version=version,
             header_bytes=LAYOUT_HEADER_BYTES if version >= (7, 1) else HEADER_BYTES,
-            layout=WIDE if version >= (7, 1) else CLASSIC,
+            layout=WIDE if version >= (7, 2) else CLASSIC,
             last_kind=next(known, Kind.DATASEC),
             name_limit=512 if version >= (6, 1) else 128,
             printable_section_names=version >= (6, 12),
             enum_kflag=version >= (6, 0),
             tag_kflag=version >= (6, 15),
             chains=version >= (5, 19),
-            tag_order=(5, 19) <= version < (7, 1),
+            tag_order=(5, 19) <= version < (7, 2),
             relocates=version >= (6, 11),
             quiet_mismatch=version >= (6, 3),
             record_bytes=1021 if version >= (6, 3) else 989,

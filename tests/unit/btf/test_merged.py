@@ -14,6 +14,7 @@ import pytest
 from kbtf_ci.btf.format.reader import Btf
 from kbtf_ci.btf.predict import merged
 from kbtf_ci.btf.predict.assess import Assessment, Assessor
+from kbtf_ci.btf.rules.versions import Rules
 from kbtf_ci.objfile.files import KernelFile, ModuleFile
 from tests.support import sketch as sk
 from tests.support.edges import edges
@@ -60,7 +61,7 @@ def assessor_of(btf: bytes, version: tuple[int, int] = (6, 12)) -> Assessor:
     file = KernelFile(
         path=Path("vmlinux"), btf=btf, release="", banner="", config=None, kind="raw", build_id=""
     )
-    return Assessor.of(file, version, {})
+    return Assessor.of(file, Rules.for_version(version), {})
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import pytest
 
 from kbtf_ci.btf.predict import sweep
 from kbtf_ci.btf.predict.sweep import KernelSpec
+from kbtf_ci.btf.rules.versions import Rules
 from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
 from kbtf_ci.model.outcome import Outcome
 from kbtf_ci.objfile.carrier import make_carrier
@@ -55,7 +56,7 @@ class Tree:
 
     @property
     def spec(self) -> KernelSpec:
-        return KernelSpec(read_kernel_file(self.image), (6, 12), {})
+        return KernelSpec(read_kernel_file(self.image), Rules.for_version((6, 12)), {})
 
 
 @pytest.fixture

@@ -1,0 +1,143 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""What a kernel's own BTF says of how it checks BTF, whatever its version number.
+
+Distributions bring checks to older kernels. vmlinux's BTF describes kernel/bpf/btf.c as it was compiled: its
+functions, the enumerators and structs that it works with. A name that is there proves something; one that is
+missing does only where the compiler could not have dropped it: a function whose address is taken, or one that
+another file calls, while its neighbours are there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from kbtf_ci.btf.format.reader import Btf
+from kbtf_ci.btf.format.records import CLASSIC, WIDE
+from kbtf_ci.btf.format.wire import HEADER_BYTES, LAYOUT_HEADER_BYTES, Kind
+from kbtf_ci.btf.rules.versions import Rules
+
+# In the table of operations of every kernel with split BTF: where it is missing, none of these is described.
+_ALWAYS: Final = "btf_func_check_meta"
+# In the same table, each with the kind that it came with (kind_ops[] of kernel/bpf/btf.c).
+_KIND_CHECKS: Final = (
+    ("btf_enum64_check_meta", Kind.ENUM64),
+    ("btf_decl_tag_check_meta", Kind.DECL_TAG),
+    ("btf_float_check_meta", Kind.FLOAT),
+)
+_LAST_ENUMERATOR: Final = "BTF_KIND_MAX"  # include/uapi/linux/btf.h, an enumerator since 5.16
+_WIDE_ENUMERATOR: Final = "BTF_MAX_VLEN"  # one since f7a6b9eaff3e, a macro before
+_LAYOUT_MEMBER: Final = "layout_off"
+_ENTRY_WORDS: Final = {Kind.STRUCT: 3, Kind.ENUM: 2}
+
+
+def read_off(vmlinux: Btf, rules: Rules) -> Rules:
+    """Return ``rules`` with what the kernel's own BTF says in the place of what its version does.
+
+    ``Rules.read_off`` names the fields of which it says something.
+    """
+    found = {name: value for name, value in _found(vmlinux).items() if value is not None}
+    return replace(rules, **found, read_off=frozenset(found))
+
+
+def _found(vmlinux: Btf) -> dict[str, Any]:
+    """Return fields of Rules; None where the BTF does not say."""
+    described = _has_function(vmlinux, _ALWAYS)
+    header = _members(vmlinux, "btf_header")
+    last = _last_kind(vmlinux, described=described)
+    return {
+        "header_bytes": _header_bytes(header),
+        "layout": _layout(vmlinux, described=described),
+        "last_kind": last,
+        "name_limit": _name_limit(vmlinux),
+        # Signed enums and ENUM64 came together (6089fb325cf7).
+        "enum_kflag": last >= Kind.ENUM64 if last is not None else None,
+        **_chains(vmlinux),
+        # In a file of its own, called from btf.c: nothing short of link-time optimization inlines it.
+        "relocates": _has_function(vmlinux, "btf_relocate") if described else None,
+    }
+
+
+def _has_function(vmlinux: Btf, name: str) -> bool:
+    return _index(vmlinux, name, Kind.FUNC) is not None
+
+
+def _index(vmlinux: Btf, name: str, kind: Kind) -> int | None:
+    """Return the first record of that name and kind, None where there is none."""
+    offset = _offset(vmlinux, name)
+    records = vmlinux.records
+    of_kind = records.of(kind)
+    hits = of_kind[records.name_off[of_kind] == offset]
+    return int(hits[0]) if offset and len(hits) else None
+
+
+def _offset(vmlinux: Btf, name: str) -> int:
+    """Return where a name stands among the strings, each of which is there once; 0 where it does not."""
+    return vmlinux.strings.data.find(f"\0{name}\0".encode()) + 1
+
+
+def _last_kind(vmlinux: Btf, *, described: bool) -> Kind | None:
+    number = _enumerator(vmlinux, _LAST_ENUMERATOR)
+    if number is not None:
+        # A kind that we do not know is judged by the last that we do.
+        return Kind(min(number, max(Kind))) if number > 0 else None
+    if not described:
+        return None
+    # Before there was an enumerator there was no TYPE_TAG, whose check is that of all references.
+    return next((kind for name, kind in _KIND_CHECKS if _has_function(vmlinux, name)), Kind.DATASEC)
+
+
+def _header_bytes(members: dict[str, int]) -> int | None:
+    if not members:
+        return None
+    return LAYOUT_HEADER_BYTES if _LAYOUT_MEMBER in members else HEADER_BYTES
+
+
+def _layout(vmlinux: Btf, *, described: bool) -> Any:
+    limit = _enumerator(vmlinux, _WIDE_ENUMERATOR)
+    if limit is not None:
+        return WIDE if limit > CLASSIC.vlen_mask else CLASSIC
+    return CLASSIC if described else None
+
+
+def _chains(vmlinux: Btf) -> dict[str, bool]:
+    """Return what holds of chains of modifiers; where either function was inlined, nothing says so."""
+    if _has_function(vmlinux, "btf_check_type_tags"):
+        return {"chains": True, "tag_order": True}
+    if _has_function(vmlinux, "btf_check_modifier_chain_length"):
+        return {"chains": True, "tag_order": False}
+    return {}
+
+
+def _name_limit(vmlinux: Btf) -> int | None:
+    """Return KSYM_NAME_LEN: struct bpf_ksym has a name of so many bytes (include/linux/bpf.h)."""
+    array = _members(vmlinux, "bpf_ksym").get("name", 0)
+    index = array - vmlinux.start_id
+    records = vmlinux.records
+    if not 0 <= index < records.complete or records.kind[index] != Kind.ARRAY:
+        return None
+    return int(records.words[records.at[index] + 5])
+
+
+def _members(vmlinux: Btf, name: str) -> dict[str, int]:
+    """Return the members of the first struct of that name and their types, empty where there is none."""
+    index = _index(vmlinux, name, Kind.STRUCT)
+    if index is None:
+        return {}
+    records = vmlinux.records
+    _, at = records.entries(np.array([index]), _ENTRY_WORDS[Kind.STRUCT])
+    names, types = records.words[at].tolist(), records.words[at + 1].tolist()
+    return {vmlinux.text(offset): type_id for offset, type_id in zip(names, types, strict=True)}
+
+
+def _enumerator(vmlinux: Btf, name: str) -> int | None:
+    """Return the value of an enumerator, None where there is none of that name."""
+    offset = _offset(vmlinux, name)
+    records = vmlinux.records
+    _, at = records.entries(records.of(Kind.ENUM), _ENTRY_WORDS[Kind.ENUM])
+    hits = at[records.words[at] == offset]
+    return int(records.words[hits[0] + 1]) if offset and len(hits) else None
