@@ -123,7 +123,13 @@ class _Merged:
                 self._listener.booted(self._boots, seconds)
 
         told = self._locked
-        return Listener(observed, booted, told(self._listener.warned), told(self._listener.kernel_warned))
+        return Listener(
+            observed,
+            booted,
+            told(self._listener.warned),
+            told(self._listener.kernel_warned),
+            told(self._listener.vmlinux_read),
+        )
 
     def _locked(self, tell: Callable[[_Told], None]) -> Callable[[_Told], None]:
         def told(what: _Told) -> None:

@@ -28,6 +28,7 @@ class GuestSpec:
 
     ``kernel`` is what QEMU is given: a bzImage, or a vmlinux with an entry for it; ``packed`` is the image
     that the vmlinux lay in, to boot where it does not come up. ``append`` are further kernel parameters.
+    ``btf`` is the BTF that its vmlinux shall have in memory, None where nobody asks.
     """
 
     kernel: Path
@@ -38,6 +39,7 @@ class GuestSpec:
     append: str = ""
     timeouts: Timeouts = field(default_factory=Timeouts)
     packed: Path | None = None
+    btf: bytes | None = field(default=None, repr=False)
 
     def check(self) -> None:
         """Raise UsageError for a kernel that is not there, or a guest too small for its initramfs."""

@@ -21,6 +21,7 @@ from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.ssh import CommandError, ShellLostError, SilenceError
 from kbtf_ci.guest.timeouts import Deadline
 from kbtf_ci.guest.vm import GuestDiedError, KvmError
+from kbtf_ci.guest.vmlinux_btf import read_if_other
 from kbtf_ci.infra.runner import Runner
 from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.module import Module
@@ -36,13 +37,15 @@ KMSG_LOG = "kmsg.log"
 class Listener:
     """Who is told what as it happens.
 
-    Each observation, each boot (its number and seconds), each warning of ours, each warning of the kernel's.
+    Each observation, each boot (its number and seconds), each warning of ours, each warning of the kernel's,
+    and the BTF of vmlinux as a guest has it in memory, b"" for none.
     """
 
     observed: Callable[[Observation], None]
     booted: Callable[[int, float], None]
     warned: Callable[[str], None]
     kernel_warned: Callable[[KernelWarning], None] = lambda _: None
+    vmlinux_read: Callable[[bytes], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,7 @@ class _Session:
                 # Emulated the same kernel comes up: it was not to blame.
                 acceleration.remember(self.kvm_failure)
             trouble = None
+            self._read_vmlinux(guest)
             self.plan.new_guest()
             while trouble is None and (batch := self.plan.next_batch()):
                 trouble = self._load(guest, batch, log)
@@ -151,6 +155,14 @@ class _Session:
                 f"the guest dies again and again, and no module is to blame: {trouble.message}",
                 detail=trouble.detail,
             )
+
+    def _read_vmlinux(self, guest: Guest) -> None:
+        if self.spec.btf is None or self.boots > 1:
+            return
+        try:
+            self.listener.vmlinux_read(read_if_other(guest.shell, self.spec.btf, guest.timeouts.load))
+        except (SilenceError, ShellLostError, InfrastructureError) as error:
+            self.listener.warned(f"the guest's BTF of vmlinux was not read: {error.message}")
 
     def _begin_boot(self) -> None:
         self.boots += 1

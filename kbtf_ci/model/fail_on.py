@@ -17,9 +17,10 @@ class FailOn(StrEnum):
 
     WARNING = "warning"
     BASE_MISMATCH = "base-mismatch"
+    VMLINUX = "vmlinux-btf"
 
 
-DEFAULT_FAIL_ON = frozenset({FailOn.BASE_MISMATCH})
+DEFAULT_FAIL_ON = frozenset({FailOn.BASE_MISMATCH, FailOn.VMLINUX})
 
 
 def parse_fail_on(text: str) -> frozenset[FailOn]:

@@ -11,6 +11,7 @@ from kbtf_ci.infra.text import printable
 from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn
 from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult, Outcome
+from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.report.kernel_warning import NO_MODULE, plain, title
 
 
@@ -18,18 +19,22 @@ def ktap(
     results: Sequence[ModuleResult],
     warnings: Sequence[KernelWarning] = (),
     fail_on: Collection[FailOn] = DEFAULT_FAIL_ON,
+    vmlinux: VmlinuxSeen | None = None,
 ) -> str:
     """Return the document, the kernel's warnings as diagnostic lines.
 
-    ``warnings`` are those of no module; where warnings count, they are a test of their own.
+    ``warnings`` are those of no module; where they count, they are a test of their own, and so is vmlinux's
+    BTF where it is another in memory.
     """
     counted = FailOn.WARNING in fail_on
-    lines = ["KTAP version 1", f"1..{len(results) + bool(warnings and counted)}"]
+    more = [f"{NO_MODULE} # WARNING {title(warnings[0])}"] if warnings and counted else []
+    if vmlinux is not None and vmlinux.headline and FailOn.VMLINUX in fail_on:
+        more.append(f"vmlinux # {printable(vmlinux.headline)}")
+    lines = ["KTAP version 1", f"1..{len(results) + len(more)}"]
     for number, result in enumerate(results, 1):
         lines.extend(_result(number, result, counted=counted))
     lines.extend(_diagnostic(warnings))
-    if warnings and counted:
-        lines.append(f"not ok {len(results) + 1} {NO_MODULE} # WARNING {title(warnings[0])}")
+    lines.extend(f"not ok {number} {text}" for number, text in enumerate(more, len(results) + 1))
     return "".join(f"{line}\n" for line in lines)
 
 

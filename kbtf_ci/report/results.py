@@ -15,6 +15,7 @@ from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult, Observation, Outcome
 from kbtf_ci.model.prediction import OverriddenPrediction, Prediction, disagreements
+from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.report import kernel_warning
 
 RESULTS_SCHEMA = "kbtf-ci/results/1"
@@ -57,6 +58,7 @@ def document(
     *,
     overridden: Sequence[OverriddenPrediction] = (),
     warnings: Sequence[KernelWarning] = (),
+    vmlinux: VmlinuxSeen | None = None,
     fail_on: Collection[FailOn] = DEFAULT_FAIL_ON,
 ) -> dict[str, Any]:
     """Return results.json as a value.
@@ -68,6 +70,7 @@ def document(
         "schema": RESULTS_SCHEMA,
         "kernel": vars(kernel).copy(),
         "guest": vars(guest).copy() if guest else None,
+        "vmlinux": vars(vmlinux).copy() if vmlinux else None,
         "ended": ended or None,
         "fail_on": sorted(fail_on),
         "totals": totals(results, warnings),

@@ -11,6 +11,7 @@ from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult, Outcome
 from kbtf_ci.model.prediction import OverriddenPrediction, Prediction, disagreements
+from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.report.check import differences
 from kbtf_ci.report.kernel_warning import by_owner, title
 from kbtf_ci.report.results import GuestFacts, modes, totals
@@ -30,6 +31,7 @@ def summary(
     *,
     overridden: Sequence[OverriddenPrediction] = (),
     warnings: Sequence[KernelWarning] = (),
+    vmlinux: VmlinuxSeen | None = None,
 ) -> Iterator[str]:
     """Yield the lines of the summary.
 
@@ -43,6 +45,8 @@ def summary(
         yield _how(guest, results)
     if ended:
         yield f"the run ended early: {ended}"
+    if vmlinux is not None and vmlinux.headline:
+        yield vmlinux.headline
     advice = {one.name: f"{one.cause}: {one.advice}" for one in predictions if one.cause}
     yield from _faults([result for result in results if result.outcome is not Outcome.VERIFIED], advice)
     yield from _mismatches(predictions, advice)

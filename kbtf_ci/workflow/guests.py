@@ -64,7 +64,8 @@ class GuestOptions:
 class GuestFactory:
     """What guests of one kernel are made of.
 
-    ``boots`` is the file that QEMU is given as the kernel, ``root`` the root archive of the guest.
+    ``boots`` is the file that QEMU is given as the kernel, ``root`` the root archive of the guest, ``btf``
+    what the kernel's vmlinux shall have in memory, None where nobody asks.
     """
 
     kernel: BuiltKernel
@@ -73,6 +74,7 @@ class GuestFactory:
     directory: RunDirectory
     boots: Path
     root: bytes
+    btf: bytes | None = None
 
     def with_carriers(
         self, archives: Sequence[CarrierArchive], modules: Sequence[Module]
@@ -143,4 +145,5 @@ class GuestFactory:
             accel=options.accel,
             append=options.append,
             timeouts=options.timeouts,
+            btf=self.btf,
         )

@@ -16,6 +16,7 @@ from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult, exit_code, only_unreadable
 from kbtf_ci.model.prediction import OverriddenPrediction, Prediction
+from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.report.junit import junit
 from kbtf_ci.report.ktap import ktap
 from kbtf_ci.report.markdown import markdown
@@ -39,14 +40,16 @@ class Verdict:
     error: KbtfError | None = None
     stages: dict[str, float] = field(default_factory=dict)
     warnings: tuple[KernelWarning, ...] = ()
+    vmlinux: VmlinuxSeen | None = None
     fail_on: frozenset[FailOn] = DEFAULT_FAIL_ON
 
     @property
     def findings(self) -> frozenset[FailOn]:
-        """What speaks against this kernel besides outcomes: a warning, BTF of another vmlinux that loads."""
+        """What speaks against this kernel besides outcomes, whether it counts or not."""
         mismatch = any(one.base_mismatch for one in self.predictions)
         warned = bool(self.warnings) or any(result.warnings for result in self.results)
-        found = {FailOn.BASE_MISMATCH: mismatch, FailOn.WARNING: warned}
+        altered = self.vmlinux is not None and bool(self.vmlinux.difference)
+        found = {FailOn.BASE_MISMATCH: mismatch, FailOn.WARNING: warned, FailOn.VMLINUX: altered}
         return frozenset(finding for finding, there in found.items() if there)
 
     @property
@@ -74,6 +77,7 @@ class Verdict:
             self.ended,
             overridden=self.overridden,
             warnings=self.warnings,
+            vmlinux=self.vmlinux,
         )
 
     def write(self) -> None:
@@ -86,15 +90,17 @@ class Verdict:
             self.ended,
             overridden=self.overridden,
             warnings=self.warnings,
+            vmlinux=self.vmlinux,
             fail_on=self.fail_on,
         )
         rundir.write_json(self.directory.results_json, values)
-        lines = ktap(self.results, self.warnings, self.fail_on)
+        lines = ktap(self.results, self.warnings, self.fail_on, self.vmlinux)
         rundir.write_text(self.directory.file("results.ktap"), lines)
-        page = markdown(self.kernel, self.stages, self.results, self.warnings)
+        page = markdown(self.kernel, self.stages, self.results, self.warnings, self.vmlinux)
         rundir.write_text(self.directory.file("summary.md"), page)
         self.write_junit(self.directory.file("junit.xml"))
 
     def write_junit(self, path: Path) -> None:
         """Write JUnit XML to ``path``."""
-        rundir.write_text(path, junit(self.kernel.release, self.results, self.warnings, self.fail_on))
+        text = junit(self.kernel.release, self.results, self.warnings, self.fail_on, self.vmlinux)
+        rundir.write_text(path, text)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from kbtf_ci.btf.format.difference import first_difference
 from kbtf_ci.btf.predict.assess import kernel_version
 from kbtf_ci.btf.predict.kernel_btf import rules_of
 from kbtf_ci.btf.predict.sweep import KernelSpec
@@ -28,6 +29,7 @@ from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import LoadPolicy, ModuleResult, Observation, judge, with_warnings
 from kbtf_ci.model.prediction import Prediction
+from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.objfile.files import KernelFile, OpenKernel, boots_by_pvh, open_kernel, read_kernel_file
 from kbtf_ci.objfile.inventory import inventory
 from kbtf_ci.report.check import one_line
@@ -55,10 +57,11 @@ def verify(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
             _tell(taken, reporter)
         with record.stage("guest image"):
             root = preparation.root()
-            factory = GuestFactory(kernel, options, runner, this.directory, boots, root)
+            factory = GuestFactory(kernel, options, runner, this.directory, boots, root, opened.file.btf)
             parts = _shares(factory, taken, policy, reporter)
         accel = preparation.accel()
-    seen = _ObservationCollector(sum(not one.fault for one in taken.modules), reporter)
+    readable = sum(not one.fault for one in taken.modules)
+    seen = _ObservationCollector(readable, opened.file.btf, reporter)
     with record.stage("guest"):
         guest, error = _observe(runner, parts, policy, accel, seen)
     if error is not None:
@@ -66,7 +69,7 @@ def verify(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
     results, warnings = with_warnings(seen.judged(taken.modules, taken.predictions), seen.warnings)
     found = Verdict(this.directory, kernel.facts, guest, results, taken.predictions, taken.overridden, error)
     stages = dict(record.run.stages)
-    verdict = replace(found, stages=stages, warnings=warnings, fail_on=options.fail_on)
+    verdict = replace(found, stages=stages, warnings=warnings, vmlinux=seen.vmlinux, fail_on=options.fail_on)
     verdict.write()
     return verdict
 
@@ -143,14 +146,22 @@ def _observe(
 class _ObservationCollector:
     """Collects what the guest says, and tells how far it is."""
 
-    def __init__(self, expected: int, reporter: Reporter) -> None:
+    def __init__(self, expected: int, btf: bytes, reporter: Reporter) -> None:
         self.observations: dict[str, list[Observation]] = {}
         self.warnings: list[KernelWarning] = []
+        self.vmlinux: VmlinuxSeen | None = None
         self._expected = expected
+        self._btf = btf
         self._reporter = reporter
 
     def listener(self) -> Listener:
-        return Listener(self._observed, self._booted, self._reporter.warn, self.warnings.append)
+        warn = self._reporter.warn
+        return Listener(self._observed, self._booted, warn, self.warnings.append, self._vmlinux_read)
+
+    def _vmlinux_read(self, found: bytes) -> None:
+        """Keep what a guest has in memory; of several guests what differs first."""
+        if self.vmlinux is None or not self.vmlinux.difference:
+            self.vmlinux = VmlinuxSeen.of(self._btf, found, first_difference(self._btf, found))
 
     def judged(self, modules: Iterable[Module], predictions: Iterable[Prediction]) -> Iterator[ModuleResult]:
         """Yield the verdict on each module, whether it was reached or not."""

@@ -361,3 +361,36 @@ def test_carriers_are_loaded_with_a_quiet_console_and_nothing_else_is(tmp_path: 
         run = Run(folder)
         run.observe(policy)
         assert run.guests.dmesg == (["dmesg -n 1"] if quiet else [])
+
+
+@pytest.fixture
+def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that stands for what a kernel has of vmlinux's BTF in memory."""
+    path = tmp_path / "sysfs"
+    path.write_bytes(b"BTF of vmlinux " * 1000)
+    monkeypatch.setattr("kbtf_ci.guest.vmlinux_btf.SYSFS", str(path))
+    return path
+
+
+def read_back(run: Run, expected: bytes | None) -> list[bytes]:
+    run.spec = replace(run.spec, btf=expected)
+    read: list[bytes] = []
+    listener = Listener(lambda _: None, lambda *_: None, run.warnings.append, vmlinux_read=read.append)
+    observe(run.guests, run.spec, MODULES, LoadPolicy.AUTO, logs=run.folder, listener=listener)
+    return read
+
+
+def test_what_a_kernel_has_of_vmlinux_in_memory_comes_out_where_it_is_another(
+    tmp_path: Path, memory: Path
+) -> None:
+    content = memory.read_bytes()
+    assert read_back(Run(tmp_path), content) == [content]
+    assert read_back(Run(tmp_path), content[:-1]) == [content]
+    assert read_back(Run(tmp_path), None) == []
+    memory.unlink()
+    assert read_back(Run(tmp_path), content) == [b""]
+
+
+def test_it_is_read_once_however_often_the_guest_dies(tmp_path: Path, memory: Path) -> None:
+    run = Run(tmp_path, {("real", "b"): Load(end="panic")})
+    assert len(read_back(run, memory.read_bytes())) == 1

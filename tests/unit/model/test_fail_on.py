@@ -16,7 +16,7 @@ BOTH = {FailOn.WARNING, FailOn.BASE_MISMATCH}
 @pytest.mark.parametrize(
     ("text", "findings"),
     [
-        ("base-mismatch", DEFAULT_FAIL_ON),
+        ("base-mismatch,vmlinux-btf", DEFAULT_FAIL_ON),
         ("warning", {FailOn.WARNING}),
         ("warning,base-mismatch", BOTH),
         (" base-mismatch , warning,", BOTH),
@@ -35,5 +35,5 @@ def test_an_unknown_word_is_an_error_that_names_the_known_ones(text: str) -> Non
     with pytest.raises(UsageError) as caught:
         parse_fail_on(text)
     assert f"--fail-on {text}: there is no finding" in caught.value.message
-    assert "warning, base-mismatch" in caught.value.hint
+    assert "warning, base-mismatch, vmlinux-btf" in caught.value.hint
     assert "'none'" in caught.value.hint

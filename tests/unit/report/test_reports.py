@@ -13,6 +13,7 @@ from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.kernel_warning import KernelWarning, WarningKind
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import Death, LoadMode, Observation, judge, with_warnings
+from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.report.junit import junit
 from kbtf_ci.report.ktap import ktap
 from kbtf_ci.report.markdown import markdown
@@ -141,7 +142,7 @@ def test_a_warning_goes_to_its_module_and_the_rest_to_none() -> None:
 def test_results_json_names_every_warning_and_what_counts() -> None:
     values = json.loads(json.dumps(document(KERNEL, GUEST, WARNED, warnings=OTHERS)))
     assert values["totals"]["warnings"] == 3
-    assert values["fail_on"] == ["base-mismatch"]
+    assert values["fail_on"] == ["base-mismatch", "vmlinux-btf"]
     assert values["modules"][0]["warnings"] == []
     assert values["modules"][3]["warnings"] == [
         {"kind": "soft-lockup", "headline": LOCKUP, "lines": list(STALL.lines), "times": 2,
@@ -215,3 +216,33 @@ def test_no_name_breaks_a_report() -> None:
     case = ET.fromstring(junit("6.12.3", results).encode()).find("testcase")
     assert case is not None
     assert case.get("name") == r"two\nok 9 lines\x1b[31m\xfc"
+
+
+ALTERED = VmlinuxSeen("aa", "bb", "byte 7 is 0x01 and not 0x00: of type [9] STRUCT\x1b[31m page")
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_another_btf_of_vmlinux_in_memory_stands_in_every_report(counted: bool) -> None:
+    fail_on = [FailOn.VMLINUX] if counted else []
+    values = document(KERNEL, GUEST, RESULTS, vmlinux=ALTERED, fail_on=fail_on)
+    assert values["vmlinux"] == {"btf_sha256": "aa", "sysfs_sha256": "bb", "difference": ALTERED.difference}
+    assert ALTERED.headline in list(summary(KERNEL, GUEST, RESULTS, vmlinux=ALTERED))
+    assert "in memory than its image: byte 7" in markdown(KERNEL, {}, RESULTS, vmlinux=ALTERED)
+    lines = ktap(RESULTS, (), fail_on, ALTERED).splitlines()
+    assert lines[1] == f"1..{len(RESULTS) + counted}"
+    assert any(line.startswith(f"not ok {len(RESULTS) + 1} vmlinux # ") for line in lines) == counted
+    suite = ET.fromstring(junit("6.12.3", RESULTS, (), fail_on, ALTERED))
+    case = suite.find("testcase[@name='vmlinux']")
+    assert (case is not None) == counted
+    page = markdown(KERNEL, {}, RESULTS, vmlinux=ALTERED).splitlines()
+    assert not any("\x1b" in line for line in (*lines, *page) if "memory" in line)
+
+
+def test_the_same_btf_of_vmlinux_is_a_digest_and_no_words() -> None:
+    same = VmlinuxSeen.of(b"btf", b"btf", "")
+    values = document(KERNEL, GUEST, RESULTS, vmlinux=same)["vmlinux"]
+    assert values["btf_sha256"] == values["sysfs_sha256"] != ""
+    assert list(summary(KERNEL, GUEST, RESULTS, vmlinux=same)) == list(summary(KERNEL, GUEST, RESULTS))
+    assert ktap(RESULTS, (), [FailOn.VMLINUX], same) == ktap(RESULTS)
+    gone = VmlinuxSeen.of(b"btf", b"", "3 bytes")
+    assert (gone.sysfs_sha256, gone.difference) == ("", "there is no /sys/kernel/btf/vmlinux")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from kbtf_ci.model.kernel_warning import KernelWarning, WarningKind
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import LoadMode, Observation, Outcome, judge, with_warnings
 from kbtf_ci.model.prediction import Prediction
+from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.workflow.verdict import Verdict
 
 WARNING, BASE_MISMATCH = FailOn.WARNING, FailOn.BASE_MISMATCH
@@ -87,3 +89,19 @@ def test_every_report_that_is_written_names_a_warning(tmp_path: Path) -> None:
         assert "not ok" in (tmp_path / "results.ktap").read_text()
         values = json.loads((tmp_path / "results.json").read_text())
         assert (values["fail_on"], values["totals"]["warnings"]) == (["warning"], 1)
+
+
+@pytest.mark.parametrize(
+    ("difference", "fail_on", "code"),
+    [
+        ("", DEFAULT_FAIL_ON, ExitCode.VERIFIED),
+        ("byte 7", DEFAULT_FAIL_ON, ExitCode.NOT_VERIFIED),
+        ("byte 7", [BASE_MISMATCH], ExitCode.VERIFIED),
+    ],
+)
+def test_another_btf_of_vmlinux_in_memory_counts_by_itself(
+    difference: str, fail_on: Collection[FailOn], code: ExitCode
+) -> None:
+    one = replace(verdict(fail_on=fail_on), vmlinux=VmlinuxSeen("aa", "bb", difference))
+    assert one.exit_code is code
+    assert (FailOn.VMLINUX in one.findings) == bool(difference)
