@@ -1,0 +1,197 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""Which classes of failure speak where no BTF was refused: registrations, sysfs, struct module, readers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kbtf_ci.model.symptom import Likelihood
+from kbtf_ci.symptoms.evidence import Evidence
+from kbtf_ci.symptoms.messages import Sort
+from kbtf_ci.symptoms.suspects import Suspect
+
+SHOWN, LIKELY, POSSIBLE = Likelihood.SHOWN, Likelihood.LIKELY, Likelihood.POSSIBLE
+_HEX_SIZE = re.compile(r"\b0*x?0*([345][048c]0)\b")
+_CACHE_LINE = 64
+
+
+def suspects(evidence: Evidence) -> Iterator[Suspect]:
+    """Yield what is said of BTF that was not refused."""
+    for part in (_no_module_btf, _registration, _sysfs, _layout, _prototypes, _readers):
+        yield from part(evidence)
+
+
+def _no_module_btf(evidence: Evidence) -> Iterator[Suspect]:
+    lines = evidence.quoted("btf.no_module_btf")
+    if not lines:
+        return
+    dropped = evidence.has("btf.mismatch", "btf.mismatch_cut")
+    version = evidence.version
+    fails = " (before 6.5 that makes the module's init fail with -2)" if version and version < (6, 5) else ""
+    if dropped:
+        yield Suspect(
+            23,
+            SHOWN,
+            f"the module's BTF was refused and dropped, so that its kfuncs have no types{fails}",
+            lines,
+        )
+    else:
+        stripped = evidence.has("context.stripped")
+        why = f"the module has no BTF when it registers its kfuncs{fails}"
+        yield Suspect(
+            16, LIKELY if stripped else POSSIBLE, f"{why}: the section may have been stripped", lines
+        )
+        yield Suspect(
+            5, POSSIBLE if stripped else LIKELY, f"{why}: it was likely built without a vmlinux", lines
+        )
+    yield Suspect(17, LIKELY, "the kernel says that it registers none of the module's kfuncs", lines)
+
+
+def _registration(evidence: Evidence) -> Iterator[Suspect]:
+    refused = bool(evidence.boots)
+    if evidence.has("kfunc.registration") and not refused:
+        lines = evidence.quoted("kfunc.registration")
+        yield Suspect(
+            32,
+            LIKELY,
+            "kfuncs were not registered and there is no BPF: line: an id of the set is 0 or no function, "
+            "as where pahole left a function out",
+            lines,
+        )
+        yield Suspect(
+            17,
+            LIKELY,
+            "or the set is none of kfuncs (BTF_SET8_START where BTF_KFUNCS_START is wanted)",
+            lines,
+        )
+        yield Suspect(
+            26, POSSIBLE, "or vmlinux's BTF was refused before, in BPF: lines that are not in the text", lines
+        )
+    if evidence.has("context.set8"):
+        yield Suspect(
+            17,
+            LIKELY,
+            "the source uses BTF_SET8_START, which kernels from 6.9 on refuse with -22 and no word",
+            evidence.quoted("context.set8"),
+        )
+    elif not refused and evidence.has("tool.invalid") and evidence.has("context.kfunc"):
+        yield Suspect(
+            17,
+            LIKELY,
+            "the load fails with -22, the kernel says nothing of BTF, and the module registers kfuncs: its "
+            "own init returned it",
+            evidence.quoted("tool.invalid", "context.kfunc"),
+        )
+    ops = [
+        line
+        for id_, one in evidence.of_sort(Sort.REGISTRATION)
+        if id_.startswith("struct_ops:")
+        for line in one.lines
+    ]
+    if ops:
+        yield Suspect(17, LIKELY, "a struct_ops of the module's was refused", tuple(ops))
+
+
+def _sysfs(evidence: Evidence) -> Iterator[Suspect]:
+    lines = evidence.quoted("sysfs.duplicate", "btf.sysfs")
+    if lines:
+        yield Suspect(
+            19, SHOWN, "the name is taken in /sys/kernel/btf; the module loads and its BTF is in use", lines
+        )
+
+
+def _layout(evidence: Evidence) -> Iterator[Suspect]:
+    lines = evidence.quoted("loader.struct_size")
+    if not lines:
+        return
+    sizes = _sizes(evidence)
+    a_line = len(sizes) == 2 and max(sizes) - min(sizes) == _CACHE_LINE
+    btf = bool(sizes and a_line) or evidence.has(
+        "build.skipped",
+        "build.btf_step",
+        "pahole.version",
+        "build.no_pahole",
+        "build.no_resolve_btfids",
+        "context.btf_config",
+    )
+    modules = tuple(found.value("module") for found in evidence.seen["loader.struct_size"].found)
+    why = "the module's struct module has another size than the kernel's; its BTF was not looked at"
+    detail = f" (the sizes, {min(sizes):#x} and {max(sizes):#x}, are a cache line apart)" if a_line else ""
+    pahole = f"{why}{detail}: that is what a configuration without pahole makes of it"
+    yield Suspect(
+        9, LIKELY if btf else POSSIBLE, pahole, lines + evidence.quoted("context.struct_size")[:2], modules
+    )
+    yield Suspect(
+        10,
+        POSSIBLE if btf else LIKELY,
+        f"{why}: it was built for another configuration or version",
+        lines,
+        modules,
+    )
+
+
+def _sizes(evidence: Evidence) -> set[int]:
+    """Return the sizes of struct module that the text names, as people do with nm or readelf."""
+    if not evidence.has("context.struct_size"):
+        return set()
+    texts = (line.text for line in evidence.quoted("context.struct_size"))
+    return {int(size, 16) for text in texts for size in _HEX_SIZE.findall(text)}
+
+
+def _prototypes(evidence: Evidence) -> Iterator[Suspect]:
+    lines = evidence.quoted("reader.prototype")
+    if lines:
+        why = (
+            "libbpf holds a program's prototype of a kfunc against vmlinux's, and they differ: the trailing struct "
+            "bpf_prog_aux * was left in, for want of the tag bpf_kfunc"
+        )
+        new = evidence.version is None or evidence.version >= (7, 0)
+        yield Suspect(35, LIKELY if new else POSSIBLE, why, lines)
+        yield Suspect(
+            18,
+            LIKELY if not new else POSSIBLE,
+            "what BPF programs read differs from what the kernel has",
+            lines,
+        )
+
+
+def _readers(evidence: Evidence) -> Iterator[Suspect]:
+    if evidence.has("reader.empty_strings"):
+        yield Suspect(
+            28,
+            LIKELY,
+            "BTF without a type of its own is sound; the reader refuses its empty strings",
+            evidence.quoted("reader.empty_strings"),
+        )
+    if evidence.has("reader.no_kernel_btf", "btf.no_vmlinux_btf") and not evidence.has("reader.kind"):
+        yield Suspect(
+            31,
+            LIKELY,
+            "a reader found no BTF of the kernel's",
+            evidence.quoted("reader.no_kernel_btf", "btf.no_vmlinux_btf"),
+        )
+    if evidence.has("reader.nobits"):
+        yield Suspect(
+            16,
+            LIKELY,
+            "the .BTF of that file is a name without bytes, as debug files have it",
+            evidence.quoted("reader.nobits"),
+        )
+    if (
+        evidence.has("reader.no_module_btf")
+        and not evidence.boots
+        and not evidence.has("btf.no_module_btf", "build.skipped")
+    ):
+        lines = evidence.quoted("reader.no_module_btf")
+        yield Suspect(
+            5,
+            POSSIBLE,
+            "a module's types or functions are not found: it may have been built without BTF",
+            lines,
+        )
+        yield Suspect(16, POSSIBLE, "or its BTF was stripped", lines)
+        yield Suspect(23, POSSIBLE, "or it was refused, and dropped", lines)
+        yield Suspect(32, POSSIBLE, "or the function is not in the BTF", lines)
