@@ -17,9 +17,10 @@ from kbtf_ci.workflow import diagnose as workflow
 
 _diagnose_options = combine(
     click.option("--vmlinux", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-                 help="The kernel that the text is about: with --modules, the offline check proves what it suggests."),
-    click.option("--modules", "--module", "modules", multiple=True, type=click.Path(exists=True, path_type=Path),
-                 metavar="FILE|DIR", help="Modules that the text is about; repeatable."),
+                 help="The kernel it is about: with --modules, the offline check proves it."),
+    click.option("--modules", "--module", "modules", multiple=True, metavar="FILE|DIR",
+                 type=click.Path(exists=True, path_type=Path),
+                 help="Modules that the text is about; repeatable."),
     click.option("--json", "as_json", is_flag=True, help="Print the diagnosis as JSON."),
     click.argument("files", nargs=-1, metavar="[FILE]..."),
 )  # fmt: skip

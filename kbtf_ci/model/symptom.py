@@ -53,8 +53,8 @@ class Refusal:
     """One BTF that a kernel refused: whose, by which check, with which lines.
 
     ``module`` is "vmlinux" for the kernel's own, "" where the text does not name it. ``errno`` is positive, 0
-    where it is not told. ``checks`` are the rules of kbtf_ci.btf.rules that it can have been. ``times`` counts
-    equal refusals in the text. ``loaded``: the text shows the module running all the same.
+    where it is not told. ``checks`` are the rules of kbtf_ci.btf.rules that it can have been. ``times``
+    counts equal refusals in the text. ``loaded``: the text shows the module running all the same.
     """
 
     module: str

@@ -3,8 +3,9 @@
 
 """Lines -> what they show, in context: which BTF a group of ``BPF:`` lines is about, and what else was said.
 
-The kernel names no module in its ``BPF:`` lines. Those of a module come right before ``failed to validate``; those
-of vmlinux come once a boot, at its first use, and no module has any of its own from then on.
+The kernel names no module in its ``BPF:`` lines. Those of a module come right before ``failed to
+validate``; those of vmlinux come once a boot, at its first use, and no module has any of its own from then
+on.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _TROUBLE_WORDS = re.compile(r"fail|error|cannot|unable|invalid", re.IGNORECASE)
 _NEAR_SECONDS: Final = 0.3
 _NEAR_LINES: Final = 4
 # So much is kept of what a log says again and again.
-_KEPT_LINES: Final = 4
+_KEPT_LINES: Final = 8
 _KEPT_REFUSALS: Final = 400
 _KEPT_GROUPS: Final = 64
 
@@ -241,9 +242,10 @@ class _Gathering:
         group.add(line, found)
 
     def _message(self, line: Line) -> None:
-        found = MESSAGES.find(line.text)
-        if found is None:
-            return
+        for found in _apart(MESSAGES.find_all(line.text)):
+            self._found(line, found)
+
+    def _found(self, line: Line, found: Found) -> None:
         sort = found.message.sort
         self._evidence.seen.setdefault(found.message.id, Seen()).add(line, found)
         if sort is Sort.REFUSED:
@@ -257,9 +259,9 @@ class _Gathering:
             self._evidence.out_of_tree.add(_same(found.value("module")))
 
     def _refuse(self, line: Line, found: Found) -> None:
-        errno = abs(int(found.value("errno") or 0))
+        errno = abs(int(found.value("errno") or found.value("code") or 0))
         group = self._near(line)
-        module = found.value("module").strip("[]`'\"")
+        module = found.value("module") or found.value("named")
         self._group = None
         if module in ("%s", "x", "X", "...", "NAME", "module", "<module>", "*"):
             return
@@ -312,6 +314,15 @@ class _Gathering:
                 version = next((value for value in found.values.values() if value), "").rstrip(".,;)")
                 if version and version not in self._evidence.kernels and len(self._evidence.kernels) < 8:
                     self._evidence.kernels.append(version)
+
+
+def _apart(found: Iterable[Found]) -> list[Found]:
+    """Return the messages of a line that do not overlap, those that come first in the catalogue."""
+    kept: list[Found] = []
+    for one in found:
+        if all(one.end <= other.start or one.start >= other.end for other in kept):
+            kept.append(one)
+    return kept
 
 
 def _is_near(before: Line, after: Line) -> bool:

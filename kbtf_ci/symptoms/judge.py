@@ -1,7 +1,9 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""Evidence -> a diagnosis: the causes in order, what follows from them, what is no matter of BTF, what is missing."""
+"""Evidence -> a diagnosis: the causes in order, what follows from them, what is no matter of BTF, what is
+missing.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ from kbtf_ci.symptoms.suspects import ranked
 _SURE: Final = (Likelihood.SHOWN, Likelihood.LIKELY)
 # A struct module of another size is no fault of BTF's unless something in the text leads back to it.
 _BEFORE_BTF: Final = frozenset({9, 10})
+_HIDES: Final = 23
 _MANY: Final = 3
 # Only from a log that begins at the start of a boot can it be said what is not in it.
 _EARLY_SECONDS: Final = 5.0
@@ -47,8 +50,9 @@ def _conclusion(evidence: Evidence, causes: tuple[Cause, ...]) -> Conclusion:
     if not at_fault or _only_before_btf(at_fault) or not _btf_failed(evidence):
         return Conclusion.NOT_SHOWN if _has_log(evidence) else Conclusion.NO_LOG
     first = at_fault[0].likelihood
-    rivals = [cause for cause in at_fault if cause.likelihood is first]
-    sure = first is Likelihood.SHOWN or (first is Likelihood.LIKELY and len(rivals) == 1)
+    # That a mismatch is allowed is no rival: it hides another cause.
+    rivals = [cause for cause in at_fault if cause.likelihood is first and cause.number != _HIDES]
+    sure = first is Likelihood.SHOWN or (first is Likelihood.LIKELY and len(rivals) <= 1)
     return Conclusion.EXPLAINED if sure else Conclusion.IN_DOUBT
 
 
@@ -138,10 +142,10 @@ _EFFECTS: Final = {
     "effect.device": "the driver is missing",
 }
 _SAID_BY_TOOLS: Final = {
-    "tool.invalid": "-22 (EINVAL) is shown as 'Invalid argument' or 'Invalid parameters': no parameter is meant",
-    "tool.links": "-40 (ELOOP) is shown as 'Too many levels of symbolic links': no link is meant",
+    "tool.invalid": "-22 is shown as 'Invalid argument' or 'Invalid parameters': no parameter is meant",
+    "tool.links": "-40 is shown as 'Too many levels of symbolic links': no link is meant",
     "tool.524": "524 is ENOTSUPP, which user space has no name for",
-    "tool.argument_list": "-7 (E2BIG) is shown as 'Argument list too long': no argument is meant",
+    "tool.argument_list": "-7 is shown as 'Argument list too long': no argument is meant",
 }
 
 
@@ -192,23 +196,27 @@ def _contradictions(evidence: Evidence) -> Iterator[Remark]:
     shifted = [group for group in groups if refusals.is_shift(group)]
     if evidence.has("theory.signature", "loader.unsigned") and evidence.refused:
         yield Remark(
-            "it is no matter of signatures: a missing one only taints the kernel here, and the module came as far as "
+            "it is no matter of signatures: a missing one only taints the kernel here, and the module came "
+            "as far as "
             "its BTF",
             evidence.quoted("loader.unsigned", "theory.signature")[:2],
         )
     if evidence.has("theory.corruption", "theory.hardware") and len(shifted) > 1:
         yield Remark(
-            "it is no damage to disk or memory: several modules' names are shifted in one way, which damage does not do",
+            "it is no damage to disk or memory: several modules' names are shifted in one way, which damage "
+            "does not do",
             evidence.quoted("theory.corruption", "theory.hardware")[:2],
         )
     if evidence.has("reader.split_without_base"):
         yield Remark(
-            "libbpf says that of sound split BTF as well, when it is opened without its base: it proves no broken BTF",
+            "libbpf says that of sound split BTF as well, when it is opened without its base: it proves no "
+            "broken BTF",
             evidence.quoted("reader.split_without_base")[:2],
         )
     if evidence.has("build.skipped") and evidence.refused:
         yield Remark(
-            "the module whose BTF generation was skipped has none that could be refused: the refused one is another, or "
+            "the module whose BTF generation was skipped has none that could be refused: the refused one is "
+            "another, or "
             "another build of it",
             evidence.quoted("build.skipped")[:1],
         )
@@ -255,9 +263,12 @@ def _missing_records(evidence: Evidence) -> Iterator[str]:
             or evidence.has("context.filtered")
         )
         yield (
-            "the BPF: lines before 'failed to validate' (dmesg | grep -B8 'failed to validate'), and where there are none, those "
-            "early in the boot" if late else "the BPF: lines, if there are any in this boot"
-        )  # fmt: skip
+            "the BPF: lines before 'failed to validate' (dmesg | grep -B8 'failed to validate'), and where "
+            "there are none, those "
+            "early in the boot"
+            if late
+            else "the BPF: lines, if there are any in this boot"
+        )
     cut = [one for one in evidence.refused if one.group is not None and not one.group.complete]
     if cut:
         yield f"the rest of the BPF: lines of {cut[0].module}: they are cut before the check's own words"

@@ -27,7 +27,8 @@ _COLOUR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|(?:\^\[|#033
 _BREAK = re.compile(r"<br\s*/?>|</(?:p|div|li|tr|pre|td)>", re.IGNORECASE)
 # Only tags that are HTML's: <4> is a level of printk's, <anon> and <void> come out of tools.
 _TAG = re.compile(
-    r"</?(?:a|b|i|p|em|li|td|th|tr|ul|ol|br|hr|h[1-6]|div|img|pre|kbd|tt|code|span|table|tbody|thead|strong|html|"
+    r"</?(?:a|b|i|p|em|li|td|th|tr|ul|ol|br|hr|h[1-6]|div|img|pre|kbd|tt|code|span|table|tbody|thead|strong"
+    r"|html|"
     r"body|head|title|meta|script|style|details|summary|blockquote|font|button|svg|path|article|section)"
     r"(?:\s[^<>]*)?/?>",
     re.IGNORECASE,
@@ -48,7 +49,8 @@ _PREFIXES: Final = tuple(
         _DAY + r"\s+\w{3}\s+\d{1,2}\s+" + _CLOCK + r"\s+\d{4}\s+",  # OpenWrt's logread
         r"\[" + _DAY + r"\w*\.?,?\s+[^\]]{6,30}\]\s?",  # dmesg -T
         r"\[[A-Za-zéûäé]{3,5}\.?\s?\d{1,2}\s+" + _CLOCK + r"\]\s?",  # dmesg -H, its first line of a minute
-        r"(?:kern|user|daemon|syslog|auth)\s*:\s*(?:emerg|alert|crit|err|warn|notice|info|debug)\s*:\s",  # dmesg -x
+        r"(?:kern|user|daemon|syslog|auth)\s*:\s*(?:emerg|alert|crit|err|warn|notice|info"
+        r"|debug)\s*:\s",  # dmesg -x
         r"(?:kern|user|daemon|syslog)\.(?:emerg|alert|crit|err|warn|notice|info|debug)\s+",  # logread
         r"(?:\S+\s)?(?:kernel|klogd)(?:\[\d+\])?:\s",
     )
@@ -83,7 +85,7 @@ def _require_text(start: bytes) -> None:
 
 
 def log_lines(stream: BinaryIO, file: str, first_boot: int = 1) -> Iterator[Line]:
-    """Yield the stream's lines without what carries them, empty ones left out, boots told apart from first_boot.
+    """Yield the stream's lines without what carries them; boots are counted from ``first_boot``.
 
     Raises NotTextError.
     """
@@ -115,7 +117,7 @@ class _Boots:
         return line if line.boot == self._boot else replace(line, boot=self._boot)
 
     def _next(self, *, announced: bool) -> None:
-        """Begin a boot; a mark and the kernel's first line behind it are one boot's, as is the text's first."""
+        """Begin a boot; a mark and the kernel's first line behind it are one boot's."""
         if self._seen or not announced:
             self._boot += 1
         self._latest = -1.0
@@ -188,6 +190,8 @@ def _first(held: list[Line], spans: Callable[[str, int], bool]) -> Iterator[Line
     line = held.pop(0)
     text = line.text
     for count, follower in enumerate(held, 1):
+        if follower.number - line.number != count:
+            break  # an empty line lies between
         if follower.stamped or follower.boot != line.boot or follower.file != line.file:
             break
         text = f"{text} {follower.text}" if not text.endswith("-") else f"{text}{follower.text}"

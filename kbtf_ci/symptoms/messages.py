@@ -40,8 +40,9 @@ class Sort(StrEnum):
 class Message:
     """One message: ``words`` is a format string of printf's or, with ``pattern``, a regular expression.
 
-    ``args`` name the conversions that are wanted. ``checks`` are the rules of kbtf_ci.btf.rules it stands for.
-    ``since`` and ``until`` are the first and last kernel that says it, where that is not all from 5.11 to 7.3.
+    ``args`` name the conversions that are wanted. ``checks`` are the rules of kbtf_ci.btf.rules it stands
+    for. ``since`` and ``until`` are the first and last kernel that says it, where that is not all from 5.11
+    to 7.3.
     """
 
     id: str
@@ -85,8 +86,14 @@ class Found:
 
 
 _CONVERSION: Final = re.compile(r"%[-0-9*.]*(?:l|ll|z|h)?([a-zA-Z])(?:hN|x)?")
-_NUMBERS: Final = {"d": r"-?\d+", "u": r"\d+", "i": r"-?\d+", "x": r"[0-9a-fA-F]+", "X": r"[0-9a-fA-F]+",
-                   "p": r"[0-9a-fA-Fx]+"}  # fmt: skip
+_NUMBERS: Final = {
+    "d": r"-?\d+",
+    "u": r"\d+",
+    "i": r"-?\d+",
+    "x": r"[0-9a-fA-F]+",
+    "X": r"[0-9a-fA-F]+",
+    "p": r"[0-9a-fA-Fx]+",
+}
 
 
 def expression(words: str, args: tuple[str, ...] = ()) -> str:
@@ -121,7 +128,7 @@ def _value(match: re.Match[str], text: str, name: str) -> str:
 
 
 class Catalogue:
-    """Messages, found in lines; the first that fits counts, so that the particular come before the general."""
+    """Messages, found in lines; the particular ones come before the general."""
 
     def __init__(self, messages: Iterable[Message]) -> None:
         self.messages = tuple(messages)

@@ -1,7 +1,9 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""What a name that the kernel quotes tells: a whole word, or the tail of another one, as shifted offsets give."""
+"""What a name that the kernel quotes tells: a whole word, or the tail of another one, as shifted offsets
+give.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,8 @@ _SHORT: Final = 3
 def judge(group: Group) -> Name:
     """Return what the name that a group of records quotes looks like.
 
-    An ENUM whose own name would pass is refused for one of its enumerators': the kernel prints the type's name,
-    and an enumerator is no identifier only where all of its strings are others'.
+    An ENUM whose own name would pass is refused for one of its enumerators': the kernel prints the type's
+    name, and an enumerator is no identifier only where all of its strings are others'.
     """
     name = group.name or ""
     if not name:

@@ -19,9 +19,12 @@ SHOWN, LIKELY, POSSIBLE = Likelihood.SHOWN, Likelihood.LIKELY, Likelihood.POSSIB
 _NEWER_CHECKS: Final = ("type.kind", "type.info", "header.unknown")
 # What is built outside the kernel's tree wherever it is met.
 _KNOWN_OUT_OF_TREE = re.compile(
-    r"nvidia|vbox|v4l2loopback|zfs$|^spl$|^zzfs|^wl$|vmmon|vmnet|^8\d{3}\w+$|^88x2bu|rtl8|rtw89core|rtw_\d|^r81\d\d$|r8125|r8168"
-    r"|xpad|evdi|acpi_call|tuxedo|openrazer|razer|anbox|ashmem_linux|binder_linux|wireguard_dkms|bbswitch|xt_ndpi|lkrg|"
-    r"falco|scap|sysdig|luaxdp|lunatik|hello|xone|xpadneo|amdgpu_dkms|digimend|ddcci|zenpower|msr_safe|apfs|mts$"
+    r"nvidia|vbox|v4l2loopback|zfs$|^spl$|^zzfs|^wl$|vmmon|vmnet|^8\d{3}\w+$|^88x2bu|rtl8|rtw89core|rtw_\d"
+    r"|r8125$|r8168$|r8101$"
+    r"|xpad|evdi|acpi_call|tuxedo|openrazer|razer|anbox|ashmem_linux|binder_linux|wireguard_dkms|bbswitch"
+    r"|xt_ndpi|lkrg|"
+    r"falco|scap|sysdig|luaxdp|lunatik|hello|xone|xpadneo|amdgpu_dkms|digimend|ddcci|zenpower|msr_safe|apfs"
+    r"|mts$"
 )
 
 
@@ -36,6 +39,13 @@ def suspects(evidence: Evidence) -> Iterator[Suspect]:
             yield from _unnamed(boot, evidence)
     if evidence.has("btf.mismatch", "btf.mismatch_cut"):
         yield from _allowed(evidence)
+    loaded = [one for one in evidence.refused if one.loaded and one.module]
+    if loaded:
+        why = (
+            "the module speaks right after it was refused, so it did load: before 6.3 the kernel says "
+            "'failed to validate' with that option too, and goes on"
+        )
+        yield Suspect(23, LIKELY, why, tuple(one.line for one in loaded[:3]), _names(loaded))
 
 
 def _vmlinux(boot: Boot, group: Group, evidence: Evidence) -> Iterator[Suspect]:
@@ -56,13 +66,15 @@ def _of_vmlinux(group: Group, evidence: Evidence) -> Iterator[tuple[int, str]]:
     elif any(rule in _NEWER_CHECKS or rule.endswith(".kflag") for rule in rules):
         yield (
             8,
-            f"vmlinux's own BTF holds what this kernel does not know ({group.words}): a pahole newer than it wrote it",
+            f"vmlinux's own BTF holds what this kernel does not know ({group.words}): a pahole newer than it "
+            f"wrote it",
         )
         yield 27, "or bytes of it were overwritten in memory"
     elif any(rule.startswith(("header.", "sections.", "strings.")) for rule in rules):
         yield (
             27,
-            f"vmlinux's BTF as a whole is not sound ({group.words}); pahole does not write that: bytes were overwritten",
+            f"vmlinux's BTF as a whole is not sound ({group.words}); pahole does not write that: bytes were "
+            f"overwritten",
         )
         yield 22, "or the image was cut short or damaged"
     elif any(rule.endswith("name") for rule in rules):
@@ -76,7 +88,10 @@ def _of_vmlinux(group: Group, evidence: Evidence) -> Iterator[tuple[int, str]]:
 def _datasec(evidence: Evidence) -> Iterator[tuple[int, str]]:
     hint = ""
     if evidence.has("context.clang"):
-        hint = "; the text speaks of clang, whose merged globals get one offset (clang 20 and newer, powerpc and riscv)"
+        hint = (
+            "; the text speaks of clang, whose merged globals get one offset (clang 20 and newer, powerpc "
+            "and riscv)"
+        )
     elif evidence.has("context.gendwarfksyms"):
         hint = "; the text speaks of CONFIG_GENDWARFKSYMS, which did that with pahole 1.28 and 1.29"
     yield (
@@ -163,7 +178,8 @@ def _shift(refused: list[Refused]) -> str:
     group = next((one for one in groups if names.shows_shift(one)), groups[0])
     if "chain.length" in group.rules:
         return (
-            "a typedef or qualifier leads back to itself (-40): type ids are shifted by a few, names are in place, so "
+            "a typedef or qualifier leads back to itself (-40): type ids are shifted by a few, names are in "
+            "place, so "
             "vmlinux has some types more or fewer than the one the module was written against"
         )
     return names.told(group)
@@ -175,19 +191,35 @@ def _ways(refused: list[Refused], boot: Boot, evidence: Evidence) -> list[tuple[
     chains = any(one.group is not None and "chain.length" in one.group.rules for one in refused)
     many = len(refused) > 1
     ways: list[tuple[int, float, str]] = [
-        (1, 3.0, f"{'these modules' if many else 'the module'} and the kernel that runs are not of one build"),
-        (2, _early(refused, evidence) + (2.5 if chains else 0), "the modules in the initramfs may be of an earlier build than "
-         "the kernel that was booted"),
-        (3, 2.0 * evidence.has("context.system_build"), "the build may have linked vmlinux again after it made the image that "
-         "is booted"),
-        (4, (4.5 if all_outside else 1.0 * bool(outside)) + 1.0 * evidence.has("context.copied_vmlinux"),
-         "the module is not of the kernel's tree, and was encoded against some other vmlinux"),
-        (12, 1.5 * (bool(outside) and evidence.has("context.distilled")), "it may have been encoded over a distilled base "
-         "that this kernel does not use"),
+        (
+            1,
+            3.0,
+            f"{'these modules' if many else 'the module'} and the kernel that runs are not of one build",
+        ),
+        (
+            2,
+            _early(refused, evidence) + (2.5 if chains else 0),
+            "the modules in the initramfs may be of an earlier build than the kernel that was booted",
+        ),
+        (
+            3,
+            2.0 * evidence.has("context.system_build"),
+            "the build may have linked vmlinux again after it made the image that is booted",
+        ),
+        (
+            4,
+            (4.5 if all_outside else 1.0 * bool(outside)) + 1.0 * evidence.has("context.copied_vmlinux"),
+            "the module is not of the kernel's tree, and was encoded against some other vmlinux",
+        ),
+        (
+            12,
+            1.5 * (bool(outside) and evidence.has("context.distilled")),
+            "it may have been encoded over a distilled base that this kernel does not use",
+        ),
         (25, 0.6 * (not many and not outside), "it may have been built alone and copied over"),
         (22, 0.3 * (not many), "a damaged file can look like this too, if only one module is refused"),
         (34, 0.2 * many, "the two builds may be of one source and differ in order alone (pahole -j)"),
-    ]  # fmt: skip
+    ]
     if evidence.has("context.upgrade"):
         ways[0] = (1, ways[0][1] + 1.0, ways[0][2])
     kept = sorted((way for way in ways if way[1] > 0), key=lambda way: -way[1])
@@ -243,7 +275,8 @@ def _by_rule(group: Group, one: Refused, evidence: Evidence) -> Iterator[tuple[i
     if group.sort is Sort.SYSCALL:
         yield (
             15,
-            f"'{group.words}' is said of BTF that user space hands in, never of a module's at load: another BTF is meant",
+            f"'{group.words}' is said of BTF that user space hands in, never of a module's at load: another "
+            f"BTF is meant",
         )
         return
     words = group.words or "the words of the check are not in the text"
@@ -256,8 +289,10 @@ def _no_data(group: Group, evidence: Evidence) -> Iterator[tuple[int, str]]:
     version = evidence.version
     old = version is not None and version <= (5, 11)
     first, second = (28, 22) if old else (22, 28)
-    why = {28: "the BTF has a header and no type of its own, which 5.11-rc1 to -rc3 refuse",
-           22: "the BTF has nothing behind its header"}  # fmt: skip
+    why = {
+        28: "the BTF has a header and no type of its own, which 5.11-rc1 to -rc3 refuse",
+        22: "the BTF has nothing behind its header",
+    }
     yield first, why[first]
     yield second, why[second]
 
@@ -265,7 +300,8 @@ def _no_data(group: Group, evidence: Evidence) -> Iterator[tuple[int, str]]:
 def _unknown_header(_group: Group, _evidence: Evidence) -> Iterator[tuple[int, str]]:
     yield (
         21,
-        "its header is longer than this kernel knows: a pahole with the layout section (7.1 and newer) wrote it",
+        "its header is longer than this kernel knows: a pahole with the layout section (7.1 and newer) wrote "
+        "it",
     )
     yield 22, "or its first bytes are damaged"
 
@@ -281,7 +317,8 @@ def _frame(group: Group, _evidence: Evidence) -> Iterator[tuple[int, str]]:
 def _newer(group: Group, _evidence: Evidence) -> Iterator[tuple[int, str]]:
     yield (
         21,
-        f"its BTF holds what this kernel does not know ({group.words}): a newer pahole was told of newer features",
+        f"its BTF holds what this kernel does not know ({group.words}): a newer pahole was told of newer "
+        f"features",
     )
     yield 22, "or it is damaged"
 
@@ -357,7 +394,7 @@ def _bare(refused: list[Refused], others_told: bool, evidence: Evidence) -> Iter
     way = "it was encoded against some other vmlinux" if outside else "module and kernel are not of one build"
     yield Suspect(
         first,
-        LIKELY if evidence.has("context.upgrade") or others_told else POSSIBLE,
+        LIKELY if evidence.has("context.upgrade") and not others_told else POSSIBLE,
         f"the kernel refused it, and the text does not say by which check: most often {way}",
         lines,
         modules,
@@ -381,7 +418,10 @@ def _bare(refused: list[Refused], others_told: bool, evidence: Evidence) -> Iter
 
 def _all_alike(refused: list[Refused], evidence: Evidence) -> Iterator[Suspect]:
     lines, modules = _lines(refused), _names(refused)
-    many = f"{len(refused)} modules are refused with one errno ({-refused[0].errno}) and without a BPF: line of their own"
+    many = (
+        f"{len(refused)} modules are refused with one errno ({-refused[0].errno}) and without a BPF: line "
+        f"of their own"
+    )
     hint = evidence.has("context.upgrade", "context.filtered", "context.system_build", "context.dkms")
     stale = Suspect(
         1,

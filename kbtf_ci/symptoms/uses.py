@@ -145,7 +145,8 @@ def _prototypes(evidence: Evidence) -> Iterator[Suspect]:
     lines = evidence.quoted("reader.prototype")
     if lines:
         why = (
-            "libbpf holds a program's prototype of a kfunc against vmlinux's, and they differ: the trailing struct "
+            "libbpf holds a program's prototype of a kfunc against vmlinux's, and they differ: the trailing "
+            "struct "
             "bpf_prog_aux * was left in, for want of the tag bpf_kfunc"
         )
         new = evidence.version is None or evidence.version >= (7, 0)
