@@ -1,9 +1,7 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""The classes of failure that are known in the field: what each is, the way out, what tells it from
-others.
-"""
+"""The classes of failure known in the field: what each is, the way out, what tells it from others."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""Evidence -> a diagnosis: the causes in order, what follows from them, what is no matter of BTF, what is
-missing.
-"""
+"""Evidence -> a diagnosis: causes in order, what follows, what is no matter of BTF, what is missing."""
 
 from __future__ import annotations
 

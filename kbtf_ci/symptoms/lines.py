@@ -58,6 +58,10 @@ _PREFIXES: Final = tuple(
 _TIME = re.compile(r"\[\s*(?P<plus>\+)?\s*(?P<whole>\d{1,7})[.,](?P<part>\d{3,9})\s*\]\s?")
 _CALLER = re.compile(r"\s?\[\s*[TC]\d+\s*\]\s?")
 _BOOT = re.compile(r"Linux version \d+\.\d|^-- (?:Boot [0-9a-f]{32}|Reboot) --")
+# What editors and translations make of quotes, colons and blanks.
+_PLAIN: Final = str.maketrans(
+    {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\uff1a": ":", "\xa0": " "}
+)
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -136,7 +140,9 @@ def _pieces(text: str) -> Iterator[str]:
 
 def _stripped(text: str, file: str, number: int) -> Line | None:
     if "&" in text:
-        text = html.unescape(text).replace("\xa0", " ")
+        text = html.unescape(text)
+    if not text.isascii():
+        text = text.translate(_PLAIN)
     if _FENCE.match(text):
         return None
     text = _unquoted(text)

@@ -1,9 +1,7 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""What a name that the kernel quotes tells: a whole word, or the tail of another one, as shifted offsets
-give.
-"""
+"""What a name that the kernel quotes tells: a whole word, or the tail of another, as shifted offsets give."""
 
 from __future__ import annotations
 
@@ -86,12 +84,15 @@ def told(group: Group) -> str:
         return "a name lies beyond the end of all strings: the BTF was written over a longer string table"
     if name is None:
         return "the line that quotes the name is not in the text"
-    if kind is Name.EMPTY:
-        return "the name it quotes is empty: the offset hits the end of another string"
-    if kind is Name.TAIL:
-        return f"the name it quotes, {name!r}, is the tail of another word: string offsets are shifted"
-    if kind is Name.FOREIGN:
-        return f"{name!r} is a whole name of another language, not a shifted one"
-    if group.kind in ("ENUM", "ENUM64"):
+    if group.kind in ("ENUM", "ENUM64") and kind in (Name.WHOLE, Name.DOTTED):
         return f"{name!r} would pass: what it refuses is an enumerator's name, so the strings are others'"
-    return f"{name!r} is a whole name, not the tail of another word"
+    return _TOLD[kind].format(name)
+
+
+_TOLD: Final = {
+    Name.EMPTY: "the name it quotes is empty: the offset hits the end of another string",
+    Name.TAIL: "the name it quotes, '{}', is the tail of another word: string offsets are shifted",
+    Name.FOREIGN: "'{}' is a whole name of another language, not a shifted one",
+    Name.DOTTED: "'{}' is a whole name with a dot, not the tail of another word",
+    Name.WHOLE: "'{}' is a whole name, not the tail of another word",
+}

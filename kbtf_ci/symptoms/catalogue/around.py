@@ -50,7 +50,7 @@ _READERS: Final = (
     _seen(
         "reader.no_kernel_btf",
         r"failed to find valid kernel BTF|no BTF found for kernel version|/sys/kernel/btf/vmlinux"
-        r"['\"’`]?[:)]? .*(?:No such file|not found|does not exist|missing)|does not have BTF file|(?:kernel"
+        r"['\"`]?[:)]? .*(?:No such file|not found|does not exist|missing)|does not have BTF file|(?:kernel"
         r"|KERNEL) "
         r"(?:doesn't|does not) (?:support|have) BTF|[Nn]o BTF (?:support|information|info) (?:in"
         r"|for) (?:the )?kernel"
@@ -86,7 +86,7 @@ _TOOLS: Final = (
     _seen(
         "tool.invalid",
         r"(?:could not insert|[Ff]ailed to (?:insert|load|find)|cannot insert|can't insert|init_module|"
-        r"insmod|modprobe|finit_module).*?['\"‘“]?(?P<module>[\w./-]+)['\"’”]?.*?(?:[Ii]nvalid (?:argument"
+        r"insmod|modprobe|finit_module).*?['\"]?(?P<module>[\w./-]+)['\"]?.*?(?:[Ii]nvalid (?:argument"
         r"|parameters?)|os error 22|"
         r"EINVAL)",
         Sort.TOOL,

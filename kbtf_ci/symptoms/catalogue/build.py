@@ -41,10 +41,10 @@ _KBUILD: Final = (
     _seen("build.btfids_step", r"^\s*BTFIDS\s+(?P<file>\S+)", KBUILD, "BTFIDS"),
     _seen(
         "build.no_resolve_btfids",
-        r"resolve_btfids['\"’»]?\s*[:：]\s*(?:command )?(?:not found|No such file|inaccessible"
+        r"resolve_btfids['\"»]?\s*:\s*(?:command )?(?:not found|No such file|inaccessible"
         r"|Permission denied|cannot execute|Datei oder Verzeichnis|нет такого|No existe)"
         r"|(?:sh|bash): (?:line )?\d*:?\s*\S*resolve_btfids: .*|No rule to make target '\S*resolve_btfids'"
-        r"|resolve_btfids['\"]?\s?：?\s?(?:is )?not found",
+        r"|resolve_btfids['\"]?\s?(?:is )?not found",
         KBUILD,
         "resolve_btfids",
     ),
@@ -217,7 +217,7 @@ _IDS: Final = (
     ),
     _seen(
         "ids.load",
-        r"(?:FAILED:? |[Ff]ailed:? )?load BTF from (?P<file>[^\s:：]+)\s*[:：]\s*(?P<why>.*)",
+        r"(?:FAILED:? |[Ff]ailed:? )?load BTF from (?P<file>[^\s:]+)\s*:\s*(?P<why>.*)",
         RESOLVE_BTFIDS,
         "load BTF from",
     ),
