@@ -19,15 +19,33 @@ from kbtf_ci.model.symptom import Line
 from kbtf_ci.symptoms.catalogue import around, btf, build, loader
 from kbtf_ci.symptoms.messages import Catalogue, Found, Sort
 
-_LATE: Final = {Sort.PROGRAM: 1, Sort.NOTE: 2}
-MESSAGES: Final = Catalogue(
-    sorted(
-        (*btf.MESSAGES, *loader.MESSAGES, *build.MESSAGES, *around.MESSAGES),
-        key=lambda message: _LATE.get(message.sort, 0),
+RECORDS: Final = Catalogue(btf.RECORDS)
+# What a diagnosis is made of: what says nothing of a failure, or is a BPF program's, is passed over.
+_LATE: Final = (Sort.PROGRAM, Sort.NOTE)
+_WATCHED: Final = Catalogue(
+    (
+        *(
+            message
+            for message in (*btf.MESSAGES, *loader.MESSAGES, *build.MESSAGES, *around.MESSAGES)
+            if message.sort not in _LATE
+        ),
+        *(message for message in build.MESSAGES if message.id in build.WHERE),
     )
 )
-CONTEXT: Final = Catalogue(around.CONTEXT)
-RECORDS: Final = Catalogue(btf.RECORDS)
+# The long messages that a diagnosis stands or falls with: looked for across the ends of lines as well.
+_LONG_SORTS: Final = (Sort.REFUSED, Sort.DROPPED, Sort.SYSFS, Sort.RELOCATION, Sort.LAYOUT)
+_LONG: Final = (
+    "btf.no_module_btf", "btf.no_vmlinux_btf", "build.skipped", "ids.unresolved", "ids.load", "loader.vermagic",
+    "tool.invalid", "tool.format", "reader.split_without_base", "reader.prototype", "pahole.base_btf",
+    loader.OUT_OF_TREE, loader.UNSIGNED,
+)  # fmt: skip
+_WRAPPABLE: Final = Catalogue(
+    message for message in _WATCHED.messages if message.sort in _LONG_SORTS or message.id in _LONG
+)
+# A person speaks of everything; of a log's lines only some tell where it comes from.
+_CONTEXT: Final = Catalogue(around.CONTEXT)
+_OF_LOGS: Final = ("context.kernel", "context.root_mounted", "context.initramfs", "context.kernel_line")
+_LOG_CONTEXT: Final = Catalogue(message for message in around.CONTEXT if message.id in _OF_LOGS)
 
 _BPF = re.compile(r"(?<![\w.-])BPF:[ \t]?(?P<rest>.*)$")
 _TROUBLE_WORDS = re.compile(r"fail|error|cannot|unable|invalid", re.IGNORECASE)
@@ -179,8 +197,8 @@ class Evidence:
 
 def spans(text: str, at: int) -> bool:
     """Say whether a message that is worth knowing runs across ``at`` (see lines.joined)."""
-    found = MESSAGES.find(text)
-    return found is not None and found.message.sort not in _LATE and found.start < at < found.end
+    found = _WRAPPABLE.find(text)
+    return found is not None and found.start < at < found.end
 
 
 def gather(lines: Iterable[Line]) -> Evidence:
@@ -242,7 +260,7 @@ class _Gathering:
         group.add(line, found)
 
     def _message(self, line: Line) -> None:
-        for found in _apart(MESSAGES.find_all(line.text)):
+        for found in _apart(_WATCHED.find_all(line.text)):
             self._found(line, found)
 
     def _found(self, line: Line, found: Found) -> None:
@@ -305,10 +323,8 @@ class _Gathering:
             last.loaded = not _TROUBLE_WORDS.search(line.text)
 
     def _take_context(self, line: Line) -> None:
-        for found in CONTEXT.find_all(line.text):
+        for found in (_LOG_CONTEXT if line.stamped else _CONTEXT).find_all(line.text):
             id_ = found.message.id
-            if id_.startswith("theory.") and line.stamped:
-                continue
             self._evidence.context.setdefault(id_, Seen()).add(line, found)
             if id_ in ("context.kernel", "context.uname"):
                 version = next((value for value in found.values.values() if value), "").rstrip(".,;)")

@@ -39,20 +39,25 @@ _TICKS = re.compile(r"^\s*(?:[-*+]\s+)?`+\s?|\s?`+\s*$")
 _DAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _CLOCK = r"\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?"
 # What may stand before a kernel's line, each taken off as often as it comes.
-_PREFIXES: Final = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"<\d{1,3}>",  # printk's level, or syslog's
-        r"\d{4}-\d\d-\d\d[T ]" + _CLOCK + r"(?:Z|[+-]\d\d:?\d\d)?\s+",  # journalctl -o short-iso, CI's logs
-        r"[A-Z][a-zäéû]{2,4}\.?\s+\d{1,2}\s+(?:\d{4}\s+)?" + _CLOCK + r"\s+",  # syslog's date
-        r"\d{1,2}\.?\s+[A-Za-zäéû]{3,4}\.?\s+" + _CLOCK + r"\s+",
-        _DAY + r"\s+\w{3}\s+\d{1,2}\s+" + _CLOCK + r"\s+\d{4}\s+",  # OpenWrt's logread
-        r"\[" + _DAY + r"\w*\.?,?\s+[^\]]{6,30}\]\s?",  # dmesg -T
-        r"\[[A-Za-zéûäé]{3,5}\.?\s?\d{1,2}\s+" + _CLOCK + r"\]\s?",  # dmesg -H, its first line of a minute
-        r"(?:kern|user|daemon|syslog|auth)\s*:\s*(?:emerg|alert|crit|err|warn|notice|info"
-        r"|debug)\s*:\s",  # dmesg -x
-        r"(?:kern|user|daemon|syslog)\.(?:emerg|alert|crit|err|warn|notice|info|debug)\s+",  # logread
-        r"(?:\S+\s)?(?:kernel|klogd)(?:\[\d+\])?:\s",
+_PREFIX: Final = re.compile(
+    "|".join(
+        (
+            r"<\d{1,3}>",  # printk's level, or syslog's
+            r"\d{4}-\d\d-\d\d[T ]"
+            + _CLOCK
+            + r"(?:Z|[+-]\d\d:?\d\d)?\s+",  # journalctl -o short-iso, CI's logs
+            r"[A-Z][a-zäéû]{2,4}\.?\s+\d{1,2}\s+(?:\d{4}\s+)?" + _CLOCK + r"\s+",  # syslog's date
+            r"\d{1,2}\.?\s+[A-Za-zäéû]{3,4}\.?\s+" + _CLOCK + r"\s+",
+            _DAY + r"\s+\w{3}\s+\d{1,2}\s+" + _CLOCK + r"\s+\d{4}\s+",  # OpenWrt's logread
+            r"\[" + _DAY + r"\w*\.?,?\s+[^\]]{6,30}\]\s?",  # dmesg -T
+            r"\[[A-Za-zéûäé]{3,5}\.?\s?\d{1,2}\s+"
+            + _CLOCK
+            + r"\]\s?",  # dmesg -H, its first line of a minute
+            r"(?:kern|user|daemon|syslog|auth)\s*:\s*(?:emerg|alert|crit|err|warn|notice|info"
+            r"|debug)\s*:\s",  # dmesg -x
+            r"(?:kern|user|daemon|syslog)\.(?:emerg|alert|crit|err|warn|notice|info|debug)\s+",  # logread
+            r"(?:\S+\s)?(?:kernel|klogd)(?:\[\d+\])?:\s",
+        )
     )
 )
 _TIME = re.compile(r"\[\s*(?P<plus>\+)?\s*(?P<whole>\d{1,7})[.,](?P<part>\d{3,9})\s*\]\s?")
@@ -167,11 +172,12 @@ def _bare(text: str) -> tuple[str, float | None, bool]:
         match = _TIME.match(rest)
         if match is not None:
             time = time if match["plus"] else float(f"{match['whole']}.{match['part']}")
-            rest, taken = _CALLER.sub("", rest[match.end() :], count=1), True
-        for prefix in _PREFIXES:
-            match = prefix.match(rest)
-            if match is not None:
-                rest, taken = rest[match.end() :], True
+            rest, taken = rest[match.end() :], True
+            caller = _CALLER.match(rest)
+            rest = rest[caller.end() :] if caller else rest
+        match = _PREFIX.match(rest)
+        if match is not None:
+            rest, taken = rest[match.end() :], True
     stamped = len(rest) < len(text.lstrip())
     return (rest if stamped else text.strip()), time, stamped
 

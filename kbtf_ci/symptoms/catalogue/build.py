@@ -16,7 +16,7 @@ LIBBPF: Final = "libbpf"
 
 
 # Steps and ends that say no more than where a build was.
-_WHERE: Final = (
+WHERE: Final = (
     "build.btf_step",
     "build.btfids_step",
     "build.ko_deleted",
@@ -26,7 +26,7 @@ _WHERE: Final = (
 
 
 def _seen(id_: str, pattern: str, said_by: str, *anchors: str) -> Message:
-    sort = Sort.NOTE if id_ in _WHERE else Sort.BUILD
+    sort = Sort.NOTE if id_ in WHERE else Sort.BUILD
     return Message(id_, pattern, sort, said_by, pattern=True, anchors=anchors)
 
 
