@@ -35,8 +35,8 @@ _WATCHED: Final = Catalogue(
 # The long messages that a diagnosis stands or falls with: looked for across the ends of lines as well.
 _LONG_SORTS: Final = (Sort.REFUSED, Sort.DROPPED, Sort.SYSFS, Sort.RELOCATION, Sort.LAYOUT)
 _LONG: Final = (
-    "btf.no_module_btf", "btf.no_vmlinux_btf", "build.skipped", "ids.unresolved", "ids.load", "loader.vermagic",
-    "tool.invalid", "tool.format", "reader.split_without_base", "reader.prototype", "pahole.base_btf",
+    "btf.no_module_btf", "btf.no_vmlinux_btf", "build.skipped", "ids.unresolved", "ids.load",
+    "loader.vermagic", "tool.invalid", "tool.format", "reader.split_without_base", "reader.prototype", "pahole.base_btf",
     loader.OUT_OF_TREE, loader.UNSIGNED,
 )  # fmt: skip
 _WRAPPABLE: Final = Catalogue(
@@ -195,10 +195,10 @@ class Evidence:
         return None
 
 
-def spans(text: str, at: int) -> bool:
-    """Say whether a message that is worth knowing runs across ``at`` (see lines.joined)."""
+def spans(text: str, first: int, last: int) -> bool:
+    """Say whether a long message runs across both places, where lines would be joined."""
     found = _WRAPPABLE.find(text)
-    return found is not None and found.start < at < found.end
+    return found is not None and found.start < first <= last < found.end
 
 
 def gather(lines: Iterable[Line]) -> Evidence:
@@ -288,6 +288,8 @@ class _Gathering:
         same = next((other for other in self._boot.refused if _equal(other, one)), None)
         if same is not None:
             same.times += 1
+            if same.group is None and not same.relocation:
+                same.group, same.relocation, same.line = group, one.relocation, line
         elif len(self._boot.refused) < _KEPT_REFUSALS:
             self._boot.refused.append(one)
         self._last = same or one

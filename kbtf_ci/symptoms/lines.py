@@ -18,6 +18,8 @@ from typing import BinaryIO, Final
 from kbtf_ci.model.symptom import Line
 
 LONGEST: Final = 1 << 16
+# A page of HTML may be one line of this many pieces; what is longer is no log, and its rest is passed over.
+_PIECES: Final = 16
 # A clock that goes back by this much is another boot's: CPUs' records come out of order by far less.
 _BACK_SECONDS: Final = 1.0
 # So many lines of its own may a wrapped message take beside the first.
@@ -49,7 +51,7 @@ _PREFIX: Final = re.compile(
             r"[A-Z][a-zäéû]{2,4}\.?\s+\d{1,2}\s+(?:\d{4}\s+)?" + _CLOCK + r"\s+",  # syslog's date
             r"\d{1,2}\.?\s+[A-Za-zäéû]{3,4}\.?\s+" + _CLOCK + r"\s+",
             _DAY + r"\s+\w{3}\s+\d{1,2}\s+" + _CLOCK + r"\s+\d{4}\s+",  # OpenWrt's logread
-            r"\[" + _DAY + r"\w*\.?,?\s+[^\]]{6,30}\]\s?",  # dmesg -T
+            r"\[[^\W\d]{2,4}\w*\.?,?\s+[^\]]{4,20}" + _CLOCK + r"\s+\d{4}\]\s?",  # dmesg -T
             r"\[[A-Za-zéûäé]{3,5}\.?\s?\d{1,2}\s+"
             + _CLOCK
             + r"\]\s?",  # dmesg -H, its first line of a minute
@@ -75,12 +77,15 @@ class NotTextError(ValueError):
 
 
 def raw_lines(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield the stream's lines, the longest in pieces. Raises NotTextError where its start is no text."""
-    first = stream.readline(LONGEST)
-    _require_text(first)
-    while first:
-        yield first
-        first = stream.readline(LONGEST)
+    """Yield the stream's lines, long ones in pieces. Raises NotTextError where its start is no text."""
+    piece = stream.readline(LONGEST)
+    _require_text(piece)
+    pieces = 0
+    while piece:
+        if pieces < _PIECES:
+            yield piece
+        pieces = 0 if piece.endswith(b"\n") else pieces + 1
+        piece = stream.readline(LONGEST)
 
 
 def _require_text(start: bytes) -> None:
@@ -182,33 +187,34 @@ def _bare(text: str) -> tuple[str, float | None, bool]:
     return (rest if stamped else text.strip()), time, stamped
 
 
-def joined(lines: Iterable[Line], spans: Callable[[str, int], bool]) -> Iterator[Line]:
+def joined(lines: Iterable[Line], spans: Callable[[str, int, int], bool]) -> Iterator[Line]:
     """Yield the lines, wrapped messages made one.
 
-    ``spans(text, at)`` says whether a message of the catalogue runs across ``at``, where two lines would be
-    joined. A line with a stamp of its own begins anew.
+    ``spans(text, first, last)`` says whether one message of the catalogue begins before ``first`` and ends
+    behind ``last``, where lines would be joined. A line with a stamp of its own begins anew.
     """
     held: list[Line] = []
     for line in lines:
         held.append(line)
         while len(held) > _WRAPPED:
-            yield from _first(held, spans)
+            yield _first(held, spans)
     while held:
-        yield from _first(held, spans)
+        yield _first(held, spans)
 
 
-def _first(held: list[Line], spans: Callable[[str, int], bool]) -> Iterator[Line]:
+def _first(held: list[Line], spans: Callable[[str, int, int], bool]) -> Line:
     """Take the first line off, with those that go on with it."""
     line = held.pop(0)
-    text = line.text
+    texts, joints = [line.text], [len(line.text)]
     for count, follower in enumerate(held, 1):
-        if follower.number - line.number != count:
-            break  # an empty line lies between
-        if follower.stamped or follower.boot != line.boot or follower.file != line.file:
+        # A number left out is an empty line.
+        if follower.stamped or follower.number != line.number + count or follower.file != line.file:
             break
-        text = f"{text} {follower.text}" if not text.endswith("-") else f"{text}{follower.text}"
-        if spans(text, len(line.text)):
+        glue = "" if texts[-1].endswith("-") else " "
+        texts.append(f"{texts[-1]}{glue}{follower.text}")
+        joints.append(len(texts[-1]))
+    for count in range(len(texts) - 1, 0, -1):
+        if spans(texts[count], joints[0], joints[count - 1]):
             del held[:count]
-            yield replace(line, text=text)
-            return
-    yield line
+            return replace(line, text=texts[count])
+    return line

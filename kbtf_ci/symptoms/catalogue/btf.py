@@ -102,7 +102,7 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
     ("Max chain length or cycle detected", "chain.length"),
     ("Type tags don't precede modifiers", "chain.tag_order"),
     ("Invalid type_id", "*.type"),
-    ("Invalid name", "*.name"),
+    ("Invalid name", "*.name enum.value_name enum64.value_name"),
 )
 _UNTIL: Final = {"Type tags don't precede modifiers": "7.1", "[%u] Invalid btf_info:%x": "7.1"}
 _SINCE: Final = {
@@ -212,16 +212,14 @@ RECORDS: Final = tuple(_records())
 def rules_of(checks: tuple[str, ...], kind: str, *, member: bool, variable: bool) -> tuple[str, ...]:
     """Return the rules that a check's words can be, by the type they are about as far as the text has it."""
     if member:
-        return tuple(rule.replace("*", "member") for rule in checks)
+        named = (rule.replace("*", "member") for rule in checks)
+        return tuple(rule for rule in named if rule.startswith("member."))
     if variable:
         return tuple(rule.replace("*.type", "datasec.var_type") for rule in checks)
     prefix = _PREFIX_OF.get(kind, "")
     rules = tuple(rule.replace("*", prefix or "*") for rule in checks)
-    if prefix in ("enum", "enum64"):
-        rules = tuple(rule for rule in rules if rule.startswith(prefix) or "enum" not in rule) or rules
-        if rules == (f"{prefix}.name",):
-            return (*rules, f"{prefix}.value_name")
-    return rules
+    others = {"enum", "enum64"} - {prefix} if prefix else set()
+    return tuple(rule for rule in rules if rule.partition(".")[0] not in others)
 
 
 _MODULE: Final = (

@@ -186,7 +186,7 @@ _PAHOLE: Final = (
 _IDS: Final = (
     _seen(
         "ids.permute",
-        r"FAILED: btf permute|FAILED to (?:sort|dedup|distill base) BTF: .*",
+        r"FAILED: btf permute.*|FAILED to (?:sort|dedup|distill base) BTF: .*",
         RESOLVE_BTFIDS,
         "btf permute",
         "FAILED to",
@@ -199,13 +199,13 @@ _IDS: Final = (
     ),
     _seen(
         "ids.no_symbol",
-        r"WARN: resolve_btfids: no BTF ID symbol for (?P<symbol>\S+)",
+        r"WARN: resolve_btfids: no BTF ID symbol for (?P<symbol>\S+)(?: entry \d+)?",
         RESOLVE_BTFIDS,
         "no BTF ID symbol",
     ),
     _seen(
         "ids.no_func",
-        r"WARN: resolve_btfids: no BTF func for kfunc (?P<symbol>\S+) in",
+        r"WARN: resolve_btfids: no BTF func for kfunc (?P<symbol>\S+) in .*",
         RESOLVE_BTFIDS,
         "no BTF func",
     ),

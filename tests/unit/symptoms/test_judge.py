@@ -1,0 +1,504 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""Texts in the form of real reports, and what comes of them."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import pytest
+
+from kbtf_ci.model.symptom import Conclusion, Diagnosis, Likelihood
+from kbtf_ci.symptoms.evidence import gather, spans
+from kbtf_ci.symptoms.judge import judge
+from kbtf_ci.symptoms.lines import joined, log_lines
+
+EXPLAINED, IN_DOUBT = Conclusion.EXPLAINED, Conclusion.IN_DOUBT
+NOT_SHOWN, NO_LOG = Conclusion.NOT_SHOWN, Conclusion.NO_LOG
+
+
+def diagnosed(text: str) -> Diagnosis:
+    lines = list(joined(log_lines(io.BytesIO(text.encode()), "log"), spans))
+    return judge(gather(lines), max((line.boot for line in lines), default=0))
+
+
+def classes(found: Diagnosis) -> list[int]:
+    return [cause.number for cause in found.causes]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A text, what it comes to, and the class that comes first; ``among``: others that must be named."""
+
+    text: str
+    conclusion: Conclusion
+    first: int
+    among: tuple[int, ...] = ()
+    module: str = ""
+    check: str = ""
+
+
+CASES = {
+    "two modules of another build, in a GitHub issue": Case(
+        """
+After the upgrade of last night half of my drivers are gone:
+
+```console
+$ sudo dmesg | tail
+[  81.401100] BPF: [118411] STRUCT ata..percpu\x20
+[  81.401110] BPF: size=40 vlen=6
+[  81.401112] BPF:\x20\x20
+[  81.401113] BPF: Invalid name
+[  81.401114] BPF:\x20
+[  81.401120] failed to validate module [snd_pcm] BTF: -22
+[  81.500100] BPF: [118413] ENUM R_ENDIAN_LITTLE
+[  81.500110] BPF: size=4 vlen=9
+[  81.500112] BPF:
+[  81.500113] BPF: Invalid name
+[  81.500114] BPF:
+[  81.500120] failed to validate module [btusb] BTF: -22
+```
+Kernel: 6.17.4-100-generic
+""",
+        EXPLAINED, 1, (34,), "snd_pcm", "struct.name",
+    ),
+    "quoted in a mail, wrapped, one module": Case(
+        """
+On Monday somebody wrote:
+> > [  161.224413] BPF: [90871] ENUM pick_next_entity
+> > [  161.224420] BPF: size=4 vlen=5
+> > [  161.224422] BPF:
+> > [  161.224424] BPF: Invalid name
+> > [  161.224426] BPF:
+> > [  161.224430] failed to validate module
+> > [nft_compat] BTF: -22
+> modprobe says Invalid argument.
+""",
+        EXPLAINED, 1, (25, 22), "nft_compat", "enum.value_name",
+    ),
+    "offsets beyond the strings, with a prefix of dmesg -T": Case(
+        """
+[Tue Sep  5 10:53:29 2023] tcp_vegas: module verification failed: signature and/or required key missing -
+tainting kernel
+[Tue Sep  5 10:53:29 2023] BPF: [129365] Invalid name_offset:2322721
+[Tue Sep  5 10:53:29 2023] failed to validate module [tcp_vegas] BTF: -22
+""",
+        EXPLAINED, 1, (), "tcp_vegas", "type.name_offset",
+    ),
+    "a loop early in the boot, and the initramfs": Case(
+        """
+[    0.000000] Linux version 6.6.21 (build@host) #1 SMP
+[    0.901000] Run /init as init process
+[    1.221000] BPF: Max chain length or cycle detected
+[    1.221010] failed to validate module [zstd_compress] BTF: -40
+[    1.300000] BPF: Max chain length or cycle detected
+[    1.300010] failed to validate module [qemu_fw_cfg] BTF: -40
+[    4.000000] dracut-initqueue[401]: Warning: dracut-initqueue timeout - starting timeout scripts
+""",
+        EXPLAINED, 2, (1,), "zstd_compress", "chain.length",
+    ),
+    "a build system, every driver, which load all the same (6.1 with the option)": Case(
+        """
+I built OpenWrt for x86 and the console shows at boot:
+[    5.028594] BPF: \t type_id=55 bits_offset=128
+[    5.029135] BPF:\x20\x20
+[    5.029486] BPF: Invalid name
+[    5.029898] BPF:\x20
+[    5.030236] failed to validate module [igbvf] BTF: -22
+[    5.031105] igbvf: Intel(R) Gigabit Virtual Function Network Driver
+[    5.041597] BPF: \t type_id=70 bits_offset=16840
+[    5.042278] BPF:\x20\x20
+[    5.042631] BPF: Invalid name
+[    5.043057] BPF:\x20
+[    5.043397] failed to validate module [vmxnet3] BTF: -22
+""",
+        EXPLAINED, 1, (3, 23), "igbvf", "member.name",
+    ),
+    "an out-of-tree module of DKMS's": Case(
+        """
+Jan 12 08:09:10 box kernel: vboxdrv: loading out-of-tree module taints kernel.
+Jan 12 08:09:10 box kernel: BPF:[94156] TYPEDEF\x20\x20
+Jan 12 08:09:10 box kernel: BPF:type_id=94174
+Jan 12 08:09:10 box kernel: BPF:\x20
+Jan 12 08:09:10 box kernel: BPF:Invalid name
+Jan 12 08:09:10 box kernel: BPF:
+Jan 12 08:09:10 box kernel: failed to validate module [vboxdrv] BTF: -22
+Jan 12 08:09:10 box systemd-modules-load[300]: Failed to insert module 'vboxdrv': Invalid argument
+I had copied /sys/kernel/btf/vmlinux into the build folder some weeks ago.
+""",
+        EXPLAINED, 4, (1,), "vboxdrv", "ref.name",
+    ),
+    "vmlinux of Rust's, seen before any module": Case(
+        """
+CONFIG_RUST=y, rustc 1.59. Modules fail to load.
+[    0.642535] BPF:     width type_id=54975 bits_offset=0
+[    0.642932] BPF:\x20\x20
+[    0.643100] BPF: Invalid member bits_offset
+[    0.643413] BPF:
+[    1.700000] failed to validate module [virtio_blk] BTF: -22
+[    1.800000] failed to validate module [ext4] BTF: -22
+You are in emergency mode.
+""",
+        EXPLAINED, 13, (15,), "vmlinux", "member.order",
+    ),
+    "a name of Rust's, 5.15, with the first module": Case(
+        """
+BPF:[62397] STRUCT {closure_env#0}\x20
+BPF:size=0 vlen=0
+BPF:
+BPF:Invalid name
+BPF:
+failed to validate module [scsi_mod] BTF: -22
+failed to validate module [usb_storage] BTF: -22
+failed to validate module [dm_mod] BTF: -22
+""",
+        EXPLAINED, 13, (14,), "vmlinux", "struct.name",
+    ),
+    "two variables at one offset": Case(
+        """
+BPF:    type_id=70136 offset=224704 size=960
+BPF:
+BPF: Invalid offset
+BPF:
+sched_ext: Failed to register kfunc sets (-22)
+""",
+        EXPLAINED, 26, (27,), "vmlinux", "datasec.var_offset",
+    ),
+    "vmlinux of a newer pahole": Case(
+        """
+[    0.700001] BPF: [3211] Invalid kind:19
+[    2.000001] failed to validate module [xfs] BTF: -22
+[    2.100001] failed to validate module [raid456] BTF: -22
+""",
+        EXPLAINED, 8, (27,), "vmlinux", "type.kind",
+    ),
+    "bytes of vmlinux overwritten": Case(
+        """
+[    0.500001] BPF: Invalid magic
+[    2.000001] failed to validate module [macb] BTF: -22
+[    2.100001] failed to validate module [fuse] BTF: -22
+On other boots of the same image it is fine. U-Boot loads the device tree to a fixed address.
+""",
+        EXPLAINED, 27, (), "vmlinux", "header.magic",
+    ),
+    "every module, and the text was filtered": Case(
+        """
+$ sudo dmesg | grep "failed to validate module"
+[    9.195032] failed to validate module [cpuinfo] BTF: -22
+[   11.050398] failed to validate module [ipv6] BTF: -22
+[   11.128316] failed to validate module [ip_tables] BTF: -22
+""",
+        EXPLAINED, 1, (8, 26), "cpuinfo",
+    ),
+    "a distilled base that does not fit": Case(
+        """
+[  44.120000] mts: loading out-of-tree module taints kernel.
+[  44.120100] distilled base BTF type 'long long unsigned int' [5] is not mapped to base BTF id
+[  44.120110] failed to validate module [mts] BTF: -22
+insmod: ERROR: could not insert module mts.ko: Invalid parameters
+""",
+        EXPLAINED, 11, (4,), "mts", "relocate.unmapped",
+    ),
+    "a header of a newer pahole": Case(
+        """
+[   10.000001] BPF: Unsupported btf_header
+[   10.000002] failed to validate module [newer] BTF: -7
+""",
+        EXPLAINED, 21, (22,), "newer", "header.unknown",
+    ),
+    "a truncated module": Case(
+        """
+[   10.000001] BPF: Total section length too long
+[   10.000002] failed to validate module [snd_hda_intel] BTF: -22
+""",
+        EXPLAINED, 22, (15,), "snd_hda_intel", "sections.length",
+    ),
+    "a compiler's name with a dot": Case(
+        """
+[   10.000000] BPF: [52001] FUNC asan.module_ctor\x20
+[   10.000001] BPF: type_id=52000
+[   10.000002] BPF:\x20\x20
+[   10.000003] BPF: Invalid name
+[   10.000004] BPF:\x20
+[   10.000005] failed to validate module [dummy] BTF: -22
+""",
+        EXPLAINED, 14, (15,), "dummy", "func.name",
+    ),
+    "the option hides which": Case(
+        """
+[  330.411665] luna: loading out-of-tree module taints kernel.
+[  330.433955] Kernel module BTF mismatch detected, BTF debug info may be
+unavailable for some modules
+[  330.767701] missing module BTF, cannot register kfuncs
+""",
+        EXPLAINED, 23, (4, 17),
+    ),
+    "a kfunc set of the old kind": Case(
+        """
+insmod: ERROR: could not insert module demo.ko: Invalid parameters
+dmesg shows nothing. The source has BTF_SET8_START(demo_ids) and calls register_btf_kfunc_id_set().
+""",
+        EXPLAINED, 17,
+    ),
+    "a name that sysfs has": Case(
+        """
+[    7.000000] sysfs: cannot create duplicate filename '/kernel/btf/vmlinux'
+[    7.000200] failed to register module [vmlinux] BTF in sysfs: -17
+""",
+        EXPLAINED, 19,
+    ),
+    "no resolve_btfids": Case(
+        """
+  LD [M]  /home/me/driver/8812au.ko
+  BTF [M] /home/me/driver/8812au.ko
+/bin/sh: 1: ./tools/bpf/resolve_btfids/resolve_btfids: not found
+make[3]: *** [scripts/Makefile.modfinal:61: /home/me/driver/8812au.ko] Error 127
+make[3]: *** Deleting file '/home/me/driver/8812au.ko'
+""",
+        EXPLAINED, 6,
+    ),
+    "an old pahole over new BTF": Case(
+        """
+  BTF [M] /build/falco.ko
+libbpf: Unsupported BTF_KIND:19
+Failed to parse base BTF 'vmlinux': -22
+""",
+        EXPLAINED, 7,
+    ),
+    "a new pahole for an old tree": Case(
+        """
+  BTF     .btf.vmlinux.bin.o
+  BTFIDS  vmlinux
+FAILED: load BTF from vmlinux: Invalid argument
+make: *** [Makefile:1179: vmlinux] Error 255
+""",
+        EXPLAINED, 8, (33,),
+    ),
+    "a damaged base file": Case(
+        """
+  BTF [M] hello.ko
+libbpf: failed to get e_shstrndx from /lib/modules/6.8.0/build/vmlinux
+Failed to parse base BTF '/lib/modules/6.8.0/build/vmlinux': -4001
+make[2]: *** [scripts/Makefile.modfinal:56: hello.ko] Error 255
+""",
+        EXPLAINED, 29,
+    ),
+    "PAHOLE is a script that cannot run": Case(
+        "/bin/sh: 1: /var/lib/dkms/gpu/1.0/build/pahole.sh: Permission denied\n"
+        "make[4]: *** [scripts/Makefile.modfinal:64: gpu.ko] Error 126\n",
+        EXPLAINED, 30,
+    ),
+    "a symbol that is not in BTF": Case(
+        """
+  BTFIDS  vmlinux
+WARN: resolve_btfids: unresolved symbol bpf_map_sum_elem_count
+""",
+        EXPLAINED, 32,
+    ),
+    "the encoder killed": Case(
+        """
+  BTF     .tmp_vmlinux1.btf.o
+Killed
+  BTFIDS  vmlinux
+FAILED: load BTF from vmlinux: No such file or directory
+[91011.22] Out of memory: Killed process 4242 (pahole) total-vm:8123456kB
+""",
+        EXPLAINED, 33,
+    ),
+    "resolve_btfids at the end, 7.0": Case(
+        "  BTF [M] hello.ko\nFAILED: btf permute: Invalid argument\n", EXPLAINED, 20,
+    ),
+    "C++ in a module": Case(
+        """
+  BTF [M] big.ko
+Unsupported DW_TAG_reference_type(0x10): type: 0x1a2b
+Encountered error while encoding BTF.
+""",
+        EXPLAINED, 14,
+    ),
+    "a kernel without BTF": Case(
+        "libbpf: failed to find valid kernel BTF\nlibbpf: Error loading vmlinux BTF: -3\n", EXPLAINED, 31,
+    ),
+    "prototypes of kfuncs": Case(
+        "kernel 7.2.5\nlibbpf: extern (func ksym) 'scx_x': func_proto [18] incompatible with vmlinux [607]\n",
+        EXPLAINED, 35, (18,),
+    ),
+    "struct module without the members for BTF": Case(
+        """
+$ nm --print-size good.ko | grep __this_module
+0000000000000000 0000000000000500 D __this_module
+$ nm --print-size hello.ko | grep __this_module
+0000000000000000 00000000000004c0 D __this_module
+module hello: .gnu.linkonce.this_module section size must match the kernel's
+built struct module size at run time
+""",
+        EXPLAINED, 9, (10,),
+    ),
+    "pahole said why": Case(
+        """
+  BTF     .btf.vmlinux.bin.o
+btf_encoder__encode: btf__dedup failed!
+Failed to encode BTF
+  BTFIDS  vmlinux
+libbpf: failed to find '.BTF' ELF section in vmlinux
+FAILED: load BTF from vmlinux: No data available
+""",
+        EXPLAINED, 8, (15,),
+    ),
+    "a report in HTML": Case(
+        "<html><body><pre>[  5.000001] BPF: [9001] FUNC a&gt;b c<br>[  5.000002] BPF: Invalid name<br>"
+        "[  5.000003] failed to validate module [i915] BTF: -22</pre></body></html>",
+        EXPLAINED, 1, (), "i915", "func.name",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_report_is_explained(name: str) -> None:
+    case = CASES[name]
+    found = diagnosed(case.text)
+    assert found.conclusion is case.conclusion, found
+    assert classes(found)[0] == case.first, classes(found)
+    assert set(case.among) <= set(classes(found))
+    if case.module:
+        assert found.refusals[0].module == case.module
+    if case.check:
+        assert case.check in found.refusals[0].checks
+    assert found.causes[0].why
+    assert found.causes[0].lines
+
+
+NEGATIVES = {
+    "a healthy boot": """
+[    0.000000] Linux version 6.12.107+deb13-amd64 (debian-kernel@lists.debian.org) #1 SMP
+[    0.000000] Command line: BOOT_IMAGE=/boot/vmlinuz root=/dev/vda1 ro quiet
+[    1.213131] Run /init as init process
+[    3.111111] EXT4-fs (vda1): mounted filesystem with ordered data mode
+[    3.900000] systemd[1]: Inserted module 'autofs4'
+""",
+    "an oops": """
+[  812.100001] BUG: kernel NULL pointer dereference, address: 0000000000000010
+[  812.100020] Oops: Oops: 0000 [#1] PREEMPT SMP NOPTI
+[  812.100040] RIP: 0010:foo_evict+0x10/0x90 [foo]
+[  812.100050] Modules linked in: foo btrfs bpf_preload
+""",
+    "firmware": "Jan 10 10:11:12 h kernel: iwlwifi 0:14.3: Direct firmware load for x.ucode failed with error -2\n",
+    "another version": """
+[   55.101010] mymod: version magic '6.8.0-40-generic SMP ' should be '6.8.0-45-generic SMP '
+insmod: ERROR: could not insert module mymod.ko: Invalid module format
+""",
+    "a symbol": """
+[  100.100001] drv: Unknown symbol cfg80211_scan_done (err -2)
+modprobe: ERROR: could not insert 'drv': Unknown symbol in module, or unknown parameter (see dmesg)
+""",
+    "symbol versions": "[  9.100001] drv: disagrees about version of symbol module_layout\n",
+    "a signature": """
+[   10.111111] Loading of unsigned module is rejected
+modprobe: ERROR: could not insert 'drv': Key was rejected by service
+""",
+    "struct module of another size, and no more": """
+[   12.000001] module vmmon: .gnu.linkonce.this_module section size must match the kernel's
+built struct module size at run time
+modprobe: ERROR: could not insert 'vmmon': Exec format error
+""",
+    "a build without vmlinux, and a driver that finds no hardware": """
+  BTF [M] /home/me/rtw89/rtw89core.ko
+Skipping BTF generation for /home/me/rtw89/rtw89core.ko due to unavailability of vmlinux
+modprobe: ERROR: could not insert 'rtw89core': No such device
+""",
+    "a source that does not compile": """
+  CC [M]  /home/me/x/main.o
+/home/me/x/main.c:7:10: fatal error: linux/gone.h: No such file or directory
+make[2]: *** [scripts/Makefile.build:243: /home/me/x/main.o] Error 1
+""",
+    "a boot that stops, for what we do not see": """
+[    3.000000] dracut-initqueue[400]: Warning: /dev/disk/by-uuid/x does not exist
+[    4.000000] systemd[1]: Reached target Emergency Mode.
+Entering emergency mode.
+""",
+    "a verifier's complaint about a program": """
+[   20.000000] kernel: something
+func 'bpf_lsm_file_open' arg0 has btf_id 112868 type STRUCT 'file'
+Program extension requires BTF
+""",
+}
+
+
+@pytest.mark.parametrize("name", NEGATIVES)
+def test_what_is_not_btfs_is_said_to_be_none(name: str) -> None:
+    found = diagnosed(NEGATIVES[name])
+    assert found.conclusion is NOT_SHOWN, found
+    assert found.summary == "Nothing here shows BTF at fault"
+    assert all(cause.number in (5, 9, 10) for cause in found.causes)
+
+
+def test_prose_is_no_log() -> None:
+    found = diagnosed("My laptop is slow since yesterday. Please help.\n")
+    assert found.conclusion is NO_LOG
+    assert "dmesg" in found.missing[0]
+
+
+def test_what_is_not_btfs_is_explained() -> None:
+    texts = [one.text for one in diagnosed(NEGATIVES["another version"]).elsewhere]
+    assert "the module was built for another kernel" in texts
+    assert any("'Exec format error' is the module loader's" in text for text in texts)
+    (skipped,) = diagnosed(NEGATIVES["a build without vmlinux, and a driver that finds no hardware"]).causes
+    assert (skipped.number, skipped.likelihood) == (5, Likelihood.HARMLESS)
+
+
+def test_consequences_are_told_from_causes() -> None:
+    found = diagnosed(CASES["vmlinux of Rust's, seen before any module"].text)
+    texts = [one.text for one in found.consequences]
+    assert "every module's refusal follows from vmlinux's" in texts
+    assert any("emergency mode" in text for text in texts)
+
+
+def test_a_signature_is_not_blamed() -> None:
+    found = diagnosed(CASES["offsets beyond the strings, with a prefix of dmesg -T"].text)
+    assert any("no matter of signatures" in one.text for one in found.contradictions)
+
+
+def test_damage_is_not_blamed_for_shifted_names() -> None:
+    text = CASES["two modules of another build, in a GitHub issue"].text
+    found = diagnosed(f"{text}\nMy guess is that the files are corrupted on disk.\n")
+    assert any("no damage to disk" in one.text for one in found.contradictions)
+    assert not diagnosed(text).contradictions
+
+
+def test_a_short_report_lacks_something() -> None:
+    (first, *_) = diagnosed("failed to validate module [xfs] BTF: -22\n").missing
+    assert "BPF: lines" in first
+    cut = diagnosed(
+        "[    9.000001] BPF: [5] STRUCT ask\n[    9.000002] failed to validate module [x_y] BTF: -22\n"
+    )
+    assert any("cut before the check's own words" in one for one in cut.missing)
+    nobody = diagnosed("[    9.000001] BPF: [5] STRUCT ask \n[    9.000002] BPF: Invalid name\n")
+    assert any("whether a module is named" in one for one in nobody.missing)
+
+
+def test_two_causes_that_fit_are_both_said() -> None:
+    found = diagnosed(
+        "[ 9.100000] failed to validate module [a] BTF: -22\n"
+        "[ 9.200000] failed to validate module [b] BTF: -22\n"
+    )
+    assert found.conclusion is IN_DOUBT
+    assert {1, 8} <= {one.number for one in found.causes if one.likelihood is Likelihood.LIKELY}
+    assert all(one.tells_apart for one in found.causes)
+
+
+def test_boots_are_named() -> None:
+    banner = "[    0.000000] Linux version 6.12.1 (x) #1 SMP\n"
+    healthy = f"{banner}[    2.000000] usb 1-1: new device\n"
+    bad = (
+        f"{banner}[    2.000001] BPF: Invalid magic\n[    2.000002] failed to validate module [a] BTF: -22\n"
+    )
+    found = diagnosed(healthy + bad + healthy)
+    assert found.boots == 3
+    assert found.causes[0].boots == (2,)
+
+
+def test_vmlinux_is_blamed_only_where_no_module_has_records_of_its_own() -> None:
+    text = CASES["two modules of another build, in a GitHub issue"].text
+    assert all(one.module != "vmlinux" for one in diagnosed(text).refusals)
