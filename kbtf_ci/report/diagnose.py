@@ -137,4 +137,5 @@ def _remarks(title: str, remarks: Sequence[Remark]) -> Iterator[str]:
 
 
 def _quoted(lines: Sequence[Line]) -> Iterator[str]:
-    yield from (f"    {one.place}: {one.text}" for one in lines[:_SHOWN_LINES])
+    shown = [one for one in lines if one.text.strip() != "BPF:"]
+    yield from (f"    {one.place}: {one.text}" for one in shown[:_SHOWN_LINES])

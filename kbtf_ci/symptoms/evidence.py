@@ -11,8 +11,8 @@ on.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from kbtf_ci.model.symptom import Line
@@ -36,8 +36,8 @@ _WATCHED: Final = Catalogue(
 _LONG_SORTS: Final = (Sort.REFUSED, Sort.DROPPED, Sort.SYSFS, Sort.RELOCATION, Sort.LAYOUT)
 _LONG: Final = (
     "btf.no_module_btf", "btf.no_vmlinux_btf", "build.skipped", "ids.unresolved", "ids.load",
-    "loader.vermagic", "tool.invalid", "tool.format", "reader.split_without_base", "reader.prototype", "pahole.base_btf",
-    loader.OUT_OF_TREE, loader.UNSIGNED,
+    "loader.vermagic", "tool.invalid", "tool.format", "reader.split_without_base", "reader.prototype",
+    "pahole.base_btf", loader.OUT_OF_TREE, loader.UNSIGNED,
 )  # fmt: skip
 _WRAPPABLE: Final = Catalogue(
     message for message in _WATCHED.messages if message.sort in _LONG_SORTS or message.id in _LONG
@@ -47,7 +47,7 @@ _CONTEXT: Final = Catalogue(around.CONTEXT)
 _OF_LOGS: Final = ("context.kernel", "context.root_mounted", "context.initramfs", "context.kernel_line")
 _LOG_CONTEXT: Final = Catalogue(message for message in around.CONTEXT if message.id in _OF_LOGS)
 
-_BPF = re.compile(r"(?<![\w.-])BPF:[ \t]?(?P<rest>.*)$")
+_RECORD = re.compile(r"(?<![\w.-])BPF:[ \t]?")
 _TROUBLE_WORDS = re.compile(r"fail|error|cannot|unable|invalid", re.IGNORECASE)
 # printk writes a module's records within microseconds; a slow console takes its time.
 _NEAR_SECONDS: Final = 0.3
@@ -86,7 +86,8 @@ class Group:
 
     def add(self, line: Line, found: Found | None) -> None:
         """Take one more record."""
-        self.lines.append(line)
+        if not self.lines or self.lines[-1] is not line:
+            self.lines.append(line)
         if found is None:
             return
         message = found.message
@@ -99,8 +100,7 @@ class Group:
             self.is_variable = True
         elif message.sort in (Sort.CHECK, Sort.SYSCALL):
             self.words, self.checks, self.sort = message.words, message.checks, message.sort
-            number = re.match(r"\[(\d+)\]", line.text.partition("BPF:")[2].strip())
-            self.type_id = int(number[1]) if number else self.type_id
+            self.type_id = int(found.value("id")) if found.value("id") else self.type_id
 
 
 @dataclass
@@ -196,9 +196,19 @@ class Evidence:
 
 
 def spans(text: str, first: int, last: int) -> bool:
-    """Say whether a long message runs across both places, where lines would be joined."""
+    """Say whether a long message runs across both places, where lines would be joined.
+
+    One that the first line has already, with all that is wanted of it, does not.
+    """
     found = _WRAPPABLE.find(text)
-    return found is not None and found.start < first <= last < found.end
+    if found is None or not found.start < first <= last < found.end:
+        return False
+    alone = found.message.regex.search(text[:first])
+    return alone is None or _told(alone.groupdict()) < _told(found.values)
+
+
+def _told(values: Mapping[str, str]) -> set[str]:
+    return {name for name, value in values.items() if value}
 
 
 def gather(lines: Iterable[Line]) -> Evidence:
@@ -225,11 +235,9 @@ class _Gathering:
             evidence.first_time = line.time
         if line.boot != self._boot.number:
             self._end_boot(line.boot)
-        match = _BPF.search(line.text)
-        if match is not None:
-            self._record(line, match["rest"])
-            return
         self._watch(line)
+        if "BPF:" in line.text:
+            line = self._records(line)
         self._message(line)
         self._take_context(line)
 
@@ -245,8 +253,18 @@ class _Gathering:
         self._group, self._last = None, None
         self._relocation = []
 
+    def _records(self, line: Line) -> Line:
+        """Take the records of ``BPF:`` in a line, several where its ends were lost, and return the rest."""
+        first, *records = _RECORD.split(line.text)
+        rest = first
+        for record in records:
+            inner, found, behind = record.partition("failed to validate")
+            self._record(line, inner)
+            rest = f"{rest} {found}{behind}" if found else rest
+        return replace(line, text=rest)
+
     def _record(self, line: Line, rest: str) -> None:
-        """Take a line of ``BPF:``."""
+        """Take one record."""
         found = RECORDS.whole(rest.rstrip("`\\ \t"))
         heads = found is not None and found.message in (btf.TYPE, btf.MEMBER, btf.VARIABLE)
         checks = found is not None and found.message.sort in (Sort.CHECK, Sort.SYSCALL)
@@ -344,6 +362,8 @@ def _apart(found: Iterable[Found]) -> list[Found]:
 
 
 def _is_near(before: Line, after: Line) -> bool:
+    if before.number == after.number and before.file == after.file:
+        return True
     if before.time is not None and after.time is not None:
         return 0 <= after.time - before.time <= _NEAR_SECONDS and after.number - before.number <= 40
     return before.file == after.file and 0 < after.number - before.number <= _NEAR_LINES

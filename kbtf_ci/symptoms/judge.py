@@ -18,6 +18,7 @@ _SURE: Final = (Likelihood.SHOWN, Likelihood.LIKELY)
 # A struct module of another size is no fault of BTF's unless something in the text leads back to it.
 _BEFORE_BTF: Final = frozenset({9, 10})
 _HIDES: Final = 23
+_NONE: Final = "Nothing here shows BTF at fault"
 _MANY: Final = 3
 # Only from a log that begins at the start of a boot can it be said what is not in it.
 _EARLY_SECONDS: Final = 5.0
@@ -84,10 +85,12 @@ def _has_log(evidence: Evidence) -> bool:
 
 def _summary(conclusion: Conclusion, causes: tuple[Cause, ...], told: tuple[Refusal, ...]) -> str:
     if conclusion is Conclusion.NO_LOG:
-        return "There is no line of a kernel or of a kernel's build in this text"
+        return f"{_NONE}: there is no line of a kernel or of a kernel's build in this text"
     if conclusion is Conclusion.NOT_SHOWN:
-        return "Nothing here shows BTF at fault"
+        return _NONE
     names = list(dict.fromkeys(one.module for one in told if one.module))
+    if VMLINUX in names:
+        names = [VMLINUX]
     whose = (
         f"{', '.join(names[:_MANY])}{f' and {len(names) - _MANY} more' if len(names) > _MANY else ''}: "
         if names
@@ -181,6 +184,8 @@ def _elsewhere(evidence: Evidence) -> Iterator[Remark]:
             f"'Exec format error' is the module loader's (-8), for {what}; BTF's checks never give it",
             evidence.quoted("tool.format")[:2],
         )
+    if evidence.has("build.disk") and not evidence.has("pahole.write"):
+        yield Remark("the disk is full", evidence.quoted("build.disk")[:2])
     if evidence.has("effect.emergency", "effect.root") and not evidence.boots:
         yield Remark(
             "the boot did not come through; no line says that a module's BTF was refused",
@@ -210,6 +215,12 @@ def _contradictions(evidence: Evidence) -> Iterator[Remark]:
             "libbpf says that of sound split BTF as well, when it is opened without its base: it proves no "
             "broken BTF",
             evidence.quoted("reader.split_without_base")[:2],
+        )
+    effects = [line for _, one in evidence.of_sort(Sort.EFFECT) for line in one.lines]
+    if effects and evidence.has("btf.mismatch", "btf.mismatch_cut") and not evidence.refused:
+        yield Remark(
+            "a module whose BTF was dropped loads and works: what fails there does not follow from it",
+            tuple(effects[:2]),
         )
     if evidence.has("build.skipped") and evidence.refused:
         yield Remark(

@@ -69,6 +69,7 @@ _BOOT = re.compile(r"Linux version \d+\.\d|^-- (?:Boot [0-9a-f]{32}|Reboot) --")
 _PLAIN: Final = str.maketrans(
     {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\uff1a": ":", "\xa0": " "}
 )
+_HYPHEN = re.compile(r"\w-$")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -210,7 +211,7 @@ def _first(held: list[Line], spans: Callable[[str, int, int], bool]) -> Line:
         # A number left out is an empty line.
         if follower.stamped or follower.number != line.number + count or follower.file != line.file:
             break
-        glue = "" if texts[-1].endswith("-") else " "
+        glue = "" if _HYPHEN.search(texts[-1]) else " "
         texts.append(f"{texts[-1]}{glue}{follower.text}")
         joints.append(len(texts[-1]))
     for count in range(len(texts) - 1, 0, -1):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from kbtf_ci.model.symptom import Likelihood, Line
@@ -133,7 +134,7 @@ def _modules(boot: Boot, evidence: Evidence) -> Iterator[Suspect]:
     shifted = [one for one in boot.refused if one.group is not None and _is_stale(one)]
     told = [one for one in boot.refused if one not in bare and one not in shifted]
     if shifted:
-        yield from _stale(shifted, boot, evidence)
+        yield from _stale(shifted, evidence)
     for one in told:
         yield from _one(one, evidence)
     if bare:
@@ -162,68 +163,80 @@ def _names(refused: list[Refused]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one.module for one in refused if one.module))
 
 
-def _stale(refused: list[Refused], boot: Boot, evidence: Evidence) -> Iterator[Suspect]:
+def _stale(refused: list[Refused], evidence: Evidence) -> Iterator[Suspect]:
     """Yield the ways to a module that was written against another vmlinux, the likeliest first."""
     lines, modules = _lines(refused), _names(refused)
     what = _shift(refused)
-    order = _ways(refused, boot, evidence)
-    for rank, (number, why) in enumerate(order):
-        yield Suspect(
-            number, LIKELY if rank == 0 else POSSIBLE, f"{what}: {why}" if rank == 0 else why, lines, modules
-        )
+    for rank, way in enumerate(_ways(refused, evidence)):
+        if rank == 0:
+            yield Suspect(way.number, LIKELY, f"{what}: {way.why}", lines, modules)
+        else:
+            yield Suspect(way.number, POSSIBLE, way.why, lines, modules)
 
 
 def _shift(refused: list[Refused]) -> str:
     groups = [one.group for one in refused if one.group is not None]
-    group = next((one for one in groups if names.shows_shift(one)), groups[0])
+    shifted = [group for group in groups if names.shows_shift(group)] or groups
+    group = next((one for one in shifted if one.name is not None), shifted[0])
     if "chain.length" in group.rules:
         return (
             "a typedef or qualifier leads back to itself (-40): type ids are shifted by a few, names are in "
-            "place, so "
-            "vmlinux has some types more or fewer than the one the module was written against"
+            "place, so vmlinux has some types more or fewer than the one the module was written against"
         )
     return names.told(group)
 
 
-def _ways(refused: list[Refused], boot: Boot, evidence: Evidence) -> list[tuple[int, str]]:
+@dataclass(frozen=True)
+class _Way:
+    """A way to a module that was written against another vmlinux, and how much speaks for it."""
+
+    number: int
+    weight: float
+    why: str
+
+
+def _ways(refused: list[Refused], evidence: Evidence) -> list[_Way]:
+    """Return the ways that anything speaks for, the likeliest first.
+
+    The weights say no more than which of two ways is met more often where the text shows the same.
+    """
     outside = [one for one in refused if _is_outside(one.module, evidence)]
-    all_outside = len(outside) == len(refused)
     chains = any(one.group is not None and "chain.length" in one.group.rules for one in refused)
     many = len(refused) > 1
-    ways: list[tuple[int, float, str]] = [
-        (
+    these = "these modules" if many else "the module"
+    image = evidence.has("context.image_build")
+    ways = [
+        _Way(
             1,
-            3.0,
-            f"{'these modules' if many else 'the module'} and the kernel that runs are not of one build",
+            3.0 + evidence.has("context.upgrade"),
+            f"{these} and the kernel that runs are not of one build",
         ),
-        (
+        _Way(
             2,
-            _early(refused, evidence) + (2.5 if chains else 0),
+            _early(refused, evidence) + 3.2 * chains,
             "the modules in the initramfs may be of an earlier build than the kernel that was booted",
         ),
-        (
+        _Way(
             3,
-            2.0 * evidence.has("context.system_build"),
+            3.5 * image or 2.0 * evidence.has("context.system_build"),
             "the build may have linked vmlinux again after it made the image that is booted",
         ),
-        (
+        _Way(
             4,
-            (4.5 if all_outside else 1.0 * bool(outside)) + 1.0 * evidence.has("context.copied_vmlinux"),
+            (4.5 if len(outside) == len(refused) else 1.0 * bool(outside))
+            + evidence.has("context.copied_vmlinux"),
             "the module is not of the kernel's tree, and was encoded against some other vmlinux",
         ),
-        (
+        _Way(
             12,
             1.5 * (bool(outside) and evidence.has("context.distilled")),
             "it may have been encoded over a distilled base that this kernel does not use",
         ),
-        (25, 0.6 * (not many and not outside), "it may have been built alone and copied over"),
-        (22, 0.3 * (not many), "a damaged file can look like this too, if only one module is refused"),
-        (34, 0.2 * many, "the two builds may be of one source and differ in order alone (pahole -j)"),
+        _Way(25, 0.6 * (not many and not outside), "it may have been built alone and copied over"),
+        _Way(22, 0.3 * (not many), "a damaged file can look like this too, if only one module is refused"),
+        _Way(34, 0.2 * many, "the two builds may be of one source and differ in order alone (pahole -j)"),
     ]
-    if evidence.has("context.upgrade"):
-        ways[0] = (1, ways[0][1] + 1.0, ways[0][2])
-    kept = sorted((way for way in ways if way[1] > 0), key=lambda way: -way[1])
-    return [(number, why) for number, _, why in kept]
+    return sorted((way for way in ways if way.weight > 0), key=lambda way: -way.weight)
 
 
 def _early(refused: list[Refused], evidence: Evidence) -> float:
@@ -263,7 +276,7 @@ def _relocated(one: Refused) -> Iterator[tuple[int, str]]:
     yield 4, "the module was built for another kernel or compiler than the one that runs"
 
 
-_Way = Callable[[Group, Evidence], Iterator[tuple[int, str]]]
+_Reading = Callable[[Group, Evidence], Iterator[tuple[int, str]]]
 
 
 def _by_rule(group: Group, one: Refused, evidence: Evidence) -> Iterator[tuple[int, str]]:
@@ -356,7 +369,7 @@ def _tags(_group: Group, _evidence: Evidence) -> Iterator[tuple[int, str]]:
 
 
 # By the rule that failed, its beginning and its end; the first that fits.
-_RULES: Final[tuple[tuple[str, str, _Way], ...]] = (
+_RULES: Final[tuple[tuple[str, str, _Reading], ...]] = (
     ("header.unknown", "", _unknown_header),
     ("header.no_data", "", _no_data),
     ("header.", "", _frame),
@@ -420,7 +433,7 @@ def _all_alike(refused: list[Refused], evidence: Evidence) -> Iterator[Suspect]:
     lines, modules = _lines(refused), _names(refused)
     many = (
         f"{len(refused)} modules are refused with one errno ({-refused[0].errno}) and without a BPF: line "
-        f"of their own"
+        "of their own"
     )
     hint = evidence.has("context.upgrade", "context.filtered", "context.system_build", "context.dkms")
     stale = Suspect(
@@ -437,7 +450,7 @@ def _all_alike(refused: list[Refused], evidence: Evidence) -> Iterator[Suspect]:
         lines,
         modules,
     )
-    yield from (stale, own) if hint else (own, stale)
+    yield from (stale, own)
     if evidence.has("context.system_build"):
         yield Suspect(3, POSSIBLE, "a build can link vmlinux again after it made the image", lines, modules)
     if evidence.has("context.rust"):

@@ -54,22 +54,19 @@ def _registration(evidence: Evidence) -> Iterator[Suspect]:
     refused = bool(evidence.boots)
     if evidence.has("kfunc.registration") and not refused:
         lines = evidence.quoted("kfunc.registration")
+        own = any(found.value("code") for found in evidence.seen["kfunc.registration"].found)
+        left_out = "an id of the set is 0 or no function, as where pahole left a function out"
+        no_set = "the set is none of kfuncs (BTF_SET8_START where BTF_KFUNCS_START is wanted)"
+        first, second = (17, no_set), (32, left_out)
+        if not own:  # the kernel's own, and so no out-of-tree source's
+            first, second = second, first
         yield Suspect(
-            32,
-            LIKELY,
-            "kfuncs were not registered and there is no BPF: line: an id of the set is 0 or no function, "
-            "as where pahole left a function out",
-            lines,
+            first[0], LIKELY, f"kfuncs were not registered and there is no BPF: line: {first[1]}", lines
         )
-        yield Suspect(
-            17,
-            LIKELY,
-            "or the set is none of kfuncs (BTF_SET8_START where BTF_KFUNCS_START is wanted)",
-            lines,
-        )
-        yield Suspect(
-            26, POSSIBLE, "or vmlinux's BTF was refused before, in BPF: lines that are not in the text", lines
-        )
+        yield Suspect(second[0], POSSIBLE, f"or {second[1]}", lines)
+        if not own:
+            why = "or vmlinux's BTF was refused before, in BPF: lines that are not in the text"
+            yield Suspect(26, POSSIBLE, why, lines)
     if evidence.has("context.set8"):
         yield Suspect(
             17,
@@ -190,7 +187,7 @@ def _readers(evidence: Evidence) -> Iterator[Suspect]:
         yield Suspect(
             5,
             POSSIBLE,
-            "a module's types or functions are not found: it may have been built without BTF",
+            "a type or function is not found; where this kernel has it, its module may be without BTF",
             lines,
         )
         yield Suspect(16, POSSIBLE, "or its BTF was stripped", lines)

@@ -280,6 +280,14 @@ _TROUBLES: Final = (
         meaning="the source does not compile or link against this kernel",
     ),
     _seen(
+        "trouble.relocation",
+        r"Skipping invalid relocation target, existing value is nonzero|Unknown rela relocation: \d+"
+        r"|relocation .* overflow",
+        Sort.TROUBLE,
+        "relocation",
+        meaning="the module's relocations are not as the kernel wants them: another linker made it",
+    ),
+    _seen(
         "trouble.device",
         r"probe of \S+ failed with error (?P<errno>-\d+)|(?:usb|pci) .*: device (?:descriptor read|not "
         r"accepting)",
@@ -370,6 +378,15 @@ _CONTEXT: Final = (
         "make",
         "bindeb",
         "COPY_HEADERS",
+    ),
+    _seen(
+        "context.image_build",
+        r"\bmake\b.*\b(?:bzImage|zImage|Image(?:\.gz)?|uImage)\b|COPY_HEADERS|relink|linked again",
+        Sort.CONTEXT,
+        "Image",
+        "COPY_HEADERS",
+        "relink",
+        "linked again",
     ),
     _seen(
         "context.rust",

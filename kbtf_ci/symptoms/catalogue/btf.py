@@ -198,6 +198,7 @@ def _records() -> Iterator[Message]:
             words,
             Sort.CHECK,
             BTF,
+            ("id",) if words.startswith("[%u]") else (),
             checks=tuple(checks.split()),
             since=_SINCE.get(words, ""),
             until=_UNTIL.get(words, ""),
@@ -283,7 +284,7 @@ _MODULE: Final = (
     Message(
         "kfunc.registration",
         r"(?:[Ff]ailed|[Uu]nable|[Cc]annot) to register (?:\S+ )*?kfuncs?\b.*?\(?(?P<errno>-\d+)?\)?\s*$"
-        r"|register_btf_\w+\(?\)?.*?(?:failed|returned|error).*?(?P<code>-\d+)",
+        r"|register_btf_\w+\(?\)?.*?(?:failed|returns?|returned|error).*?(?P<code>-\d+)",
         Sort.REGISTRATION,
         "the kernel",
         pattern=True,

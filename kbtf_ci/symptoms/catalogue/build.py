@@ -102,8 +102,8 @@ _KBUILD: Final = (
     ),
     _seen(
         "build.objcopy",
-        r"objcopy.*(?:\.BTF|BTF).*|objcopy: .*(?:can't add section '?\.BTF|section .*already exists)"
-        r"|llvm-objcopy: error: .*",
+        r"objcopy\S*: (?:error: .*|.*(?:can't add section|already exists|not recognized|cannot|failed"
+        r"|invalid).*)",
         "objcopy",
         "objcopy",
     ),

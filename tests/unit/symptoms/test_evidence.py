@@ -113,6 +113,16 @@ def test_cut_records_are_kept() -> None:
     assert not one.group.complete
 
 
+def test_lines_whose_ends_were_lost_are_taken_apart() -> None:
+    records = "it says BPF:[103111] STRUCT BPF:size=152 vlen=2 BPF: BPF:Invalid name BPF: "
+    text = f"{records}failed to validate module [ask] BTF: -22"
+    (one,) = seen(text).refused
+    assert (one.module, one.errno) == ("ask", 22)
+    assert one.group is not None
+    assert (one.group.rules, one.group.type_id, one.group.name) == (("struct.name",), 103111, "")
+    assert len(one.lines) == 2
+
+
 def test_ebpf_is_no_record() -> None:
     assert not seen("eBPF: Invalid name\nlibBPF:x\n").boots
 

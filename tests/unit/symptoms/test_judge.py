@@ -384,7 +384,7 @@ NEGATIVES = {
 [  812.100040] RIP: 0010:foo_evict+0x10/0x90 [foo]
 [  812.100050] Modules linked in: foo btrfs bpf_preload
 """,
-    "firmware": "Jan 10 10:11:12 h kernel: iwlwifi 0:14.3: Direct firmware load for x.ucode failed with error -2\n",
+    "firmware": "Jan 10 10:11:12 h kernel: wifi 0:1: Direct firmware load for x.ucode failed with error -2\n",
     "another version": """
 [   55.101010] mymod: version magic '6.8.0-40-generic SMP ' should be '6.8.0-45-generic SMP '
 insmod: ERROR: could not insert module mymod.ko: Invalid module format

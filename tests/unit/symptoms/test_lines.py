@@ -118,6 +118,8 @@ def test_a_wrapped_message_is_one_again(wrapped: str) -> None:
 def test_what_is_no_message_is_not_joined() -> None:
     assert len(read("my xfs failed to mount\nand I rebooted\n")) == 2
     assert len(read(f"{REFUSED}\n{REFUSED}\n")) == 2
+    whole = "FAILED: load BTF from vmlinux: No such file or directory\n+ cleanup\n"
+    assert len(read(whole)) == 2
     title = read("# failed to validate module\n\n[somebody] wrote\n")
     assert len(title) == 2
     stamped = read("[    1.000000] failed to validate module [xfs]\n[    1.000001] BTF: -22\n")

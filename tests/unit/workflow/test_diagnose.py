@@ -57,7 +57,7 @@ def test_nothing_of_btf_is_one() -> None:
     assert (done.exit_code, done.stdout.splitlines()[0]) == (1, "Nothing here shows BTF at fault.")
     prose = call(given="hello\n")
     assert prose.exit_code == 1
-    assert "There is no line of a kernel" in prose.stdout
+    assert "Nothing here shows BTF at fault: there is no line of a kernel" in prose.stdout
     assert "dmesg" in prose.stdout
 
 
