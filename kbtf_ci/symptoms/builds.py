@@ -113,7 +113,7 @@ _SIGNS: Final = (
         20,
         LIKELY,
         "objcopy could not put the BTF into the file",
-        ("ids.permute", "pahole.write"),
+        ("ids.permute", *_SAID_WHY),
     ),
     _Sign(
         ("build.failed_for_vmlinux",),

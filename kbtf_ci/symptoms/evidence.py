@@ -44,7 +44,13 @@ _WRAPPABLE: Final = Catalogue(
 )
 # A person speaks of everything; of a log's lines only some tell where it comes from.
 _CONTEXT: Final = Catalogue(around.CONTEXT)
-_OF_LOGS: Final = ("context.kernel", "context.root_mounted", "context.initramfs", "context.kernel_line")
+_OF_LOGS: Final = (
+    "context.kernel",
+    "context.root_mounted",
+    "context.in_initramfs",
+    "context.initramfs",
+    "context.kernel_line",
+)
 _LOG_CONTEXT: Final = Catalogue(message for message in around.CONTEXT if message.id in _OF_LOGS)
 
 _RECORD = re.compile(r"(?<![\w.-])BPF:[ \t]?")
@@ -73,6 +79,7 @@ class Group:
     words: str = ""
     checks: tuple[str, ...] = ()
     sort: Sort = Sort.HEAD
+    in_prose: bool = False
 
     @property
     def complete(self) -> bool:
@@ -147,6 +154,7 @@ class Boot:
     groups: list[Group] = field(default_factory=list)
     vmlinux: Group | None = None
     vmlinux_sure: bool = False
+    registrations: list[Line] = field(default_factory=list)
 
     @property
     def bare(self) -> list[Refused]:
@@ -265,14 +273,16 @@ class _Gathering:
 
     def _record(self, line: Line, rest: str) -> None:
         """Take one record."""
-        found = RECORDS.whole(rest.rstrip("`\\ \t"))
+        found = RECORDS.whole(rest.partition("`")[0].rstrip("\\ \t"))
         heads = found is not None and found.message in (btf.TYPE, btf.MEMBER, btf.VARIABLE)
         checks = found is not None and found.message.sort in (Sort.CHECK, Sort.SYSCALL)
         group = self._group
         if group is None or (group.complete and (heads or checks)) or (heads and group.name is not None):
             if found is None and not rest.strip():
                 return
-            group = self._group = Group()
+            group = self._group = Group(
+                in_prose=not line.stamped and not line.text.lstrip().startswith("BPF:")
+            )
             if len(self._boot.groups) < _KEPT_GROUPS:
                 self._boot.groups.append(group)
         group.add(line, found)
@@ -291,6 +301,9 @@ class _Gathering:
             del self._relocation[:-_KEPT_LINES]
         elif sort is Sort.DROPPED:
             self._drop(line)
+        elif found.value("errno") and not self._boot.refused and sort is Sort.REGISTRATION:
+            self._boot.registrations.append(line)
+            del self._boot.registrations[_KEPT_LINES:]
         if found.message.id == loader.OUT_OF_TREE:
             self._evidence.out_of_tree.add(_same(found.value("module")))
 
@@ -386,7 +399,7 @@ def _same(module: str) -> str:
 
 def _settle(boot: Boot) -> None:
     """Decide whether vmlinux's own BTF was refused in a boot."""
-    complete = [group for group in boot.groups if group.complete]
+    complete = [group for group in boot.groups if group.complete and not group.in_prose]
     own = [one for one in boot.refused if one.group is not None or one.relocation]
     first = complete[0] if complete else None
     if first is not None and not own:
@@ -396,3 +409,6 @@ def _settle(boot: Boot) -> None:
         # Until 5.15 vmlinux's was looked at with the first module's, whose line then comes right behind.
         boot.vmlinux, boot.vmlinux_sure = own[0].group, len({one.errno for one in boot.refused}) == 1
         own[0].group = None
+    elif boot.registrations and boot.refused and not own:
+        # The kernel's own kfuncs are registered from vmlinux's BTF, before any module is there.
+        boot.vmlinux = Group(boot.registrations)

@@ -281,6 +281,8 @@ def _missing_records(evidence: Evidence) -> Iterator[str]:
     cut = [one for one in evidence.refused if one.group is not None and not one.group.complete]
     if cut:
         yield f"the rest of the BPF: lines of {cut[0].module}: they are cut before the check's own words"
+    if any(boot.vmlinux is not None and not boot.vmlinux.complete for boot in evidence.boots):
+        yield "the BPF: lines early in the boot, which say for what vmlinux's own BTF was refused"
     nobody = [boot for boot in evidence.boots if not boot.refused]
     if nobody:
         yield "what comes behind the BPF: lines: whether a module is named (failed to validate module [...])"

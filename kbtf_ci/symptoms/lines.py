@@ -123,7 +123,8 @@ class _Boots:
 
     def place(self, line: Line) -> Line:
         if _BOOT.search(line.text) and (line.stamped or line.text.startswith(("Linux version", "-- "))):
-            self._next(announced=True)
+            if line.time is None or line.time < self._latest:
+                self._next(announced=True)
         elif line.time is not None and line.time < self._latest - _BACK_SECONDS:
             self._next(announced=False)
         if line.time is not None:

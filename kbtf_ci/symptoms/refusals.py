@@ -17,6 +17,8 @@ from kbtf_ci.symptoms.messages import Sort
 from kbtf_ci.symptoms.suspects import Suspect
 
 SHOWN, LIKELY, POSSIBLE = Likelihood.SHOWN, Likelihood.LIKELY, Likelihood.POSSIBLE
+# A kernel of another build refuses most of what it loads; a stale initramfs has few modules.
+_FEW: Final = 2
 _NEWER_CHECKS: Final = ("type.kind", "type.info", "header.unknown")
 # What is built outside the kernel's tree wherever it is met.
 _KNOWN_OUT_OF_TREE = re.compile(
@@ -51,8 +53,8 @@ def suspects(evidence: Evidence) -> Iterator[Suspect]:
 
 def _vmlinux(boot: Boot, group: Group, evidence: Evidence) -> Iterator[Suspect]:
     """Yield what vmlinux's own BTF was refused for: every module's refusal follows from it."""
-    sure = boot.vmlinux_sure or evidence.has("kfunc.registration")
-    first, second = (SHOWN, POSSIBLE) if sure else (LIKELY, POSSIBLE)
+    sure = group.complete and (boot.vmlinux_sure or bool(boot.registrations))
+    first, second = (SHOWN if sure else LIKELY), (POSSIBLE if group.complete else LIKELY)
     for number, why in _of_vmlinux(group, evidence):
         yield Suspect(number, first, why, tuple(group.lines), ())
         first = second
@@ -60,7 +62,9 @@ def _vmlinux(boot: Boot, group: Group, evidence: Evidence) -> Iterator[Suspect]:
 
 def _of_vmlinux(group: Group, evidence: Evidence) -> Iterator[tuple[int, str]]:
     rules = group.rules
-    if group.is_variable or any(rule.startswith("datasec.") for rule in rules):
+    if not group.complete:
+        yield from _unsaid(evidence)
+    elif group.is_variable or any(rule.startswith("datasec.") for rule in rules):
         yield from _datasec(evidence)
     elif any(rule.startswith("member.") and "name" not in rule for rule in rules):
         yield from _members(group, evidence)
@@ -84,6 +88,16 @@ def _of_vmlinux(group: Group, evidence: Evidence) -> Iterator[tuple[int, str]]:
         yield 15, f"one type of vmlinux's own BTF breaks a rule of the kernel's ({group.words})"
         yield 8, "pahole and kernel may not suit each other"
         yield 27, "or bytes of it were overwritten in memory"
+
+
+def _unsaid(evidence: Evidence) -> Iterator[tuple[int, str]]:
+    """Yield what it can be when the text has left out for what vmlinux's BTF was refused."""
+    why = "vmlinux's own BTF was refused: the kernel's own kfuncs failed before any module came"
+    ways = [(26, "two variables at one offset, most often"), (8, "or pahole does not suit the kernel")]
+    if evidence.has("context.rust"):
+        ways.insert(0, (13, "units of Rust in it"))
+    for number, what in ways:
+        yield number, f"{why}; {what}"
 
 
 def _datasec(evidence: Evidence) -> Iterator[tuple[int, str]]:
@@ -241,11 +255,14 @@ def _ways(refused: list[Refused], evidence: Evidence) -> list[_Way]:
 
 def _early(refused: list[Refused], evidence: Evidence) -> float:
     """Say how much speaks for the initramfs: refused before the root file system was there."""
-    if not evidence.has("context.initramfs"):
+    if not evidence.has("context.initramfs", "context.in_initramfs"):
         return 0.0
     mounted = evidence.quoted("context.root_mounted")
-    before = mounted and all(one.line.number < mounted[0].number for one in refused)
-    return 1.2 if before or "effect.emergency" in evidence.seen else 0.8
+    last = max(one.line.number for one in refused)
+    early = evidence.has("context.in_initramfs") and (not mounted or last < mounted[0].number)
+    if early and len(refused) <= _FEW:
+        return 3.2
+    return 1.5 if early or evidence.has("effect.emergency") else 0.8
 
 
 def _is_outside(module: str, evidence: Evidence) -> bool:
@@ -466,11 +483,15 @@ def _all_alike(refused: list[Refused], evidence: Evidence) -> Iterator[Suspect]:
 
 def _unnamed(boot: Boot, evidence: Evidence) -> Iterator[Suspect]:
     """Yield what records speak for that belong to nobody in the text."""
-    for group in boot.groups[:3]:
-        if not group.complete:
+    for group in [group for group in boot.groups if group.complete][:3]:
+        lines = tuple(group.lines)
+        if group.in_prose:
+            why = f"the text speaks of '{group.words}' and does not show the kernel's lines"
+            yield Suspect(1, POSSIBLE, f"{why}: most often module and kernel are not of one build", lines)
+            yield Suspect(8, POSSIBLE, f"{why}: vmlinux's own BTF may have been refused", lines)
             continue
         for rank, (number, why) in enumerate(_of_vmlinux(group, evidence)):
-            yield Suspect(number, POSSIBLE if rank else LIKELY, why, tuple(group.lines))
+            yield Suspect(number, POSSIBLE if rank else LIKELY, why, lines)
 
 
 def _allowed(evidence: Evidence) -> Iterator[Suspect]:

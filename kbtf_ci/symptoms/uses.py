@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Final
 
 from kbtf_ci.model.symptom import Likelihood
 from kbtf_ci.symptoms.evidence import Evidence
@@ -178,18 +179,27 @@ def _readers(evidence: Evidence) -> Iterator[Suspect]:
             "the .BTF of that file is a name without bytes, as debug files have it",
             evidence.quoted("reader.nobits"),
         )
-    if (
-        evidence.has("reader.no_module_btf")
-        and not evidence.boots
-        and not evidence.has("btf.no_module_btf", "build.skipped")
+    if evidence.has("reader.load"):
+        why = "the kernel has BTF, and this reader is too old for it"
+        yield Suspect(7, LIKELY, why, evidence.quoted("reader.load"))
+    if not evidence.boots and not evidence.has("btf.no_module_btf", "build.skipped"):
+        yield from _not_found(evidence)
+
+
+_LEFT_OUT: Final = (32, "pahole may have left it out, as it does with what was inlined or cloned")
+_OF_A_MODULE: Final = (
+    (5, "its module may be without BTF"),
+    (16, "its module's BTF may have been stripped"),
+    (23, "its module's BTF may have been refused, and dropped"),
+)
+
+
+def _not_found(evidence: Evidence) -> Iterator[Suspect]:
+    """Yield what it can be when a function or type is not in BTF, as far as the kernel has it at all."""
+    for id_, ways in (
+        ("reader.no_kernel_type", (_LEFT_OUT, *_OF_A_MODULE)),
+        ("reader.no_module_btf", (*_OF_A_MODULE, _LEFT_OUT)),
     ):
-        lines = evidence.quoted("reader.no_module_btf")
-        yield Suspect(
-            5,
-            POSSIBLE,
-            "a type or function is not found; where this kernel has it, its module may be without BTF",
-            lines,
-        )
-        yield Suspect(16, POSSIBLE, "or its BTF was stripped", lines)
-        yield Suspect(23, POSSIBLE, "or it was refused, and dropped", lines)
-        yield Suspect(32, POSSIBLE, "or the function is not in the BTF", lines)
+        for number, why in ways if evidence.has(id_) else ():
+            told = f"a function or type is not in BTF; where this kernel has it, {why}"
+            yield Suspect(number, POSSIBLE, told, evidence.quoted(id_))

@@ -26,6 +26,13 @@ _READERS: Final = (
         by="libbpf",
     ),
     _seen(
+        "reader.load",
+        r"[Ff]ailed to load BTF from /sys/kernel/btf/\S+: (?:Invalid argument|Unknown error -?22)",
+        Sort.READER,
+        "load BTF from /sys",
+        by="bpftool",
+    ),
+    _seen(
         "reader.kind",
         r"Unsupported BTF_KIND:\s*(?P<kind>\d+)|unknown BTF kind:?\s*(?P<other>\d+)",
         Sort.READER,
@@ -62,15 +69,21 @@ _READERS: Final = (
     ),
     _seen("reader.nobits", r"\.BTF.*NOBITS", Sort.READER, "NOBITS"),
     _seen(
+        "reader.no_kernel_type",
+        r"is not found in vmlinux BTF|failed to find (?:kernel )?BTF type ID of",
+        Sort.READER,
+        "BTF",
+        by="libbpf",
+    ),
+    _seen(
         "reader.no_module_btf",
-        r"not found in kernel or module BTFs|is not found in vmlinux BTF|failed to find (?:kernel )?BTF "
-        r"type ID of|/sys/kernel/btf/(?!vmlinux)\S+?['\"]?:? (?:No such file|not found)"
+        r"not found in kernel or module BTFs|/sys/kernel/btf/(?!vmlinux)\S+?['\"]?:? (?:No such file"
+        r"|not found)"
         r"|no BTF (?:found )?for module",
         Sort.READER,
         "BTF",
         "/sys/kernel/btf",
     ),
-    _seen("reader.btf_dump_absurd", r"\[\d+\] FUNC '[^']*' type_id=\d+.*\n", Sort.READER, "FUNC '"),
 )
 
 _TOOLS: Final = (
@@ -312,12 +325,14 @@ _CONTEXT: Final = (
         "context.uname",
         r"\bLinux \S+ (?P<version>\d+\.\d+[.\d]*\S*) #\d+|/lib/modules/(?P<folder>\d+\.\d+[^/\s'\"`)]*)"
         r"|linux-headers-(?P<headers>\d+\.\d+[^/\s'\"`):,]*)|KERNELRELEASE=(?P<release>\d+\.\d+\S*)"
+        r"|vmlinu[xz]-(?P<image>\d+\.\d+[^\s'\"`),]*)"
         r"|[Kk]ernel(?:\s+(?:[Vv]ersion|[Rr]elease))?[\s:*#]*(?:is )?[v`]*(?P<prose>\d+\.\d+\.\d+[\w.+-]*)",
         Sort.CONTEXT,
         "Linux ",
         "/lib/modules/",
         "linux-headers-",
         "KERNELRELEASE",
+        "vmlinu",
         "ernel",
     ),
     _seen(
@@ -350,13 +365,22 @@ _CONTEXT: Final = (
         "stage-1",
     ),
     _seen(
-        "context.root_mounted",
-        r"Run /(?:sbin/init|init) as init process|systemd\[1\]: Switching root|switch_root|Mounted root"
-        r"|EXT4-fs \([^)]*\): mounted|pivot_root|VFS: Mounted root",
+        "context.in_initramfs",
+        r"Run /init as init process|[Rr]unning in (?:initrd|initramfs)|stage-1-init|dracut-(?:cmdline"
+        r"|initqueue|pre)",
         Sort.CONTEXT,
-        "Run /",
+        "Run /init",
+        "unning in init",
+        "stage-1-init",
+        "dracut-",
+    ),
+    _seen(
+        "context.root_mounted",
+        r"Run /sbin/init|Switching root|[Ss]witch_root|Mounted root|pivot_root|VFS: Mounted root",
+        Sort.CONTEXT,
+        "Run /sbin",
         "witch",
-        "ounted",
+        "ounted root",
         "pivot",
     ),
     _seen(

@@ -283,7 +283,8 @@ _MODULE: Final = (
     ),
     Message(
         "kfunc.registration",
-        r"(?:[Ff]ailed|[Uu]nable|[Cc]annot) to register (?:\S+ )*?kfuncs?\b.*?\(?(?P<errno>-\d+)?\)?\s*$"
+        r"(?:(?:[Ff]ailed|[Uu]nable|[Cc]annot) to register|[Ee]rror while registering) .*?kfuncs?\b.*?"
+        r"\(?(?P<errno>-\d+)?\)?\s*$"
         r"|register_btf_\w+\(?\)?.*?(?:failed|returns?|returned|error).*?(?P<code>-\d+)",
         Sort.REGISTRATION,
         "the kernel",

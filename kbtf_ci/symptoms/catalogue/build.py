@@ -217,7 +217,7 @@ _IDS: Final = (
     ),
     _seen(
         "ids.load",
-        r"(?:FAILED:? |[Ff]ailed:? )?load BTF from (?P<file>[^\s:]+)\s*:\s*(?P<why>.*)",
+        r"(?:FAILED:? |[Ff]ailed:? )?load BTF from (?P<file>(?!/sys/)[^\s:]+)\s*:\s*(?P<why>.*)",
         RESOLVE_BTFIDS,
         "load BTF from",
     ),

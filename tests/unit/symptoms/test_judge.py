@@ -347,6 +347,61 @@ FAILED: load BTF from vmlinux: No data available
 """,
         EXPLAINED, 8, (15,),
     ),
+    "the kernel's own kfuncs fail, and what says why was cut out": Case(
+        """
+[    0.725880] error while registering bpf memcontrol kfuncs: -22
+[    0.760781] failed to validate module [cryptd] BTF: -22
+[..snip..]
+[    1.334184] failed to validate module [fuse] BTF: -22
+""",
+        IN_DOUBT, 26, (8,), "vmlinux",
+    ),
+    "one module in the initramfs": Case(
+        """
+[    0.595921] Run /init as init process
+[    0.602095] BPF: \t type_id=1704 bits_offset=1664
+[    0.602499] BPF:\x20\x20
+[    0.602711] BPF: Invalid name
+[    0.602999] BPF:\x20
+[    0.603208] failed to validate module [virtio_rng] BTF: -22
+[    0.622111] systemd[1]: Running in initrd.
+""",
+        EXPLAINED, 2, (1,), "virtio_rng", "member.name",
+    ),
+    "image first, modules later": Case(
+        """
+I run make Image.gz, copy it to the board, and then make modules modules_install.
+BPF: [128333] FUNC\x20\x20
+BPF: type_id=128305
+BPF:
+BPF: Invalid name
+BPF:
+failed to validate module [zram] BTF: -22
+""",
+        EXPLAINED, 3, (1,), "zram", "func.name",
+    ),
+    "spoken of, and not shown": Case(
+        "The journal has hundreds of `BPF: Invalid name` messages, and no module loads.\n", IN_DOUBT, 1, (8,),
+    ),
+    "a reader older than the kernel's BTF": Case(
+        "Error: failed to load BTF from /sys/kernel/btf/vmlinux: Invalid argument\n", EXPLAINED, 7,
+    ),
+    "a function that is not in BTF": Case(
+        "libbpf: prog 'x': failed to find kernel BTF type ID of 'do_execve': -3\n", IN_DOUBT, 32, (5, 16),
+    ),
+    "a set that the module's own init could not register": Case(
+        "kernel 6.6.32, insmod hello.ko: `register_btf_kfunc_id_set` returns -22 (EINVAL).\n",
+        EXPLAINED, 17, (32,),
+    ),
+    "pahole crashed": Case(
+        """
+  BTF     .btf.vmlinux.bin.o
+scripts/link-vmlinux.sh: line 127: 7183 Segmentation fault (core dumped) LLVM_OBJCOPY=${OBJCOPY} ${PAHOLE}
+objcopy: error: the input file '.btf.vmlinux.bin' is empty
+Failed to generate BTF for vmlinux
+""",
+        EXPLAINED, 15,
+    ),
     "a report in HTML": Case(
         "<html><body><pre>[  5.000001] BPF: [9001] FUNC a&gt;b c<br>[  5.000002] BPF: Invalid name<br>"
         "[  5.000003] failed to validate module [i915] BTF: -22</pre></body></html>",

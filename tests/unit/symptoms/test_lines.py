@@ -137,6 +137,11 @@ def test_boots_are_told_apart() -> None:
     assert [line.boot for line in read(mark_and_banner)] == [1, 2, 2, 2]
 
 
+def test_a_kernels_first_lines_are_one_boots() -> None:
+    text = "[    0.000000] Booting Linux on CPU 0\n[    0.000000] Linux version 6.6.93 (x) #0 SMP\n"
+    assert {line.boot for line in read(text)} == {1}
+
+
 def test_cpus_out_of_order_are_one_boot() -> None:
     assert {line.boot for line in read("[    5.000009] a\n[    4.900000] b\n[    5.100000] c\n")} == {1}
 
