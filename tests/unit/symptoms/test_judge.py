@@ -662,7 +662,8 @@ def test_an_ambiguous_base_is_told_from_one_that_lacks_a_type() -> None:
 def test_where_a_mismatch_is_allowed_some_records_are_printed_all_the_same() -> None:
     found = diagnosed(
         "[ 9.000001] BPF: [129365] Invalid name_offset:2322721\n"
-        "[ 9.000002] Kernel module BTF mismatch detected, BTF debug info may be unavailable for some modules\n"
+        "[ 9.000002] Kernel module BTF mismatch detected, "
+        "BTF debug info may be unavailable for some modules\n"
         "[   20.000000] docker[1]: failed to start\n"
     )
     assert {1, 23} <= set(classes(found))
@@ -672,7 +673,8 @@ def test_where_a_mismatch_is_allowed_some_records_are_printed_all_the_same() -> 
 
 def test_what_fails_beside_a_dropped_btf_does_not_follow_from_it() -> None:
     found = diagnosed(
-        "[ 9.000002] Kernel module BTF mismatch detected, BTF debug info may be unavailable for some modules\n"
+        "[ 9.000002] Kernel module BTF mismatch detected, "
+        "BTF debug info may be unavailable for some modules\n"
         "dockerd[1]: failed to start daemon\n"
     )
     assert any("does not follow from it" in one.text for one in found.contradictions)
