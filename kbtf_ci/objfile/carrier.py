@@ -59,15 +59,26 @@ def make_carrier(
     name: str | None = None,
     btf: bytes | None = None,
     base: bytes | None = None,
+    without_btf: bool = False,
+    struct_bytes: int | None = None,
 ) -> bytes:
     """Return the carrier of a module's BTF, or of ``btf`` and ``base`` in the place of its own.
 
     ``module`` is an unpacked ``.ko`` of either class and byte order, which are the carrier's too, called
     ``label`` in messages. ``name`` is another module's name for it to go by. Given ``btf`` without ``base``,
-    the carrier has no ``.BTF.base``. Raises UsageError for what is no module, and for a name that cannot be
-    given.
+    the carrier has no ``.BTF.base``; ``without_btf`` it has no ``.BTF`` either. ``struct_bytes`` is another
+    size of struct module than the kernel's. Raises UsageError for what is no module, and for a name that
+    cannot be given.
     """
-    return carrier_of(ElfImage(module, label), label=label, name=name, btf=btf, base=base)
+    return carrier_of(
+        ElfImage(module, label),
+        label=label,
+        name=name,
+        btf=btf,
+        base=base,
+        without_btf=without_btf,
+        struct_bytes=struct_bytes,
+    )
 
 
 def carrier_of(
@@ -77,6 +88,8 @@ def carrier_of(
     name: str | None = None,
     btf: bytes | None = None,
     base: bytes | None = None,
+    without_btf: bool = False,
+    struct_bytes: int | None = None,
 ) -> bytes:
     """Return the carrier of a module that is open, as make_carrier()."""
     if image.type != "ET_REL":
@@ -85,11 +98,13 @@ def carrier_of(
     info = _modinfo(_required(image, ".modinfo", label))
     if name is not None:
         this, info = _renamed(image, this, info, name.encode(), label)
+    if struct_bytes is not None:
+        this = this[:struct_bytes].ljust(struct_bytes, b"\0")
     sections = [
         _Section(_THIS_MODULE, _PROGBITS, this, _WRITE | _ALLOC, _CACHE_LINE),
         _Section(".modinfo", _PROGBITS, b"".join(entry + b"\0" for entry in info), _ALLOC),
         *_versions(image),
-        *_btf_sections(image, btf, base),
+        *([] if without_btf else _btf_sections(image, btf, base)),
     ]
     return _assembled(image, sections)
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kbtf_ci.errors import InfrastructureError
 from kbtf_ci.guest.carriers import CarrierArchive, deal
 from kbtf_ci.guest.fleet import Share, shares
 from kbtf_ci.guest.guest import GuestSpec
@@ -26,6 +27,7 @@ from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import LoadPolicy
 from kbtf_ci.objfile.compression import load
 from kbtf_ci.objfile.elf import MODULE_LIMIT
+from kbtf_ci.objfile.files import OpenKernel, boots_by_pvh
 from kbtf_ci.objfile.inventory import check_unaltered
 
 # Loaded for real, more modules than these take longer the more of them are in.
@@ -60,6 +62,24 @@ class GuestOptions:
         return self.guests or max(1, min(len(os.sched_getaffinity(0)), modules // each))
 
 
+def bootable(opened: OpenKernel, folder: Path) -> Path:
+    """Return what to boot: the vmlinux in an image where QEMU can start it, else the image.
+
+    It is written to ``folder``: an emulated guest takes seconds to unpack itself. Raises
+    InfrastructureError on a full disk.
+    """
+    vmlinux, file = opened.vmlinux, opened.file
+    if vmlinux is None or file.kind != "bzImage" or not boots_by_pvh(vmlinux):
+        return file.path
+    path = folder / "vmlinux"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(vmlinux.data)
+    except OSError as error:
+        raise InfrastructureError(f"{path}: cannot be written: {error.strerror}") from error
+    return path
+
+
 @dataclass(frozen=True)
 class GuestFactory:
     """What guests of one kernel are made of.
@@ -81,7 +101,7 @@ class GuestFactory:
     ) -> tuple[Share, ...]:
         """Return the guests that share the carriers of ``modules``, which lie in ``archives``."""
         by_stored = {module.stored: module for module in modules}
-        early = self._early(modules)
+        early = self.early_modules(modules)
         dealt = deal(archives, self.options.number(len(modules), LoadPolicy.CARRIER))
         found = []
         for number, part in enumerate(dealt, 1):
@@ -93,7 +113,7 @@ class GuestFactory:
 
     def with_modules(self, modules: Sequence[Module], policy: LoadPolicy) -> tuple[Share, ...]:
         """Return the guests that share ``modules``, whole but for their debug information."""
-        lean, early = self._lean(modules), self._early(modules)
+        lean, early = self._lean(modules), self.early_modules(modules)
         divided = shares(modules, self.options.number(len(modules), policy), policy)
         found = []
         for number, part in enumerate(divided, 1):
@@ -102,12 +122,18 @@ class GuestFactory:
             found.append(Share(self._spec(image), part, logs))
         return tuple(found)
 
+    def with_archive(self, archive: CarrierArchive, early_modules: Sequence[EarlyModule]) -> GuestSpec:
+        """Return one guest with the files of an archive, whatever they are, behind its ``early_modules``."""
+        folder, _ = self._places(None)
+        image = make_image(self.root, folder, early_modules=early_modules, archives=[archive.path])
+        return self._spec(image)
+
     def for_modprobe(self, modules: Sequence[Module]) -> GuestSpec:
         """Return one guest that carries all ``modules`` where modprobe finds them."""
         release = self.kernel.facts.release
         folder, _ = self._places(None)
         image = make_image(
-            self.root, folder, self._lean(modules), modules, self._early(modules), release=release
+            self.root, folder, self._lean(modules), modules, self.early_modules(modules), release=release
         )
         return self._spec(image)
 
@@ -124,7 +150,7 @@ class GuestFactory:
         check_unaltered(modules, target)
         return target
 
-    def _early(self, modules: Sequence[Module]) -> tuple[EarlyModule, ...]:
+    def early_modules(self, modules: Sequence[Module]) -> tuple[EarlyModule, ...]:
         """Return the modules without which the guest has no network; none of a kernel built for it."""
         kernel = self.kernel
         if kernel.builtin is None:

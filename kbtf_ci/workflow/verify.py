@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from kbtf_ci.btf.format.difference import first_difference
 from kbtf_ci.btf.predict.assess import kernel_version
 from kbtf_ci.btf.predict.kernel_btf import rules_of
 from kbtf_ci.btf.predict.sweep import KernelSpec
 from kbtf_ci.btf.rules.versions import doubt
-from kbtf_ci.errors import InfrastructureError, KbtfError
+from kbtf_ci.errors import KbtfError
 from kbtf_ci.guest.fleet import Share, observe_shares
 from kbtf_ci.guest.guest import GuestSpec
 from kbtf_ci.guest.image import root_archive
@@ -30,11 +29,11 @@ from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import LoadPolicy, ModuleResult, Observation, judge, with_warnings
 from kbtf_ci.model.prediction import Prediction
 from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
-from kbtf_ci.objfile.files import KernelFile, OpenKernel, boots_by_pvh, open_kernel, read_kernel_file
+from kbtf_ci.objfile.files import KernelFile, open_kernel, read_kernel_file
 from kbtf_ci.objfile.inventory import inventory
 from kbtf_ci.report.check import one_line
 from kbtf_ci.report.results import GuestFacts
-from kbtf_ci.workflow.guests import GuestFactory, GuestOptions
+from kbtf_ci.workflow.guests import GuestFactory, GuestOptions, bootable
 from kbtf_ci.workflow.intake import Intake, keep_functions, module_paths, take_in
 from kbtf_ci.workflow.preparation import prepared
 from kbtf_ci.workflow.verdict import Verdict
@@ -50,7 +49,7 @@ def verify(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
     with prepared(runner, options.accel, reporter) as preparation, this.directory.scratch() as scratch:
         with record.stage("check"):
             opened = open_kernel(kernel.image)
-            boots = _bootable(opened, this)
+            boots = bootable(opened, this.directory.guest)
             carriers = scratch if policy is LoadPolicy.CARRIER else None
             taken = take_in(_spec(opened.file, kernel, this), kernel, carriers)
             keep_functions(this.directory.functions, taken.functions)
@@ -93,23 +92,6 @@ def _spec(image: KernelFile, kernel: BuiltKernel, this: Run) -> KernelSpec:
     if unsure := doubt(version):
         this.reporter.warn(unsure)
     return KernelSpec(image, rules_of(image, version), kernel.config)
-
-
-def _bootable(opened: OpenKernel, this: Run) -> Path:
-    """Return what to boot: the vmlinux in an image where QEMU can start it, else the image.
-
-    An emulated guest takes seconds to unpack itself.
-    """
-    vmlinux, file = opened.vmlinux, opened.file
-    if vmlinux is None or file.kind != "bzImage" or not boots_by_pvh(vmlinux):
-        return file.path
-    path = this.directory.guest / "vmlinux"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(vmlinux.data)
-    except OSError as error:
-        raise InfrastructureError(f"{path}: cannot be written: {error.strerror}") from error
-    return path
 
 
 def _tell(taken: Intake, reporter: Reporter) -> None:
