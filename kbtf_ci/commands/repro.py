@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""``kbtf-ci repro``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from kbtf_ci.btf.cases.catalogue import CASES, named
+from kbtf_ci.commands.options import combine, common_options
+from kbtf_ci.commands.session import echo, echo_json, reporting
+from kbtf_ci.errors import UsageError
+from kbtf_ci.guest.qemu import Accel
+from kbtf_ci.guest.timeouts import Timeouts
+from kbtf_ci.report import repro as report
+from kbtf_ci.workflow import repro as workflow
+from kbtf_ci.workflow.guests import GuestOptions
+
+_LATEST = Path("runs/latest")
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+_run_options = combine(
+    click.option("--all", "everything", is_flag=True, help="Try every case."),
+    click.option("--accel", type=click.Choice([accel.value for accel in Accel]), default="auto",
+                 show_default=True, help="auto falls back from KVM to emulation, and says so."),
+    click.option("--timeouts", multiple=True, metavar="NAME=TIME", help="For instance boot=5m; repeatable."),
+    _json,
+    click.argument("words", nargs=-1, metavar="[RUNDIR] [NAME]..."),
+)  # fmt: skip
+
+
+@click.group()
+def repro() -> None:
+    """Provoke the failures that modules' BTF meets in the field, and see what the kernel says."""
+
+
+@repro.command("list")
+@_json
+@common_options
+def list_cases(*, as_json: bool, quiet: bool, debug: bool) -> None:
+    """Name all cases, with the number of their class."""
+    with reporting(quiet=quiet, debug=debug):
+        echo_json(report.catalogue_document(CASES)) if as_json else echo(report.catalogue(CASES))
+
+
+@repro.command()
+@click.argument("name")
+@_json
+@common_options
+def show(*, name: str, as_json: bool, quiet: bool, debug: bool) -> None:
+    """Say of a case what goes wrong, and what the kernel says then."""
+    with reporting(quiet=quiet, debug=debug):
+        cases = named([name])
+        echo_json(report.catalogue_document(cases)) if as_json else echo(report.page(cases[0]))
+
+
+@repro.command()
+@_run_options
+@common_options
+def run(
+    *,
+    words: tuple[str, ...],
+    everything: bool,
+    accel: str,
+    timeouts: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Try cases on the kernel of RUNDIR, or of runs/latest: of a run, a build, or verify --kernel."""
+    with reporting(quiet=quiet, debug=debug) as reporter:
+        folder, names = _divided(words)
+        if everything == bool(names):
+            raise UsageError("repro run wants the names of cases, or --all", hint="kbtf-ci repro list")
+        cases = CASES if everything else named(names)
+        if folder is None and not _LATEST.is_dir():
+            raise UsageError(f"there is no {_LATEST}", hint="name a run directory, or make one: kbtf-ci run")
+        options = GuestOptions(Accel(accel), timeouts=Timeouts.parse(timeouts))
+        found = workflow.reproduce(folder or _LATEST, cases, options, reporter)
+        reporter.close()
+        echo_json(found.document()) if as_json else echo(found.text())
+        sys.exit(found.exit_code)
+
+
+def _divided(words: tuple[str, ...]) -> tuple[Path | None, tuple[str, ...]]:
+    """Return the run directory among ``words``, and the others, which are names of cases.
+
+    A case goes before a folder of the same name, which ./ in front makes a path. Raises UsageError for two.
+    """
+    known = {case.name for case in CASES}
+    folders = [word for word in words if word not in known and ("/" in word or Path(word).is_dir())]
+    if len(folders) > 1:
+        raise UsageError(f"one run directory, not {len(folders)}: {', '.join(folders)}")
+    return Path(folders[0]) if folders else None, tuple(word for word in words if word not in folders)

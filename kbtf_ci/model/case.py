@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""What the catalogue says of a case: what goes wrong, in which kernels, and what they are to say. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from kbtf_ci.model.outcome import Outcome
+
+Version = tuple[int, int]
+
+# A line of an expected log that stands for any lines on BTF, or none.
+ANY: Final = "..."
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a kernel says of one module, written down by hand.
+
+    ``errno`` is positive, 0 for a load that succeeds. ``log`` holds the lines on BTF, all of them and in
+    order, with ``<number>``, ``<hex>``, ``<name>``, ``<text>`` and ``<module>`` for what is not the same
+    everywhere, and ANY for lines that may be there. ``sysfs``: whether ``/sys/kernel/btf/<module>`` is there
+    after the load. ``vmlinux_differs``: vmlinux's BTF in memory is another than the image's.
+    """
+
+    outcome: Outcome
+    errno: int = 0
+    log: tuple[str, ...] = ()
+    sysfs: bool = False
+    vmlinux_differs: bool = False
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a kernel says that refuses what it cannot take, and one that then loads modules without BTF.
+
+    The latter is CONFIG_MODULE_ALLOW_BTF_MISMATCH=y (kernel/bpf/btf.c, btf_module_notify()).
+    """
+
+    refusing: Expected
+    allowing: Expected
+
+    def under(self, *, allows_mismatch: bool) -> Expected:
+        """Return the one for a kernel of this configuration."""
+        return self.allowing if allows_mismatch else self.refusing
+
+
+class Need(StrEnum):
+    """What a case wants of the kernel or the machine besides a version."""
+
+    MISMATCH = "mismatch"  # CONFIG_MODULE_ALLOW_BTF_MISMATCH=y
+    PVH = "pvh"  # an image whose vmlinux QEMU boots as it is
+    LIVEPATCH = "livepatch"  # CONFIG_LIVEPATCH=y
+    NO_LIVEPATCH = "no livepatch"
+    TREE = "tree"  # make or pahole on a kernel tree
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What of a kernel decides which cases apply to it."""
+
+    version: Version
+    allows_mismatch: bool
+    pvh: bool
+    livepatch: bool = False
+
+
+_WANTED: Final = {
+    Need.MISMATCH: ("allows_mismatch", True, "CONFIG_MODULE_ALLOW_BTF_MISMATCH is off"),
+    Need.PVH: ("pvh", True, "QEMU cannot boot its vmlinux as it is: CONFIG_PVH is off"),
+    Need.LIVEPATCH: ("livepatch", True, "CONFIG_LIVEPATCH is off"),
+    Need.NO_LIVEPATCH: ("livepatch", False, "CONFIG_LIVEPATCH is on"),
+}
+
+
+@dataclass(frozen=True)
+class CaseFacts:
+    """What there is to say of a case.
+
+    ``failure_class`` is a number of the catalogue of real failures, ``story`` says what goes wrong in the
+    field, ``source`` where the expectation was read. It holds for kernels from ``since`` to ``until``, both
+    included. ``why_not`` is the reason of what needs a tree.
+    """
+
+    name: str
+    failure_class: int
+    title: str
+    story: str
+    source: str
+    expected: Expectation
+    since: Version = (5, 19)
+    until: Version | None = None
+    needs: frozenset[Need] = frozenset()
+    why_not: str = ""
+
+    @property
+    def module(self) -> str:
+        """The name that its module goes by, unless it is another's by nature."""
+        return self.name.replace("-", "_")
+
+    @property
+    def versions(self) -> str:
+        """The kernels that it holds for, in words."""
+        return (
+            f"{shown(self.since)} to {shown(self.until)}" if self.until else f"{shown(self.since)} and later"
+        )
+
+    def inapplicable(self, kernel: Traits) -> str:
+        """Return why it says nothing of a kernel, "" where it applies."""
+        if Need.TREE in self.needs:
+            return self.why_not
+        if kernel.version < self.since or (self.until is not None and kernel.version > self.until):
+            return f"of Linux {self.versions}"
+        for need, (trait, wanted, reason) in _WANTED.items():
+            if need in self.needs and getattr(kernel, trait) is not wanted:
+                return reason
+        return ""
+
+
+def shown(version: Version) -> str:
+    """Return a version as people write it."""
+    return ".".join(map(str, version))

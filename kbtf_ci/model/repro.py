@@ -1,0 +1,143 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""What a case of the catalogue came to: what the kernel was to say, held against what it said. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from kbtf_ci.errors import ExitCode
+from kbtf_ci.model.case import ANY, Expected
+from kbtf_ci.model.outcome import Outcome, errno_text
+from kbtf_ci.model.prediction import Prediction
+
+# What stands for text that the kernel or the module decides, and what it may be.
+_PLACES: Final = {
+    "<number>": r"\d+",
+    "<hex>": r"[0-9a-f]+",
+    "<name>": r"\S*",
+    "<text>": r".*",
+    "<module>": "",  # the name that it goes by, put in later
+}
+_PLACE = re.compile("|".join(_PLACES))
+# Lines of a load that speak of BTF: kernel/bpf/btf.c, tools/lib/bpf/btf_relocate.c. Whatever else a kernel
+# logs meanwhile is no business of a case's, but for lines that it expects.
+_ON_BTF = re.compile(
+    r"BPF:|failed to (validate|register) module \[|distilled base BTF|type \[\d+\](,| in distilled)|"
+    r"base BTF id \[|string '.*' \[offset|missing (module|vmlinux) BTF"
+)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the kernel said; ``log`` holds all lines, ``vmlinux_difference`` the first one, "" for none.
+
+    ``outcome`` is the verdict as any run would reach it, ``reason`` its words.
+    """
+
+    outcome: Outcome
+    errno: int = 0
+    log: tuple[str, ...] = ()
+    sysfs: bool = False
+    vmlinux_difference: str = ""
+    reason: str = ""
+
+
+def pattern(line: str, module: str) -> re.Pattern[str]:
+    """Return what a line of an expected log stands for, of a module that goes by the name ``module``."""
+
+    def place(match: re.Match[str]) -> str:
+        return _PLACES[match[0]] or re.escape(module)
+
+    parts = _PLACE.split(line)
+    places = [place(match) for match in _PLACE.finditer(line)]
+    text = "".join(re.escape(part) + spot for part, spot in zip(parts, [*places, ""], strict=True))
+    return re.compile(text)
+
+
+def lines_on_btf(log: Iterable[str], expected: Sequence[str], module: str) -> tuple[str, ...]:
+    """Return the lines of ``log`` that speak of BTF, and those that ``expected`` knows."""
+    known = [pattern(line, module) for line in expected if line != ANY]
+    return tuple(line for line in log if _ON_BTF.match(line) or any(one.fullmatch(line) for one in known))
+
+
+def agrees(expected: Sequence[str], found: Sequence[str], module: str) -> bool:
+    """Return whether the lines ``found`` are those that were expected, in order."""
+    if not expected:
+        return not found
+    first, rest = expected[0], expected[1:]
+    if first == ANY:
+        return any(agrees(rest, found[skipped:], module) for skipped in range(len(found) + 1))
+    return (
+        bool(found) and bool(pattern(first, module).fullmatch(found[0])) and agrees(rest, found[1:], module)
+    )
+
+
+def faults(expected: Expected, observed: Observed, module: str) -> Iterator[str]:
+    """Yield, a line each, in what the kernel did otherwise than expected."""
+    if observed.outcome is not expected.outcome:
+        yield f"{observed.outcome} where {expected.outcome} was expected ({observed.reason or 'loaded'})"
+    if observed.errno != expected.errno:
+        yield f"errno {_errno(observed.errno)} where {_errno(expected.errno)} was expected"
+    if observed.sysfs is not expected.sysfs:
+        yield f"/sys/kernel/btf/{module} is {'' if observed.sysfs else 'not '}there"
+    if not agrees(expected.log, lines_on_btf(observed.log, expected.log, module), module):
+        yield "other lines in the kernel's log"
+    if bool(observed.vmlinux_difference) is not expected.vmlinux_differs:
+        yield f"vmlinux's BTF in memory: {observed.vmlinux_difference or 'as in the image'}"
+
+
+def _errno(number: int) -> str:
+    return errno_text(number) if number else "0"
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """One case as it went.
+
+    ``module`` is the name that its module goes by. ``inapplicable`` says why it was not tried, "" where it
+    was; ``broken`` why it was tried and came to no word of the kernel's. ``control`` is what came of the
+    untouched module, None where it was not reached. ``prediction`` is the offline check's, for comparison
+    alone, and ``differs`` whether the kernel did not keep to it. ``seconds`` is the time of its load, or of
+    its guest where it has one of its own.
+    """
+
+    name: str
+    failure_class: int
+    module: str
+    expected: Expected
+    observed: Observed | None = None
+    inapplicable: str = ""
+    broken: str = ""
+    control: Outcome | None = None
+    prediction: Prediction | None = None
+    differs: bool = False
+    seconds: float = 0.0
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What speaks against it; () for a case that is as expected, or was not tried."""
+        return () if self.inapplicable else tuple(self._faults())
+
+    def _faults(self) -> Iterator[str]:
+        if self.control is not Outcome.VERIFIED:
+            yield f"the untouched module is {self.control or Outcome.NOT_REACHED}"
+        if self.broken or self.observed is None:
+            yield self.broken or "the guest ended before it"
+        else:
+            yield from faults(self.expected, self.observed, self.module)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the kernel did as expected; a case that was not tried never is."""
+        return not self.inapplicable and not self.faults
+
+
+def exit_code(results: Iterable[CaseResult]) -> ExitCode:
+    """Return 0 when every case that applies is ok, and one at least does, else 1."""
+    tried = [one for one in results if not one.inapplicable]
+    return ExitCode.VERIFIED if tried and all(one.ok for one in tried) else ExitCode.NOT_VERIFIED
