@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -15,6 +15,19 @@ Version = tuple[int, int]
 
 # A line of an expected log that stands for any lines on BTF, or none.
 ANY: Final = "..."
+
+
+_QUIET_SINCE: Final = (6, 3)
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What of a kernel decides which cases apply to it."""
+
+    version: Version
+    allows_mismatch: bool
+    pvh: bool
+    livepatch: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,9 +57,15 @@ class Expectation:
     refusing: Expected
     allowing: Expected
 
-    def under(self, *, allows_mismatch: bool) -> Expected:
-        """Return the one for a kernel of this configuration."""
-        return self.allowing if allows_mismatch else self.refusing
+    def under(self, kernel: Traits) -> Expected:
+        """Return the one for a kernel of this configuration and version.
+
+        Before 6.3 a kernel that allows a mismatch says all the same what one says that refuses.
+        """
+        if not kernel.allows_mismatch:
+            return self.refusing
+        noisy = kernel.version < _QUIET_SINCE and self.refusing.outcome is Outcome.REJECTED
+        return replace(self.allowing, log=self.refusing.log) if noisy else self.allowing
 
 
 class Need(StrEnum):
@@ -57,16 +76,6 @@ class Need(StrEnum):
     LIVEPATCH = "livepatch"  # CONFIG_LIVEPATCH=y
     NO_LIVEPATCH = "no livepatch"
     TREE = "tree"  # make or pahole on a kernel tree
-
-
-@dataclass(frozen=True)
-class Traits:
-    """What of a kernel decides which cases apply to it."""
-
-    version: Version
-    allows_mismatch: bool
-    pvh: bool
-    livepatch: bool = False
 
 
 _WANTED: Final = {

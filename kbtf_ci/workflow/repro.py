@@ -187,7 +187,7 @@ class _Bench:
         return _Tried(case, load, control, predicted(assessed, assessor, siblings_have_btf=True), vmlinux)
 
     def _result(self, case: Case, **values: Any) -> CaseResult:
-        expected = case.expected.under(allows_mismatch=self.traits.allows_mismatch)
+        expected = case.expected.under(self.traits)
         return CaseResult(case.name, case.failure_class, case.module, expected, **values)
 
     def judged(self, tried: _Tried, seen: _Seen, healthy: _Seen) -> CaseResult:

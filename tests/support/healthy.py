@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""A vmlinux and a module that has one of everything that cases of the catalogue alter, small and healthy."""
+
+from __future__ import annotations
+
+from kbtf_ci.btf.cases.case import Healthy
+from kbtf_ci.btf.format.reader import Btf
+from tests.support import pair
+from tests.support import sketch as sk
+from tests.support.elf import make_elf
+from tests.support.sketch import Sketch
+
+THIS = ".gnu.linkonce.this_module"
+STRUCT_BYTES = 0x500
+VERMAGIC = b"vermagic=6.12.0 SMP \0license=GPL\0"
+
+
+def vmlinux() -> Sketch:
+    """Return pair's, with what a distilled base names, two structs alike, and a DATASEC of two variables."""
+    one = pair.vmlinux()
+    low, high = one.string("low"), one.string("high")
+    one.add(sk.STRUCT, one.string("task_struct"), 64, low, 1, 0, high, 1, 32, vlen=2)
+    for _ in range(2):
+        one.add(sk.STRUCT, one.string("twin"), 16)
+    first, second = (one.add(sk.VAR, one.string(name), 1, 1) for name in ("one_var", "other_var"))
+    one.add(sk.DATASEC, one.string(".data..percpu"), 64, first, 0, 4, second, 8, 4, vlen=2)
+    return one
+
+
+def split(base: Sketch) -> Sketch:
+    """Return a module's BTF: its first name of its own is a struct's, its const refers to that struct."""
+    one = Sketch(base.end_id, len(base.strings))
+    name, low, high = one.string("own_struct"), one.string("first"), one.string("second")
+    struct = one.add(sk.STRUCT, name, 16, low, 1, 0, high, 1, 64, vlen=2)
+    const = one.add(sk.CONST, 0, struct)
+    pointer = one.add(sk.PTR, 0, const)
+    one.add(sk.ENUM, one.string("own_enum"), 4, one.string("OWN_ZERO"), 0, vlen=1)
+    proto = one.add(sk.FUNC_PROTO, 0, 1, one.string("argument"), pointer, vlen=1)
+    one.add(sk.FUNC, one.string("own_function"), proto)
+    return one
+
+
+def module(name: str, btf: bytes, **others: bytes) -> bytes:
+    """Return a module of 64 bits with BTF and what the loader asks for; ``others`` are more sections."""
+    this = (bytes(24) + name.encode()).ljust(STRUCT_BYTES, b"\0")
+    info = b"name=" + name.encode() + b"\0" + VERMAGIC
+    sections = {".modinfo": info, THIS: this, ".BTF": btf, **others}
+    return make_elf(list(sections.items()))
+
+
+def healthy() -> Healthy:
+    """Return the module over that vmlinux, and a tcp_bbr with a set of one kfunc beside it."""
+    base = vmlinux()
+    btf, data = split(base).bytes(), base.bytes()
+    ids = b"\1\0\0\0\1\0\0\0\x2a\0\0\0\0\0\0\0"
+    others = {"tcp_bbr": module("tcp_bbr", btf, **{".BTF_ids": ids})}
+    return Healthy("m", module("m", btf), btf, Btf.parse(data), data, others.get)
