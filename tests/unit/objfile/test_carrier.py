@@ -170,3 +170,13 @@ def test_no_bytes_of_any_kind_raise_another_error() -> None:
         except UsageError:
             refused += 1
     assert refused > 20
+
+
+def test_a_carrier_without_btf_has_neither_of_its_sections() -> None:
+    held = data(make_carrier(module(**{".BTF.base": b"base"}), without_btf=True))
+    assert set(held) == {"", THIS, ".modinfo", ".symtab", ".strtab", ".shstrtab"}
+
+
+@pytest.mark.parametrize("size", [960, 1088])
+def test_struct_module_may_be_of_another_size(size: int) -> None:
+    assert data(make_carrier(module(), struct_bytes=size))[THIS] == this_module(size=size)
