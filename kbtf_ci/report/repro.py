@@ -151,7 +151,10 @@ def _totals(head: Head, results: Sequence[CaseResult]) -> Iterator[str]:
     counts = _counts(results)
     allowed = ", CONFIG_MODULE_ALLOW_BTF_MISMATCH=y" if head.allows_mismatch else ""
     guest = f", in {head.accel}" if head.accel else ""
-    yield f"kernel {head.kernel.release}{allowed}: cases made of {head.subject}, {head.seconds:g} s{guest}"
+    control = next((one.control for one in results if one.control), None)
+    untouched = f" (untouched: {control})" if control else ""
+    subject = f"cases made of {head.subject}{untouched}"
+    yield f"kernel {head.kernel.release}{allowed}: {subject}, {head.seconds:g} s{guest}"
     otherwise = [one.name for one in results if one.differs]
     if otherwise:
         yield f"the offline check said otherwise of {', '.join(otherwise)}"

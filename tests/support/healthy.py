@@ -30,7 +30,7 @@ def vmlinux() -> Sketch:
 
 
 def split(base: Sketch) -> Sketch:
-    """Return a module's BTF: its first name of its own is a struct's, its const refers to that struct."""
+    """Return a module's BTF: its first name is a struct's, its const refers to that, its volatile to int."""
     one = Sketch(base.end_id, len(base.strings))
     name, low, high = one.string("own_struct"), one.string("first"), one.string("second")
     struct = one.add(sk.STRUCT, name, 16, low, 1, 0, high, 1, 64, vlen=2)
@@ -39,6 +39,7 @@ def split(base: Sketch) -> Sketch:
     one.add(sk.ENUM, one.string("own_enum"), 4, one.string("OWN_ZERO"), 0, vlen=1)
     proto = one.add(sk.FUNC_PROTO, 0, 1, one.string("argument"), pointer, vlen=1)
     one.add(sk.FUNC, one.string("own_function"), proto)
+    one.add(sk.VOLATILE, 0, 1)
     return one
 
 

@@ -261,8 +261,7 @@ _TYPES: Final = (
             _record(_kflag_on_type_tag), "btf_ref_type_check_meta(); allowed since 6.15 (53ee0d66d7a6)",
             failure_class=21, until=(6, 14),
             story="pahole 1.30 with --btf_features=attributes on a kernel before 6.15: a hand-run pahole, "
-                  "or a "
-                  "driver that was brought back to it."),
+                  "or a driver that was brought back to it."),
     _broken("const-of-itself", "a const refers to itself",
             refused(plain("Max chain length or cycle detected"), ELOOP), _set(Kind.CONST, THIRD, _own_id),
             "btf_check_type_tags(), since eb596b0905584 (5.19)", failure_class=2,
@@ -286,8 +285,7 @@ _TYPES: Final = (
     _broken("functions-without-prototypes", "every function's prototype is vmlinux's type 1", taken(),
             _record(_functions_are_numbers), "btf_parse_module(): no function is resolved", failure_class=24,
             story="A module written against another vmlinux whose ids still make sense to the kernel: it "
-                  "loads "
-                  "and every prototype is absurd."),
+                  "loads and every prototype is absurd."),
 )  # fmt: skip
 
 CASES: Final = (*_FRAME, *_TYPES)

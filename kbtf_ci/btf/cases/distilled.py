@@ -163,8 +163,7 @@ CASES: Final = (
         failure_class=11,
         title="a distilled base that fits: the module is moved to vmlinux",
         story="What an out-of-tree module with .BTF.base should do. /sys/kernel/btf holds what the module "
-        "would "
-        "be if it had been written against this very vmlinux.",
+        "would be if it had been written against this very vmlinux.",
         source=_SOURCE + "btf_relocate(); what it must come to is written by hand",
         expected=taken(),
         make=_fits,
@@ -201,14 +200,12 @@ CASES: Final = (
         failure_class=11,
         title="vmlinux has the struct twice",
         story="The module refers to a struct whose name two unrelated structs of this kernel share, with "
-        "one "
-        "size: the kernel cannot tell which is meant.",
+        "one size: the kernel cannot tell which is meant.",
         source=_SOURCE + "btf_relocate_map_distilled_base()",
         expected=refused(
             without_prefix(
                 "distilled base BTF type '<name>' [2], size <number> has multiple candidates of the same "
-                "size "
-                "(ids [<number>, <number>]) in base BTF"
+                "size (ids [<number>, <number>]) in base BTF"
             )
         ),
         make=_two_candidates,

@@ -81,8 +81,7 @@ CASES: Final = (
         failure_class=17,
         title="a set of kfuncs was not begun with BTF_KFUNCS_START",
         story="A module from before 6.9 uses BTF_SET8_START for its kfuncs. Its BTF is taken, its init "
-        "function "
-        "is told -22, and insmod says 'Invalid parameters' without a line in the log.",
+        "function is told -22, and insmod says 'Invalid parameters' without a line in the log.",
         source="kernel/bpf/btf.c, register_btf_kfunc_id_set(), since 6.9 (BTF_SET8_KFUNCS)",
         expected=_REFUSED,
         make=_with_ids("tcp_bb1", _SET_FLAGS),
@@ -93,8 +92,7 @@ CASES: Final = (
         failure_class=32,
         title="a kfunc's id is 0",
         story="resolve_btfids found no function of that name in the BTF: the compiler made a clone of it "
-        "and "
-        "pahole dropped both, or its warning was passed over.",
+        "and pahole dropped both, or its warning was passed over.",
         source="kernel/bpf/btf.c, btf_check_kfunc_protos(): id 0 is no function",
         expected=_REFUSED,
         make=_with_ids("tcp_bb2", _FIRST_ID),

@@ -26,8 +26,7 @@ CASES: Final = (
         failure_class=23,
         title="a stale module on a kernel that allows a mismatch",
         story="CONFIG_MODULE_ALLOW_BTF_MISMATCH=y, as in Debian and NixOS: one line a boot that names no "
-        "module, "
-        "the load succeeds, and fentry on it is impossible.",
+        "module, the load succeeds, and fentry on it is impossible.",
         source="kernel/bpf/btf.c, btf_module_notify(); quiet of single types since 6.3",
         expected=always(Expected(Outcome.DROPPED, log=(ONCE,))),
         make=_stale,

@@ -32,8 +32,7 @@ CASES: Final = (
         failure_class=9,
         title="struct module is a cache line smaller than the kernel's",
         story="No pahole where the module was built: Kconfig dropped CONFIG_DEBUG_INFO_BTF_MODULES, and "
-        "struct "
-        "module lost its members for BTF. insmod says 'Invalid module format'.",
+        "struct module lost its members for BTF. insmod says 'Invalid module format'.",
         source="kernel/module/main.c, since 6.4 ('add stop-grap sanity check on module memcpy()')",
         expected=always(
             Expected(
@@ -41,8 +40,7 @@ CASES: Final = (
                 ENOEXEC,
                 (
                     f"module <module>: {_THIS_MODULE} section size must match the kernel's built struct "
-                    f"module "
-                    "size at run time",
+                    "module size at run time",
                 ),
             )
         ),
@@ -54,8 +52,7 @@ CASES: Final = (
         failure_class=19,
         title="a module goes by the name vmlinux",
         story="Its file below /sys/kernel/btf would be vmlinux's own. The kernel complains with a stack "
-        "trace "
-        "and loads it: its BTF is active, and not to be seen.",
+        "trace and loads it: its BTF is active, and not to be seen.",
         source="kernel/bpf/btf.c, btf_module_notify(); fs/sysfs/dir.c, sysfs_warn_dup()",
         expected=always(
             Expected(

@@ -99,8 +99,7 @@ CASES: Final = (
         name="vmlinux-function-more",
         failure_class=1,
         title="the module was built against a vmlinux with a function more",
-        story="Image and modules come from two builds of one version; the modules' vmlinux had one "
-        "function "
+        story="Image and modules come from two builds of one version; the modules' vmlinux had one function "
         "more, and so two types and a name that the image's lacks. Names shown are tails of other words.",
         source="kernel/bpf/btf.c, btf_check_all_metas(): the name's check of whichever type has the first",
         expected=refused(some_type("Invalid name")),
@@ -111,8 +110,7 @@ CASES: Final = (
         failure_class=1,
         title="the module was built against a vmlinux with a string byte less",
         story="As above, the other way round: the image was linked again and has more than the modules "
-        "know. "
-        "One byte suffices: all of the module's names are empty, or another's tail.",
+        "know. One byte suffices: all of the module's names are empty, or another's tail.",
         source="kernel/bpf/btf.c, btf_check_all_metas(), as above",
         expected=refused(some_type("Invalid name")),
         make=_strings_less,
@@ -122,8 +120,7 @@ CASES: Final = (
         failure_class=2,
         title="the module was built against a vmlinux of the same strings and other types",
         story="A stale module in the initramfs: vmlinux gained or lost a type without a name, all ids "
-        "behind it "
-        "moved, and a const or typedef refers to itself by now.",
+        "behind it moved, and a const or typedef refers to itself by now.",
         source="kernel/bpf/btf.c, btf_check_type_tags(), since eb596b0905584 (5.19)",
         expected=refused(plain("Max chain length or cycle detected"), ELOOP),
         make=_types_moved,
@@ -133,8 +130,7 @@ CASES: Final = (
         failure_class=4,
         title="an out-of-tree module was built against a larger kernel's vmlinux",
         story="build/vmlinux is another kernel's, say the container host's: 2,000 types and more string "
-        "bytes "
-        "than the module itself has.",
+        "bytes than the module itself has.",
         source="kernel/bpf/btf.c, btf_check_meta(), btf_name_offset_valid()",
         expected=refused(plain("[<number>] Invalid name_offset:<number>")),
         make=_much_larger,
@@ -144,8 +140,7 @@ CASES: Final = (
         failure_class=24,
         title="the module was built against a vmlinux with as many types and strings, in another order",
         story="Two builds differ in the order of types alone. Members, parameters and pointers lead to "
-        "types "
-        "that mean nothing, and the kernel loads it without a word: its BTF is there, and wrong.",
+        "types that mean nothing, and the kernel loads it without a word: its BTF is there, and wrong.",
         source="kernel/bpf/btf.c, btf_parse_module() resolves no type: it has no btf_check_all_types()",
         expected=taken(),
         make=_same_counts,

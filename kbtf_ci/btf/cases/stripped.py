@@ -45,8 +45,7 @@ CASES: Final = (
         failure_class=16,
         title="the .BTF section is gone",
         story="rpm's find-debuginfo, llvm-strip --strip-all or an initramfs builder took it away. The "
-        "module "
-        "loads, and neither fentry nor kfuncs of it work.",
+        "module loads, and neither fentry nor kfuncs of it work.",
         source="kernel/bpf/btf.c, btf_module_notify(): btf_data_size is 0",
         expected=always(Expected(Outcome.NO_BTF)),
         make=lambda _: AlteredBtf(None),
@@ -65,8 +64,7 @@ CASES: Final = (
         failure_class=12,
         title=".BTF.base is gone and .BTF is not",
         story="A tool that knows .BTF alone took the distilled base of an out-of-tree module: what was "
-        "written "
-        "against a base of some types is read against vmlinux.",
+        "written against a base of some types is read against vmlinux.",
         source="kernel/bpf/btf.c, btf_parse_module() takes vmlinux for the base; btf_func_check_meta()",
         expected=refused(of_type("FUNC", "type_id=<number>", "Invalid name")),
         make=_without_base,

@@ -43,8 +43,7 @@ class _OnATree:
 _FAILURES: Final = (
     _OnATree(
         "image-before-relink", 3, "vmlinux was linked again after the image was made",
-        "make bzImage, a header touched, make modules: the modules' vmlinux is newer than the image that "
-        "boots.",
+        "make bzImage, a header touched, make modules: the modules' vmlinux is newer than the image.",
         "make links vmlinux again. vmlinux-function-more shows what its modules come to", Outcome.REJECTED,
     ),
     _OnATree(
@@ -54,10 +53,8 @@ _FAILURES: Final = (
     ),
     _OnATree(
         "subdirectory-rebuilt", 25, "an in-tree module was built again with make M=",
-        "It is treated as an external one: with a distilled base, or against whatever vmlinux lies in the "
-        "tree.",
-        "make M= builds a module again. base-fits and base-type-gone show what it may "
-        "come to", Outcome.VERIFIED,
+        "It is treated as an external one: with a distilled base, or against the tree's vmlinux.",
+        "make M= builds a module. base-fits and base-type-gone show what it may come to", Outcome.VERIFIED,
     ),
     _OnATree(
         "headers-vmlinux-cut", 29, "the vmlinux of the headers package is cut short",
@@ -72,13 +69,11 @@ _FAILURES: Final = (
     _OnATree(
         "encoded-in-parallel", 34, "the BTF of two builds differs in its order alone",
         "pahole -j without reproducible_build gives types and strings another order in every build.",
-        "pahole encodes twice. vmlinux-in-another-order shows what its modules may "
-        "come to", Outcome.VERIFIED,
+        "pahole encodes twice. vmlinux-in-another-order shows what modules come to", Outcome.VERIFIED,
     ),
     _OnATree(
         "kfunc-prototype-as-it-was", 35, "a kfunc's prototype still has its implicit argument",
-        "pahole gave no bpf_kfunc tag, so resolve_btfids left the prototype as it was: programs fail to "
-        "load.",
+        "pahole gave no bpf_kfunc tag, so resolve_btfids left the prototype: programs fail to load.",
         "resolve_btfids and pahole on a tree of 7.0 or later", Outcome.VERIFIED, (7, 0),
     ),
 )  # fmt: skip

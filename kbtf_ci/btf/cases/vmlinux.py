@@ -21,7 +21,7 @@ from kbtf_ci.btf.cases.case import (
     taken,
     with_vmlinux_altered,
 )
-from kbtf_ci.btf.cases.edit import INFO, TAIL, Draft, info, patched
+from kbtf_ci.btf.cases.edit import INFO, NAME, TAIL, THIRD, Draft, info, patched
 from kbtf_ci.btf.format.records import NATIVE
 from kbtf_ci.btf.format.wire import Kind
 from kbtf_ci.model.case import Expectation, Need
@@ -58,6 +58,12 @@ def _one_offset(healthy: Healthy) -> Altered:
     return _in_place(healthy, {second: draft.words[first]})
 
 
+def _a_type(healthy: Healthy) -> Altered:
+    """Overwrite the three words that a type begins with, as whoever writes there knows nothing of types."""
+    start = Draft(healthy.vmlinux).find(Kind.STRUCT, vlen=1)
+    return _in_place(healthy, {start + NAME: 0, start + INFO: 0, start + THIRD: 0})
+
+
 def _a_letter(healthy: Healthy) -> Altered:
     """Change the last letter of a name: one that is an identifier still, and no string of the module's."""
     name = b"\0task_struct\0"
@@ -81,8 +87,7 @@ CASES: Final = (
         failure_class=8,
         title="vmlinux's BTF has a type of kind 31",
         story="A pahole that is too new for the kernel wrote a kind that it does not know. The reason is "
-        "told "
-        "once, at boot; every module is refused without a word of its own.",
+        "told once, at boot; every module is refused without a word of its own.",
         source="kernel/bpf/btf.c, btf_parse_vmlinux(), btf_check_meta()",
         expected=_all_refused(plain("[<number>] Invalid kind:31")),
         make=_unknown_kind,
@@ -93,8 +98,7 @@ CASES: Final = (
         failure_class=13,
         title="two members of one of vmlinux's structs have changed places",
         story="Rust in vmlinux, and a pahole before 1.24 that wrote its fields as they came: all modules "
-        "fail, "
-        "C ones too.",
+        "fail, C ones too.",
         source="kernel/bpf/btf.c, btf_parse_vmlinux(), btf_struct_check_meta()",
         expected=_all_refused(of_member("Invalid member bits_offset")),
         make=_members_swapped,
@@ -105,8 +109,7 @@ CASES: Final = (
         failure_class=26,
         title="two variables of .data..percpu lie at one offset in vmlinux's BTF",
         story="clang's GlobalMerge, or CONFIG_GENDWARFKSYMS with pahole 1.28 or 1.29 (9520a2b3f0b5). One "
-        "record "
-        "at boot, then every module is refused, and kfuncs cannot be registered.",
+        "record at boot, then every module is refused, and kfuncs cannot be registered.",
         source="kernel/bpf/btf.c, btf_parse_vmlinux(), btf_datasec_check_meta()",
         expected=_all_refused(
             Said(
@@ -122,12 +125,22 @@ CASES: Final = (
         needs=_PVH,
     ),
     Case(
+        name="vmlinux-overwritten-in-memory",
+        failure_class=27,
+        title="a type of vmlinux's BTF was overwritten with zeros in memory",
+        story="Firmware or a boot loader wrote into the loaded image, a device tree say, and hit the types: "
+        "one line at boot, and all modules are refused. It comes and goes between boots of one image.",
+        source="kernel/bpf/btf.c, btf_parse_vmlinux(), btf_check_meta()",
+        expected=_all_refused(plain("[<number>] Invalid kind:0")),
+        make=_a_type,
+        needs=_PVH,
+    ),
+    Case(
         name="vmlinux-changed-in-memory",
         failure_class=27,
         title="a byte of vmlinux's BTF is another in memory than in the image",
         story="Firmware or a boot loader wrote into the loaded image, a device tree say. Here it hits a "
-        "letter of "
-        "a name: modules load, and /sys/kernel/btf/vmlinux is not the image's.",
+        "letter of a name: modules load, and /sys/kernel/btf/vmlinux is not the image's.",
         source="kernel/bpf/sysfs_btf.c shows the section as it lies in memory",
         expected=with_vmlinux_altered(taken()),
         make=_a_letter,

@@ -191,9 +191,9 @@ def test_the_offline_check_says_the_same_from_its_own_reading_of_the_source(trai
         ("pointer-type-too-large", [(2, 2, vmlinux().end_id + 1, 0x100000)]),
         ("const-kind-flag", [(1, 1, sk.info(sk.CONST), sk.info(sk.CONST, kflag=1))]),
         ("const-of-itself", [(1, 2, vmlinux().end_id, vmlinux().end_id + 1)]),
-        ("const-dangling", [(1, 2, vmlinux().end_id, vmlinux().end_id + 6)]),
+        ("const-dangling", [(1, 2, vmlinux().end_id, vmlinux().end_id + 7)]),
         ("enum-size-3", [(3, 2, 4, 3)]),
-        ("member-dangling", [(0, 4, 1, vmlinux().end_id + 6)]),
+        ("member-dangling", [(0, 4, 1, vmlinux().end_id + 7)]),
         ("functions-without-prototypes", [(5, 2, vmlinux().end_id + 4, 1)]),
     ],
 )
@@ -258,7 +258,7 @@ def test_another_base_moves_own_ids_and_names_and_nothing_else() -> None:
     own = healthy().own
     moved = read(written_against(own, types=3, string_bytes=5))
     first_id, first_name = own.start_id, len(own.names.base)
-    ids = {(0, 4): 0, (0, 7): 0, (1, 2): 3, (2, 2): 3, (4, 2): 0, (4, 4): 3, (5, 2): 3}
+    ids = {(0, 4): 0, (0, 7): 0, (1, 2): 3, (2, 2): 3, (4, 2): 0, (4, 4): 3, (5, 2): 3, (6, 2): 0}
     for number, (one, other) in enumerate(zip(split(vmlinux()).records, moved.records, strict=True)):
         for place in sk.type_fields(one):
             assert other[place] - one[place] == ids[number, place]
