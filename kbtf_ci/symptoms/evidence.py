@@ -48,6 +48,7 @@ _OF_LOGS: Final = (
     "context.kernel",
     "context.root_mounted",
     "context.in_initramfs",
+    "context.loading",
     "context.initramfs",
     "context.kernel_line",
 )

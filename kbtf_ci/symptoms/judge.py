@@ -15,8 +15,9 @@ from kbtf_ci.symptoms.messages import Sort
 from kbtf_ci.symptoms.suspects import ranked
 
 _SURE: Final = (Likelihood.SHOWN, Likelihood.LIKELY)
-# A struct module of another size is no fault of BTF's unless something in the text leads back to it.
-_BEFORE_BTF: Final = frozenset({9, 10})
+# What the loader finds before it looks at BTF; the first of them comes of BTF's configuration.
+_BY_BTF: Final = 9
+_BEFORE_BTF: Final = (_BY_BTF, 10)
 _HIDES: Final = 23
 _NONE: Final = "Nothing here shows BTF at fault"
 _MANY: Final = 3
@@ -46,7 +47,7 @@ def judge(evidence: Evidence, boots: int) -> Diagnosis:
 
 def _conclusion(evidence: Evidence, causes: tuple[Cause, ...]) -> Conclusion:
     at_fault = [cause for cause in causes if cause.likelihood is not Likelihood.HARMLESS]
-    if not at_fault or _only_before_btf(at_fault) or not _btf_failed(evidence):
+    if not at_fault or not _is_btfs(evidence, at_fault[0]):
         return Conclusion.NOT_SHOWN if _has_log(evidence) else Conclusion.NO_LOG
     first = at_fault[0].likelihood
     # That a mismatch is allowed is no rival: it hides another cause.
@@ -55,9 +56,14 @@ def _conclusion(evidence: Evidence, causes: tuple[Cause, ...]) -> Conclusion:
     return Conclusion.EXPLAINED if sure else Conclusion.IN_DOUBT
 
 
-def _only_before_btf(causes: list[Cause]) -> bool:
-    """Whether all there is is a struct module of another size, and nothing leads from it to BTF."""
-    return {cause.number for cause in causes} <= _BEFORE_BTF and causes[0].number != 9
+def _is_btfs(evidence: Evidence, first: Cause) -> bool:
+    """Whether BTF failed, and is not just spoken of.
+
+    A struct module of another size is no fault of BTF's unless something leads back to it.
+    """
+    if first.number in _BEFORE_BTF:
+        return first.number == _BY_BTF
+    return _btf_failed(evidence)
 
 
 def _btf_failed(evidence: Evidence) -> bool:

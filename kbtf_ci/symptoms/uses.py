@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from kbtf_ci.model.symptom import Likelihood
+from kbtf_ci.symptoms.catalogue import loader
 from kbtf_ci.symptoms.evidence import Evidence
 from kbtf_ci.symptoms.messages import Sort
 from kbtf_ci.symptoms.suspects import Suspect
@@ -21,7 +22,7 @@ _CACHE_LINE = 64
 
 def suspects(evidence: Evidence) -> Iterator[Suspect]:
     """Yield what is said of BTF that was not refused."""
-    for part in (_no_module_btf, _registration, _sysfs, _layout, _prototypes, _readers):
+    for part in (_no_module_btf, _registration, _sysfs, _layout, _versions, _crash, _prototypes, _readers):
         yield from part(evidence)
 
 
@@ -131,6 +132,29 @@ def _layout(evidence: Evidence) -> Iterator[Suspect]:
     )
 
 
+def _versions(evidence: Evidence) -> Iterator[Suspect]:
+    """With CONFIG_MODVERSIONS another struct module is found by the checksum of module_layout."""
+    if evidence.has("loader.module_layout") and evidence.has("context.btf_config", "pahole.version"):
+        lines = evidence.quoted("loader.module_layout", "context.btf_config")
+        why = "struct module differs (module_layout), and the text speaks of CONFIG_DEBUG_INFO_BTF_MODULES, "
+        yield Suspect(9, LIKELY, f"{why}which changes it", lines)
+        yield Suspect(10, POSSIBLE, "or another part of the configuration differs", lines)
+
+
+def _crash(evidence: Evidence) -> Iterator[Suspect]:
+    """Where cache lines hide the members for BTF, a module of another layout loads and crashes at once."""
+    if evidence.out_of_tree and evidence.has("trouble.oops") and evidence.has("context.loading"):
+        if not evidence.has("context.btf_word", "context.btf_config", "build.skipped"):
+            return
+        lines = evidence.quoted(loader.OUT_OF_TREE, "trouble.oops")[:3]
+        why = (
+            "an out-of-tree module crashes the kernel as it is loaded, where BTF was lately configured: its "
+            "struct module may lack the members for BTF, which rounding to cache lines hides"
+        )
+        yield Suspect(9, POSSIBLE, why, lines, tuple(sorted(evidence.out_of_tree)))
+        yield Suspect(10, POSSIBLE, "or it is of another configuration, or simply faulty", lines)
+
+
 def _sizes(evidence: Evidence) -> set[int]:
     """Return the sizes of struct module that the text names, as people do with nm or readelf."""
     if not evidence.has("context.struct_size"):
@@ -179,6 +203,10 @@ def _readers(evidence: Evidence) -> Iterator[Suspect]:
             "the .BTF of that file is a name without bytes, as debug files have it",
             evidence.quoted("reader.nobits"),
         )
+    if evidence.has("reader.header"):
+        lines = evidence.quoted("reader.header")
+        yield Suspect(7, LIKELY, "the header has the layout section of 7.1, and this reader is older", lines)
+        yield Suspect(21, POSSIBLE, "or a newer pahole wrote it than the kernel knows", lines)
     if evidence.has("reader.load"):
         why = "the kernel has BTF, and this reader is too old for it"
         yield Suspect(7, LIKELY, why, evidence.quoted("reader.load"))

@@ -33,6 +33,14 @@ _READERS: Final = (
         by="bpftool",
     ),
     _seen(
+        "reader.header",
+        r"header contains non-zero trailer|BTF header.*(?:unsupported|unknown) (?:length|size)",
+        Sort.READER,
+        "trailer",
+        "BTF header",
+        by="a library",
+    ),
+    _seen(
         "reader.kind",
         r"Unsupported BTF_KIND:\s*(?P<kind>\d+)|unknown BTF kind:?\s*(?P<other>\d+)",
         Sort.READER,
@@ -293,6 +301,13 @@ _TROUBLES: Final = (
         meaning="the source does not compile or link against this kernel",
     ),
     _seen(
+        "trouble.program_btf",
+        r"Error loading \.BTF into kernel|BEGIN BTF LOAD LOG|BTF is optional, ignoring",
+        Sort.TROUBLE,
+        "BTF",
+        meaning="it is the BTF of a BPF program that the kernel refuses, and no module's",
+    ),
+    _seen(
         "trouble.relocation",
         r"Skipping invalid relocation target, existing value is nonzero|Unknown rela relocation: \d+"
         r"|relocation .* overflow",
@@ -403,6 +418,13 @@ _CONTEXT: Final = (
         "bindeb",
         "COPY_HEADERS",
     ),
+    _seen("context.btf_word", r"\bBTF\b", Sort.CONTEXT, "BTF"),
+    _seen(
+        "context.loading",
+        r"Comm: (?:modprobe|insmod|kmod|systemd-modules|\(udev-worker\)|systemd-udevd)",
+        Sort.CONTEXT,
+        "Comm: ",
+    ),
     _seen(
         "context.image_build",
         r"\bmake\b.*\b(?:bzImage|zImage|Image(?:\.gz)?|uImage)\b|COPY_HEADERS|relink|linked again",
@@ -510,7 +532,7 @@ _CONTEXT: Final = (
     ),
     _seen(
         "context.btf_config",
-        r"(?:# )?CONFIG_DEBUG_INFO_BTF(?P<modules>_MODULES)?(?:=(?P<value>[yn])| is not set)",
+        r"(?:# )?CONFIG_DEBUG_INFO_BTF(?P<modules>_MODULES)?(?:=(?P<value>[yn])| is not set)?",
         Sort.CONTEXT,
         "DEBUG_INFO_BTF",
     ),

@@ -61,6 +61,7 @@ _REFUSALS: Final[tuple[tuple[str, str, str, tuple[str, ...]], ...]] = (
         "the module was built for another kernel",
         ("gate.vermagic",),
     ),
+    ("loader.module_layout", "%s: disagrees about version of symbol module_layout", _VERSIONS, ()),
     ("loader.symbol_version", "%s: disagrees about version of symbol %s", _VERSIONS, ()),
     ("loader.no_symbol_version", "%s: no symbol version for %s", _VERSIONS, ()),
     ("loader.no_extended_version", "%s: no extended symbol version for %s", _VERSIONS, ()),

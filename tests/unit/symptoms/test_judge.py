@@ -402,6 +402,38 @@ Failed to generate BTF for vmlinux
 """,
         EXPLAINED, 15,
     ),
+    "vmlinux's records shown after a module's refusal": Case(
+        """
+Since clang 20 it does not boot:
+[0.446472] failed to validate module [scsi_common] BTF: -22
+
+Without BTF of modules the log has
+BPF:      type_id=5457 offset=1288 size=64
+BPF:
+BPF: Invalid offset
+BPF:
+""",
+        EXPLAINED, 26, (27,), "vmlinux", "datasec.var_offset",
+    ),
+    "a reader that wants strings": Case(
+        "load BTF for kmod nls_cp437: read string section: string table is empty\n", EXPLAINED, 28,
+    ),
+    "a reader older than the layout header": Case(
+        "parsing .BTF header: header contains non-zero trailer\n", EXPLAINED, 7, (21,),
+    ),
+    "struct module found out by its checksum": Case(
+        "lp_x: disagrees about version of symbol module_layout\n# CONFIG_DEBUG_INFO_BTF_MODULES is not set\n",
+        EXPLAINED, 9, (10,),
+    ),
+    "struct module of another layout and one size": Case(
+        """
+After we switched BTF on, the DKMS module does not load:
+[  120.847047] wifi_x: loading out-of-tree module taints kernel.
+[  120.848769] Unable to handle kernel paging request at virtual address 00004021b00000c9
+[  120.852529] CPU: 7 PID: 5372 Comm: modprobe Tainted: G           O       6.1.75 #1
+""",
+        IN_DOUBT, 9, (10,),
+    ),
     "a report in HTML": Case(
         "<html><body><pre>[  5.000001] BPF: [9001] FUNC a&gt;b c<br>[  5.000002] BPF: Invalid name<br>"
         "[  5.000003] failed to validate module [i915] BTF: -22</pre></body></html>",
@@ -472,6 +504,12 @@ make[2]: *** [scripts/Makefile.build:243: /home/me/x/main.o] Error 1
 [    3.000000] dracut-initqueue[400]: Warning: /dev/disk/by-uuid/x does not exist
 [    4.000000] systemd[1]: Reached target Emergency Mode.
 Entering emergency mode.
+""",
+    "a program's own BTF": "libbpf: Error loading .BTF into kernel: -22. BTF is optional, ignoring.\n",
+    "an oops of an out-of-tree module, with no word of BTF": """
+[  120.847047] wifi_x: loading out-of-tree module taints kernel.
+[  120.848769] Unable to handle kernel paging request at virtual address 00004021b00000c9
+[  120.852529] CPU: 7 PID: 5372 Comm: modprobe Tainted: G           O       6.1.75 #1
 """,
     "a verifier's complaint about a program": """
 [   20.000000] kernel: something
@@ -567,6 +605,7 @@ def test_what_the_lines_prove_is_shown_and_the_rest_is_likely() -> None:
         "two variables at one offset",
         "vmlinux of a newer pahole",
         "bytes of vmlinux overwritten",
+        "vmlinux's records shown after a module's refusal",
         "a distilled base that does not fit",
         "the option hides which",
         "a name that sysfs has",
@@ -662,8 +701,8 @@ def test_an_ambiguous_base_is_told_from_one_that_lacks_a_type() -> None:
 def test_where_a_mismatch_is_allowed_some_records_are_printed_all_the_same() -> None:
     found = diagnosed(
         "[ 9.000001] BPF: [129365] Invalid name_offset:2322721\n"
-        "[ 9.000002] Kernel module BTF mismatch detected, "
-        "BTF debug info may be unavailable for some modules\n"
+        "[ 9.000002] Kernel module BTF mismatch detected, BTF debug info may be unavailable for\n"
+        "some modules\n"
         "[   20.000000] docker[1]: failed to start\n"
     )
     assert {1, 23} <= set(classes(found))
@@ -673,8 +712,8 @@ def test_where_a_mismatch_is_allowed_some_records_are_printed_all_the_same() -> 
 
 def test_what_fails_beside_a_dropped_btf_does_not_follow_from_it() -> None:
     found = diagnosed(
-        "[ 9.000002] Kernel module BTF mismatch detected, "
-        "BTF debug info may be unavailable for some modules\n"
+        "[ 9.000002] Kernel module BTF mismatch detected, BTF debug info may be unavailable for\n"
+        "some modules\n"
         "dockerd[1]: failed to start daemon\n"
     )
     assert any("does not follow from it" in one.text for one in found.contradictions)
