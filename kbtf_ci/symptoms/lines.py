@@ -20,6 +20,8 @@ from kbtf_ci.model.symptom import Line
 LONGEST: Final = 1 << 16
 # A page of HTML may be one line of this many pieces; what is longer is no log, and its rest is passed over.
 _PIECES: Final = 16
+# The longest text that messages are looked for in: what that takes grows with more than the length.
+_PART: Final = 2000
 # A clock that goes back by this much is another boot's: CPUs' records come out of order by far less.
 _BACK_SECONDS: Final = 1.0
 # So many lines of its own may a wrapped message take beside the first.
@@ -141,7 +143,17 @@ class _Boots:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Yield the lines within a line of HTML, else the line."""
+    """Yield the lines within a line of HTML, else the line; what is still long in parts, cut at a blank."""
+    for piece in _html_lines(text):
+        rest = piece
+        while len(rest) > _PART:
+            cut = rest.rfind(" ", 1, _PART) + 1 or _PART
+            yield rest[:cut]
+            rest = rest[cut:]
+        yield rest
+
+
+def _html_lines(text: str) -> Iterator[str]:
     if "\x1b" in text or "[" in text:
         text = _COLOUR.sub("", text)
     if "<" in text:

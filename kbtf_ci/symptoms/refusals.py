@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from kbtf_ci.symptoms.evidence import Boot, Evidence, Group, Refused
 from kbtf_ci.symptoms.messages import Sort
 from kbtf_ci.symptoms.suspects import Suspect
 
+ENOTSUPP: Final = 524  # internal to the kernel, C libraries have no name for it
 SHOWN, LIKELY, POSSIBLE = Likelihood.SHOWN, Likelihood.LIKELY, Likelihood.POSSIBLE
 # A kernel of another build refuses most of what it loads; a stale initramfs has few modules.
 _FEW: Final = 2
@@ -405,45 +407,38 @@ _RULES: Final[tuple[tuple[str, str, _Reading], ...]] = (
 )
 
 
+# Errnos that one kind of check alone gives.
+_BY_ERRNO: Final = {
+    errno.ENOENT: (11, "-2 is said of a distilled base whose strings do not fit"),
+    errno.E2BIG: (21, "-7 is said of a header that is longer than this kernel knows"),
+    errno.ELOOP: (2, "-40 is said of type ids that are shifted while names are in place"),
+    ENOTSUPP: (22, "-524 is said of a version, flag or encoding that no pahole writes"),
+}
+
+
 def _bare(refused: list[Refused], others_told: bool, evidence: Evidence) -> Iterator[Suspect]:
     """Yield what refusals without any record speak for, which a filtered text gives as well."""
     lines, modules = _lines(refused), _names(refused)
-    same = len({one.errno for one in refused}) == 1
-    chain = all(one.errno == 40 for one in refused)
-    if chain:
-        yield Suspect(
-            2, LIKELY, "-40 is said of type ids that are shifted while names are in place", lines, modules
-        )
-        yield Suspect(1, POSSIBLE, "module and kernel are not of one build", lines, modules)
+    errnos = {one.errno for one in refused}
+    if len(errnos) == 1 and errnos <= _BY_ERRNO.keys():
+        number, why = _BY_ERRNO[errnos.pop()]
+        yield Suspect(number, LIKELY, why, lines, modules)
+        yield Suspect(1, POSSIBLE, "module and kernel may not be of one build", lines, modules)
         return
-    if len(refused) > 1 and same and not others_told:
+    if len(refused) > 1 and len(errnos) == 1 and not others_told:
         yield from _all_alike(refused, evidence)
         return
-    outside = all(_is_outside(one.module, evidence) for one in refused)
-    first, second = (4, 1) if outside else (1, 4)
-    way = "it was encoded against some other vmlinux" if outside else "module and kernel are not of one build"
-    yield Suspect(
-        first,
-        LIKELY if evidence.has("context.upgrade") and not others_told else POSSIBLE,
-        f"the kernel refused it, and the text does not say by which check: most often {way}",
-        lines,
-        modules,
-    )
-    yield Suspect(
-        15,
-        POSSIBLE,
-        "-22 without any BPF: line is what a qualifier gives that leads to a type which is not there",
-        lines,
-        modules,
-    )
-    if outside != bool(evidence.out_of_tree):
-        yield Suspect(
-            second,
-            POSSIBLE,
-            "or the other way round, if the module is (not) of the kernel's tree",
-            lines,
-            modules,
-        )
+    build = (1, "module and kernel are not of one build")
+    other = (4, "it is not of the kernel's tree, and was encoded against some other vmlinux")
+    first, second = (build, other)
+    if all(_is_outside(one.module, evidence) for one in refused):
+        first, second = other, build
+    why = "the kernel refused it, and the text does not say by which check: most often"
+    yield Suspect(first[0], POSSIBLE, f"{why} {first[1]}", lines, modules)
+    yield Suspect(second[0], POSSIBLE, f"or {second[1]}", lines, modules)
+    if errno.EINVAL in errnos:
+        why = "-22 without any BPF: line is what a qualifier gives that leads to a type which is not there"
+        yield Suspect(15, POSSIBLE, why, lines, modules)
 
 
 def _all_alike(refused: list[Refused], evidence: Evidence) -> Iterator[Suspect]:
@@ -452,7 +447,6 @@ def _all_alike(refused: list[Refused], evidence: Evidence) -> Iterator[Suspect]:
         f"{len(refused)} modules are refused with one errno ({-refused[0].errno}) and without a BPF: line "
         "of their own"
     )
-    hint = evidence.has("context.upgrade", "context.filtered", "context.system_build", "context.dkms")
     stale = Suspect(
         1,
         LIKELY,
@@ -462,7 +456,7 @@ def _all_alike(refused: list[Refused], evidence: Evidence) -> Iterator[Suspect]:
     )
     own = Suspect(
         8,
-        POSSIBLE if hint else LIKELY,
+        LIKELY,
         f"{many}: if there are none, vmlinux's own BTF was refused, early in the boot and once",
         lines,
         modules,

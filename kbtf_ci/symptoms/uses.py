@@ -196,6 +196,9 @@ def _readers(evidence: Evidence) -> Iterator[Suspect]:
             "a reader found no BTF of the kernel's",
             evidence.quoted("reader.no_kernel_btf", "btf.no_vmlinux_btf"),
         )
+        if evidence.has("reader.no_kernel_btf"):
+            why = "or the kernel has BTF, and this reader is too old to read it"
+            yield Suspect(7, POSSIBLE, why, evidence.quoted("reader.no_kernel_btf"))
     if evidence.has("reader.nobits"):
         yield Suspect(
             16,

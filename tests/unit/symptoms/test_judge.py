@@ -190,7 +190,7 @@ $ sudo dmesg | grep "failed to validate module"
 [   11.050398] failed to validate module [ipv6] BTF: -22
 [   11.128316] failed to validate module [ip_tables] BTF: -22
 """,
-        EXPLAINED, 1, (8, 26), "cpuinfo",
+        IN_DOUBT, 1, (8, 26), "cpuinfo",
     ),
     "a distilled base that does not fit": Case(
         """
@@ -684,8 +684,17 @@ def test_header_only_btf_was_refused_by_the_first_kernels_alone() -> None:
     assert first(f"Linux version 6.11.0 (x)\n{of_module('No data')}")[0] == 22
 
 
-def test_a_lone_errno_of_40_is_a_shift() -> None:
-    assert first("[    9.000001] failed to validate module [m] BTF: -40\n") == (2, Likelihood.LIKELY)
+@pytest.mark.parametrize(("errno", "number"), [(-40, 2), (-7, 21), (-2, 11), (-524, 22)])
+def test_some_errnos_alone_name_the_check(errno: int, number: int) -> None:
+    text = f"[    9.000001] failed to validate module [m] BTF: {errno}\n"
+    assert first(text) == (number, Likelihood.LIKELY)
+
+
+def test_a_lone_errno_of_22_is_left_in_doubt() -> None:
+    found = diagnosed("[    9.000001] failed to validate module [m] BTF: -22\n")
+    assert (found.conclusion, classes(found)) == (IN_DOUBT, [1, 4, 15])
+    outside = diagnosed("[    9.000001] failed to validate module [vboxdrv] BTF: -22\n")
+    assert classes(outside) == [4, 1, 15]
 
 
 def test_an_ambiguous_base_is_told_from_one_that_lacks_a_type() -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import time
 import tracemalloc
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -157,6 +158,24 @@ def test_cpus_out_of_order_are_one_boot() -> None:
 def test_what_is_no_text_is_said(data: bytes, said: str) -> None:
     with pytest.raises(NotTextError, match=said):
         read(data)
+
+
+def test_a_long_line_is_read_in_parts() -> None:
+    long = "word " * 900 + "failed to validate module [xfs] BTF: -22 " + "word " * 900
+    lines = read(long)
+    assert {line.number for line in lines} == {1}
+    assert max(len(line.text) for line in lines) <= 2000
+    assert gather(lines).refused[0].module == "xfs"
+    assert "".join(line.text for line in read("x" * 5000)) == "x" * 5000
+
+
+def test_a_line_made_to_be_slow_is_not() -> None:
+    hostile = (
+        "could not insert insmod modprobe func arg# type " * 20000 + "format error Invalid argument\n"
+    ) * 2
+    started = time.process_time()
+    gather(joined(log_lines(io.BytesIO(hostile.encode()), "log"), spans))
+    assert time.process_time() - started < 60
 
 
 def test_bytes_that_are_not_utf_8_are_read() -> None:
