@@ -13,11 +13,15 @@ import html
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 from typing import BinaryIO, Final
 
 from kbtf_ci.model.symptom import Line
 
 LONGEST: Final = 1 << 16
+# So many bytes tell text from what is none.
+_START: Final = 4096
 # A page of HTML may be one line of this many pieces; what is longer is no log, and its rest is passed over.
 _PIECES: Final = 16
 # The longest text that messages are looked for in: what that takes grows with more than the length.
@@ -81,14 +85,15 @@ class NotTextError(ValueError):
 
 def raw_lines(stream: BinaryIO) -> Iterator[bytes]:
     """Yield the stream's lines, long ones in pieces. Raises NotTextError where its start is no text."""
-    piece = stream.readline(LONGEST)
-    _require_text(piece)
+    start: list[bytes] = []
+    while sum(map(len, start)) < _START and (piece := stream.readline(LONGEST)):
+        start.append(piece)
+    _require_text(b"".join(start))
     pieces = 0
-    while piece:
+    for piece in chain(start, iter(partial(stream.readline, LONGEST), b"")):
         if pieces < _PIECES:
             yield piece
         pieces = 0 if piece.endswith(b"\n") else pieces + 1
-        piece = stream.readline(LONGEST)
 
 
 def _require_text(start: bytes) -> None:
@@ -96,8 +101,9 @@ def _require_text(start: bytes) -> None:
         raise NotTextError("UTF-16")
     if start.startswith(b"\x7fELF"):
         raise NotTextError("an ELF file")
-    controls = sum(byte < 9 or 13 < byte < 27 for byte in start[:4096])
-    if controls > len(start[:4096]) // 20:
+    start = start[:_START]
+    controls = sum(byte < 9 or 13 < byte < 27 for byte in start)
+    if controls > len(start) // 20:
         raise NotTextError("binary")
 
 

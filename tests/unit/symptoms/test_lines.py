@@ -152,6 +152,7 @@ def test_cpus_out_of_order_are_one_boot() -> None:
     [
         (b"\x7fELF\x02\x01\x01" + b"\0" * 99, "an ELF file"),
         (bytes(range(256)) * 4, "binary"),
+        (b"a line\n" + bytes(range(256)) * 4, "binary"),
         ("x\n".encode("utf-16"), "UTF-16"),
     ],
 )
