@@ -9,16 +9,13 @@ import io
 import time
 import tracemalloc
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 
 from kbtf_ci.model.symptom import Line
 from kbtf_ci.symptoms.evidence import gather, spans
 from kbtf_ci.symptoms.lines import NotTextError, joined, log_lines
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 REFUSED = "failed to validate module [xfs] BTF: -22"
 
@@ -202,7 +199,7 @@ class Endless(io.RawIOBase):
 
     def __init__(self, size: int) -> None:
         self._parts = self._made(size)
-        self._left = b""
+        self._left = memoryview(b"")
 
     def _made(self, size: int) -> Iterator[bytes]:
         yield self.START
@@ -213,13 +210,13 @@ class Endless(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer)
         while not self._left:
             part = next(self._parts, None)
             if part is None:
                 return 0
-            self._left = part
+            self._left = memoryview(part)
         count = min(len(view), len(self._left))
         view[:count] = self._left[:count]
         self._left = self._left[count:]
