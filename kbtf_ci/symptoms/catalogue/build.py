@@ -193,7 +193,7 @@ _IDS: Final = (
     ),
     _seen(
         "ids.unresolved",
-        r"WARN: resolve_btfids: unresolved symbol (?P<symbol>\S+)",
+        r"(?:WARN: resolve_btfids:|FAILED) unresolved symbol (?P<symbol>\S+)",
         RESOLVE_BTFIDS,
         "unresolved symbol",
     ),

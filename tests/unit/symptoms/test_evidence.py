@@ -140,3 +140,37 @@ def test_the_kernels_version_is_found() -> None:
     assert seen("Linux host 5.15.0-52-generic #58-Ubuntu SMP\n").version == (5, 15)
     assert seen("make -C /lib/modules/6.1.0-11-amd64/build\n").version == (6, 1)
     assert seen("no kernel\n").version is None
+
+
+def test_a_variables_type_is_told_from_a_members() -> None:
+    (group,) = [seen(records(0.9, VARIABLE[0], " ", "Invalid type_id")).boots[0].vmlinux]
+    assert group is not None
+    assert group.rules == ("datasec.var_type",)
+    (one,) = seen(records(5, MEMBER[0], " ", "Invalid type_id") + refused(5.00001, "a")).refused
+    assert one.group is not None
+    assert one.group.rules == ("member.type",)
+
+
+def test_a_registration_that_fails_before_any_module_speaks_for_vmlinux() -> None:
+    registration = "[    {}.500000] sched_ext: Failed to register kfunc sets (-22)\n"
+    before = seen(registration.format(0) + refused(2, "a")).boots[0]
+    assert before.vmlinux is not None
+    assert not before.vmlinux.complete
+    assert seen(refused(2, "a") + registration.format(3)).boots[0].vmlinux is None
+    own = seen(registration.format(0) + records(2, *EMPTY_NAME) + refused(2.00001, "a")).boots[0]
+    assert own.vmlinux is None
+    assert not seen(registration.format(0)).boots
+
+
+def test_what_was_quoted_in_prose_is_no_vmlinuxs() -> None:
+    boot = seen("it prints `BPF: Invalid name` all the time\n").boots[0]
+    assert boot.vmlinux is None
+    assert [(group.words, group.in_prose) for group in boot.groups] == [("Invalid name", True)]
+
+
+def test_no_more_is_kept_than_needed() -> None:
+    text = "".join(records(i, *EMPTY_NAME) + refused(i + 0.00001, f"m{i}") for i in range(500))
+    evidence = seen(text)
+    assert len(evidence.refused) == 400
+    assert evidence.seen["btf.refused"].times == 500
+    assert len(evidence.seen["btf.refused"].lines) == 8

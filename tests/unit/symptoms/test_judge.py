@@ -297,6 +297,24 @@ WARN: resolve_btfids: unresolved symbol bpf_map_sum_elem_count
 """,
         EXPLAINED, 32,
     ),
+    "the same, as 5.10 and 5.11 say it": Case(
+        "  BTFIDS  vmlinux\nFAILED unresolved symbol vfs_truncate\nmake: *** [Makefile:9: vmlinux] Error 255\n",
+        EXPLAINED, 32,
+    ),
+    "pahole is not there, in a test's log": Case(
+        "2020-05-05 00:41:15,469 process DEBUG| BTF: .tmp_vmlinux.btf: pahole (pahole) is not available\n"
+        "2020-05-05 00:41:15,469 process DEBUG| Failed to generate BTF for vmlinux\n",
+        EXPLAINED, 6,
+    ),
+    "many modules in the initramfs are another build's": Case(
+        "[    0.526684] Run /init as init process\n"
+        + "".join(
+            f"[    0.{i}00001] BPF: [93325] ENUM a..percpu \n[    0.{i}00002] BPF: Invalid name\n"
+            f"[    0.{i}00003] failed to validate module [m{i}] BTF: -22\n"
+            for i in range(6, 10)
+        ),
+        EXPLAINED, 1, (2, 34), "m6", "enum.value_name",
+    ),
     "the encoder killed": Case(
         """
   BTF     .tmp_vmlinux1.btf.o
@@ -614,6 +632,8 @@ def test_what_the_lines_prove_is_shown_and_the_rest_is_likely() -> None:
         "a damaged base file",
         "PAHOLE is a script that cannot run",
         "a symbol that is not in BTF",
+        "the same, as 5.10 and 5.11 say it",
+        "pahole is not there, in a test's log",
         "the encoder killed",
         "resolve_btfids at the end, 7.0",
         "C++ in a module",
@@ -785,3 +805,21 @@ def test_no_cause_is_named_twice() -> None:
     for case in CASES.values():
         found = classes(diagnosed(case.text))
         assert len(found) == len(set(found))
+
+
+def test_without_a_refusal_nothing_follows_from_one() -> None:
+    text = (
+        "[    9.000001] sysfs: cannot create duplicate filename '/kernel/btf/x'\nYou are in emergency mode.\n"
+    )
+    assert not diagnosed(text).consequences
+    refused = "[    9.000001] failed to validate module [m] BTF: -22\nYou are in emergency mode.\n"
+    assert [one.text for one in diagnosed(refused).consequences] == [
+        "the boot ends in emergency mode because modules are missing"
+    ]
+
+
+def test_the_reader_of_a_shift_quotes_the_name_that_shows_it() -> None:
+    bare_name = "[    5.000001] BPF: Invalid name\n[    5.000002] failed to validate module [a] BTF: -22\n"
+    found = diagnosed(bare_name + of_module("[5] STRUCT ata..percpu", "Invalid name"))
+    assert "'ata..percpu'" in found.causes[0].why[0]
+    assert set(found.causes[0].modules) == {"a", "m"}
