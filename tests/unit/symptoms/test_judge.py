@@ -298,7 +298,7 @@ WARN: resolve_btfids: unresolved symbol bpf_map_sum_elem_count
         EXPLAINED, 32,
     ),
     "the same, as 5.10 and 5.11 say it": Case(
-        "  BTFIDS  vmlinux\nFAILED unresolved symbol vfs_truncate\nmake: *** [Makefile:9: vmlinux] Error 255\n",
+        "  BTFIDS  vmlinux\nFAILED unresolved symbol vfs_truncate\nmake: *** [x: vmlinux] Error 255\n",
         EXPLAINED, 32,
     ),
     "pahole is not there, in a test's log": Case(
