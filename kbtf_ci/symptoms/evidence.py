@@ -92,6 +92,11 @@ class Group:
         """The rules of kbtf_ci.btf.rules that it can have been."""
         return btf.rules_of(self.checks, self.kind, member=self.is_member, variable=self.is_variable)
 
+    def same_as(self, other: Group) -> bool:
+        """Whether both tell of one check of one type: records that are quoted twice do."""
+        mine = (self.words, self.type_id, self.kind, self.name)
+        return mine == (other.words, other.type_id, other.kind, other.name)
+
     def add(self, line: Line, found: Found | None) -> None:
         """Take one more record."""
         if not self.lines or self.lines[-1] is not line:
@@ -274,7 +279,7 @@ class _Gathering:
 
     def _record(self, line: Line, rest: str) -> None:
         """Take one record."""
-        found = RECORDS.whole(rest.partition("`")[0].rstrip("\\ \t"))
+        found = RECORDS.whole(rest.partition("`")[0].rstrip("\\| \t"))
         heads = found is not None and found.message in (btf.TYPE, btf.MEMBER, btf.VARIABLE)
         checks = found is not None and found.message.sort in (Sort.CHECK, Sort.SYSCALL)
         group = self._group
@@ -399,13 +404,21 @@ def _same(module: str) -> str:
 
 
 def _settle(boot: Boot) -> None:
-    """Decide whether vmlinux's own BTF was refused in a boot."""
+    """Decide whether vmlinux's own BTF was refused in a boot.
+
+    It is looked at once, so that records of several checks are modules', in whatever order a text has them.
+    """
     complete = [group for group in boot.groups if group.complete and not group.in_prose]
     own = [one for one in boot.refused if one.group is not None or one.relocation]
     first = complete[0] if complete else None
     if first is not None and not own:
-        boot.vmlinux, boot.vmlinux_sure = first, bool(boot.refused)
-        boot.groups.remove(first)
+        if all(group.same_as(first) for group in complete):
+            boot.vmlinux, boot.vmlinux_sure = first, bool(boot.refused)
+            boot.groups.remove(first)
+            return
+        for one, group in zip(boot.refused, complete, strict=False):
+            one.group = group
+            boot.groups.remove(group)
     elif not complete and len(boot.refused) > 2 and own == boot.refused[:1] and own[0].group is not None:
         # Until 5.15 vmlinux's was looked at with the first module's, whose line then comes right behind.
         boot.vmlinux, boot.vmlinux_sure = own[0].group, len({one.errno for one in boot.refused}) == 1

@@ -477,15 +477,20 @@ def _all_alike(refused: list[Refused], evidence: Evidence) -> Iterator[Suspect]:
 
 def _unnamed(boot: Boot, evidence: Evidence) -> Iterator[Suspect]:
     """Yield what records speak for that belong to nobody in the text."""
-    for group in [group for group in boot.groups if group.complete][:3]:
+    groups = [group for group in boot.groups if group.complete]
+    several = any(not group.same_as(groups[0]) for group in groups)
+    for group in groups[:3]:
         lines = tuple(group.lines)
         if group.in_prose:
             why = f"the text speaks of '{group.words}' and does not show the kernel's lines"
             yield Suspect(1, POSSIBLE, f"{why}: most often module and kernel are not of one build", lines)
             yield Suspect(8, POSSIBLE, f"{why}: vmlinux's own BTF may have been refused", lines)
-            continue
-        for rank, (number, why) in enumerate(_of_vmlinux(group, evidence)):
-            yield Suspect(number, POSSIBLE if rank else LIKELY, why, lines)
+        elif several:
+            why = "several types are refused, and vmlinux's BTF is looked at once: they are modules'"
+            yield Suspect(1 if names.shows_shift(group) else 15, LIKELY, f"{why}; {names.told(group)}", lines)
+        else:
+            for rank, (number, told) in enumerate(_of_vmlinux(group, evidence)):
+                yield Suspect(number, POSSIBLE if rank else LIKELY, told, lines)
 
 
 def _allowed(evidence: Evidence) -> Iterator[Suspect]:

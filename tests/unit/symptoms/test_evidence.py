@@ -174,3 +174,26 @@ def test_no_more_is_kept_than_needed() -> None:
     assert len(evidence.refused) == 400
     assert evidence.seen["btf.refused"].times == 500
     assert len(evidence.seen["btf.refused"].lines) == 8
+
+
+def test_records_sorted_away_from_their_modules_are_theirs_all_the_same() -> None:
+    errors = records(5, *EMPTY_NAME) + records(6, *MEMBER)
+    boot = seen(errors + "x\n" * 50 + refused(5.00001, "a") + refused(6.00001, "b")).boots[0]
+    assert boot.vmlinux is None
+    assert [one.group.words if one.group else "" for one in boot.refused] == [
+        "Invalid name",
+        "Invalid member bits_offset",
+    ]
+
+
+def test_vmlinuxs_records_quoted_twice_are_vmlinuxs() -> None:
+    lines = "".join(f"BPF: {record}\n" for record in VARIABLE)
+    boot = seen(f"{lines}x\n\n{lines}\n\n\n\n\nfailed to validate module [a] BTF: -22\n").boots[0]
+    assert boot.vmlinux is not None
+
+
+def test_a_table_is_read() -> None:
+    text = "| BPF: [5] FUNC  |\n| BPF: Invalid name |\n| failed to validate module [a] BTF: -22 |\n"
+    (one,) = seen(text).refused
+    assert one.group is not None
+    assert (one.group.kind, one.group.words, one.errno) == ("FUNC", "Invalid name", 22)

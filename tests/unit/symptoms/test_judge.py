@@ -315,6 +315,21 @@ WARN: resolve_btfids: unresolved symbol bpf_map_sum_elem_count
         ),
         EXPLAINED, 1, (2, 34), "m6", "enum.value_name",
     ),
+    "records of several modules, and no module named": Case(
+        """
+$ dmesg -l err
+BPF: [118411] STRUCT ata..percpu
+BPF: size=40 vlen=6
+BPF:
+BPF: Invalid name
+BPF:
+BPF: [118413] FUNC
+BPF: type_id=7
+BPF:
+BPF: Invalid name
+""",
+        EXPLAINED, 1, (), "", "struct.name",
+    ),
     "the encoder killed": Case(
         """
   BTF     .tmp_vmlinux1.btf.o
