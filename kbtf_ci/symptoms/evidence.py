@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from kbtf_ci.model.symptom import Line
-from kbtf_ci.symptoms.catalogue import around, btf, build, loader
+from kbtf_ci.symptoms.catalogue import around, btf, build, context, loader
 from kbtf_ci.symptoms.messages import Catalogue, Found, Sort
 
 RECORDS: Final = Catalogue(btf.RECORDS)
@@ -43,7 +43,7 @@ _WRAPPABLE: Final = Catalogue(
     message for message in _WATCHED.messages if message.sort in _LONG_SORTS or message.id in _LONG
 )
 # A person speaks of everything; of a log's lines only some tell where it comes from.
-_CONTEXT: Final = Catalogue(around.CONTEXT)
+_CONTEXT: Final = Catalogue(context.CONTEXT)
 _OF_LOGS: Final = (
     "context.kernel",
     "context.root_mounted",
@@ -52,7 +52,7 @@ _OF_LOGS: Final = (
     "context.initramfs",
     "context.kernel_line",
 )
-_LOG_CONTEXT: Final = Catalogue(message for message in around.CONTEXT if message.id in _OF_LOGS)
+_LOG_CONTEXT: Final = Catalogue(message for message in context.CONTEXT if message.id in _OF_LOGS)
 
 _RECORD = re.compile(r"(?<![\w.-])BPF:[ \t]?")
 _TROUBLE_WORDS = re.compile(r"fail|error|cannot|unable|invalid", re.IGNORECASE)

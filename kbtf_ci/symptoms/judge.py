@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from kbtf_ci.model.symptom import Cause, Conclusion, Diagnosis, Likelihood, Line, Refusal, Remark
-from kbtf_ci.symptoms import builds, refusals, uses
+from kbtf_ci.symptoms import builds, names, refusals, uses
 from kbtf_ci.symptoms.evidence import VMLINUX, Boot, Evidence, Group, Refused
 from kbtf_ci.symptoms.messages import Sort
 from kbtf_ci.symptoms.suspects import ranked
@@ -202,7 +202,7 @@ def _elsewhere(evidence: Evidence) -> Iterator[Remark]:
 def _contradictions(evidence: Evidence) -> Iterator[Remark]:
     """Yield where the lines speak against what is believed in the text."""
     groups = [one.group for one in evidence.refused if one.group is not None]
-    shifted = [group for group in groups if refusals.is_shift(group)]
+    shifted = [group for group in groups if names.shows_shift(group)]
     if evidence.has("theory.signature", "loader.unsigned") and evidence.refused:
         yield Remark(
             "it is no matter of signatures: a missing one only taints the kernel here, and the module came "

@@ -11,6 +11,7 @@ from typing import Final
 
 from kbtf_ci.model.symptom import Cause, Likelihood, Line
 from kbtf_ci.symptoms.causes import CLASSES
+from kbtf_ci.symptoms.evidence import Refused
 
 _ORDER: Final = (Likelihood.SHOWN, Likelihood.LIKELY, Likelihood.POSSIBLE, Likelihood.HARMLESS)
 _QUOTED_LINES: Final = 8
@@ -52,3 +53,13 @@ def _cause(number: int, suspects: list[Suspect]) -> Cause:
         modules=tuple(dict.fromkeys(name for one in suspects for name in one.modules))[:_NAMED_MODULES],
         boots=tuple(sorted({line.boot for line in lines})),
     )
+
+
+def lines_of(refused: list[Refused]) -> tuple[Line, ...]:
+    """Return the lines of the first of them."""
+    return tuple(line for one in refused[:3] for line in one.lines)
+
+
+def names_of(refused: list[Refused]) -> tuple[str, ...]:
+    """Return the modules' names, once each."""
+    return tuple(dict.fromkeys(one.module for one in refused if one.module))

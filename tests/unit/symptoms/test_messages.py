@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from kbtf_ci.btf.rules import check as rules
-from kbtf_ci.symptoms.catalogue import around, btf, build, loader
+from kbtf_ci.symptoms.catalogue import around, btf, build, context, loader
 from kbtf_ci.symptoms.causes import CLASSES
 from kbtf_ci.symptoms.messages import Catalogue, Message, Sort, expression
 
 DATA = Path(__file__).parents[2] / "data"
 VERSIONS = ("6.12", "7.3")
-EVERY = (*btf.RECORDS, *btf.MESSAGES, *loader.MESSAGES, *build.MESSAGES, *around.MESSAGES, *around.CONTEXT)
+EVERY = (*btf.RECORDS, *btf.MESSAGES, *loader.MESSAGES, *build.MESSAGES, *around.MESSAGES, *context.CONTEXT)
 _SAMPLES = {"s": "word", "p": "0xffff", "x": "1f", "X": "1F"}
 
 
