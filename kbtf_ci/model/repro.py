@@ -27,8 +27,8 @@ _PLACE = re.compile("|".join(_PLACES))
 # Lines of a load that speak of BTF: kernel/bpf/btf.c, tools/lib/bpf/btf_relocate.c. Whatever else a kernel
 # logs meanwhile is no business of a case's, but for lines that it expects.
 _ON_BTF = re.compile(
-    r"BPF:|failed to (validate|register) module \[|distilled base BTF|type \[\d+\](,| in distilled)|"
-    r"base BTF id \[|string '.*' \[offset|missing (module|vmlinux) BTF"
+    r"BPF:|failed to (validate|register) module \[(?P<module>[^\]]*)\]|distilled base BTF|"
+    r"type \[\d+\](,| in distilled)|base BTF id \[|string '.*' \[offset|missing (module|vmlinux) BTF"
 )
 
 
@@ -60,9 +60,14 @@ def pattern(line: str, module: str) -> re.Pattern[str]:
 
 
 def lines_on_btf(log: Iterable[str], expected: Sequence[str], module: str) -> tuple[str, ...]:
-    """Return the lines of ``log`` that speak of BTF, and those that ``expected`` knows."""
+    """Return the lines of ``log`` that speak of BTF, but for other modules', and those that are expected."""
     known = [pattern(line, module) for line in expected if line != ANY]
-    return tuple(line for line in log if _ON_BTF.match(line) or any(one.fullmatch(line) for one in known))
+
+    def speaks(line: str) -> bool:
+        match = _ON_BTF.match(line)
+        return match is not None and match["module"] in (None, module)
+
+    return tuple(line for line in log if speaks(line) or any(one.fullmatch(line) for one in known))
 
 
 def agrees(expected: Sequence[str], found: Sequence[str], module: str) -> bool:

@@ -20,6 +20,7 @@ from kbtf_ci.btf.cases.case import (
     AlteredBtf,
     Case,
     Healthy,
+    NotThereError,
     of_member,
     of_record,
     of_type,
@@ -117,6 +118,8 @@ def _without_strings(healthy: Healthy) -> Altered:
 
 def _longer_header(more: bytes) -> Callable[[bytes], bytes]:
     def edit(btf: bytes) -> bytes:
+        if header_field(btf, "hdr_len") != HEADER_BYTES:
+            raise NotThereError("its BTF has a header of another length already")
         return with_header(btf[:HEADER_BYTES], hdr_len=LAYOUT_HEADER_BYTES) + more + btf[HEADER_BYTES:]
 
     return edit

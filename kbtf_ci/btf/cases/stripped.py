@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Final
 
 from kbtf_ci.btf.cases.case import (
-    Altered,
     AlteredBtf,
     Case,
     Healthy,
@@ -25,10 +24,10 @@ from kbtf_ci.model.case import Expected
 from kbtf_ci.model.outcome import Outcome
 
 
-def _without_base(healthy: Healthy) -> Altered:
-    """Write a module over a base of one type, so padded that its function's name begins on a NUL of vmlinux.
+def _distilled(healthy: Healthy) -> tuple[bytes, bytes]:
+    """Return .BTF and .BTF.base of a module whose function has a name that vmlinux's strings spoil.
 
-    Without that base the kernel reads it in vmlinux's strings, where it is the tail of another, or empty.
+    Read against vmlinux and not against its base of one type, the name begins on a NUL of vmlinux's strings.
     """
     base = Written()
     base.add(Kind.INT, base.string("int"), 4, INT_DATA)
@@ -36,7 +35,7 @@ def _without_base(healthy: Healthy) -> Altered:
     nul = healthy.vmlinux.strings.data.index(b"\0", split.string_base + 1)
     split.string("x" * (nul - split.string_base - 1))
     split.add(Kind.FUNC, split.string("kbtf_ci_function"), split.add(Kind.FUNC_PROTO))
-    return AlteredBtf(split.bytes())
+    return split.bytes(), base.bytes()
 
 
 CASES: Final = (
@@ -67,7 +66,18 @@ CASES: Final = (
         "written against a base of some types is read against vmlinux.",
         source="kernel/bpf/btf.c, btf_parse_module() takes vmlinux for the base; btf_func_check_meta()",
         expected=refused(of_type("FUNC", "type_id=<number>", "Invalid name")),
-        make=_without_base,
+        make=lambda healthy: AlteredBtf(_distilled(healthy)[0]),
+    ),
+    Case(
+        name="base-not-known",
+        failure_class=12,
+        title="a kernel before 6.11 does not know .BTF.base",
+        story="pahole 1.28 wrote a distilled base for a kernel that ignores it: what was written against a "
+        "base of some types is read against vmlinux.",
+        source="kernel/bpf/btf.c, btf_parse_module(), before 6.11",
+        expected=refused(of_type("FUNC", "type_id=<number>", "Invalid name")),
+        make=lambda healthy: AlteredBtf(*_distilled(healthy)),
+        until=(6, 10),
     ),
     Case(
         name="base-emptied",

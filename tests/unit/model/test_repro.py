@@ -58,6 +58,8 @@ def test_lines_that_are_not_on_btf_are_no_matter() -> None:
     assert list(faults(EXPECTED, replace(OBSERVED, log=(noise[0], *SEEN, noise[1])), "a_case")) == []
     assert lines_on_btf((*noise, *SEEN), (), "a_case") == SEEN
     assert lines_on_btf(noise, (noise[0],), "a_case") == noise[:1]
+    others = "failed to validate module [virtio] BTF: -22"
+    assert list(faults(EXPECTED, replace(OBSERVED, log=(others, *SEEN)), "a_case")) == []
 
 
 def test_places_stand_for_what_they_say_and_the_rest_is_literal() -> None:
