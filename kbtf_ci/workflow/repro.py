@@ -32,6 +32,7 @@ from kbtf_ci.btf.format.difference import first_difference
 from kbtf_ci.btf.predict.assess import Assessor, kernel_version
 from kbtf_ci.btf.predict.kernel_btf import rules_of
 from kbtf_ci.btf.predict.sweep import KernelSpec, predicted
+from kbtf_ci.btf.rules.versions import doubt
 from kbtf_ci.errors import ExitCode, GuestError, InfrastructureError
 from kbtf_ci.guest.carriers import write_archive
 from kbtf_ci.guest.image import EarlyModule
@@ -329,6 +330,8 @@ def reproduce(path: Path, cases: Sequence[Case], options: GuestOptions, reporter
         with prepared(runner, options.accel, reporter) as preparation:
             reporter.stage("cases")
             bench = _Bench.of(kernel)
+            for text in _doubts(bench):
+                reporter.warn(text)
             early = _early(kernel, options, runner, this)
             made = list(bench.prepare(cases, needs_modules=bool(early)))
             root, accel = preparation.root(), preparation.accel()
@@ -340,6 +343,14 @@ def reproduce(path: Path, cases: Sequence[Case], options: GuestOptions, reporter
         )
         write_json(this.directory.file("repro.json"), found.document())
     return found
+
+
+def _doubts(bench: _Bench) -> Iterator[str]:
+    """Yield what makes it unsure what this kernel shall say."""
+    if unsure := doubt(bench.traits.version):
+        yield unsure
+    if not bench.kernel.config:
+        yield f"no configuration of this kernel at hand: {_MISMATCH} and CONFIG_LIVEPATCH are taken to be off"
 
 
 def _early(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run) -> tuple[EarlyModule, ...]:
