@@ -9,30 +9,18 @@ alters vmlinux boots it, by its entry for PVH, and loads the untouched module th
 
 from __future__ import annotations
 
-import hashlib
 import re
+import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from kbtf_ci.btf.cases.case import (
-    Altered,
-    AlteredBtf,
-    AlteredFile,
-    AlteredVmlinux,
     Case,
-    Healthy,
-    NotThereError,
-    as_module,
 )
 from kbtf_ci.btf.format.difference import first_difference
-from kbtf_ci.btf.predict.assess import Assessor, kernel_version
-from kbtf_ci.btf.predict.kernel_btf import rules_of
-from kbtf_ci.btf.predict.sweep import KernelSpec, predicted
-from kbtf_ci.btf.rules.versions import doubt
 from kbtf_ci.errors import ExitCode, GuestError, InfrastructureError
 from kbtf_ci.guest.carriers import write_archive
 from kbtf_ci.guest.image import EarlyModule
@@ -44,22 +32,15 @@ from kbtf_ci.infra.runner import Runner
 from kbtf_ci.infra.runs import Run, old_run
 from kbtf_ci.model.case import Traits
 from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
-from kbtf_ci.model.module import Module
-from kbtf_ci.model.outcome import LoadPolicy, ModuleResult, Observation, Outcome, judge
-from kbtf_ci.model.prediction import Prediction, disagreements
-from kbtf_ci.model.repro import CaseResult, Observed, exit_code
-from kbtf_ci.objfile.carrier import make_carrier
-from kbtf_ci.objfile.elf import ElfImage, module_entry
-from kbtf_ci.objfile.files import OpenKernel, boots_by_pvh, open_kernel, parse_module
+from kbtf_ci.model.outcome import LoadPolicy, Observation
+from kbtf_ci.model.repro import CaseResult, exit_code
 from kbtf_ci.objfile.inventory import inventory
 from kbtf_ci.report import repro as report
 from kbtf_ci.workflow.guests import GuestFactory, GuestOptions, bootable
 from kbtf_ci.workflow.preparation import prepared
-from kbtf_ci.workflow.subject import find_subject
+from kbtf_ci.workflow.trial import Bench, Load, Seen, Trial
 from kbtf_ci.workflow.workspace import toolchain
 
-_MISMATCH: Final = "CONFIG_MODULE_ALLOW_BTF_MISMATCH"
-_CONTROL: Final = "untouched"
 _STAMP = re.compile(r"\[ *\d+\.\d+\] ")
 
 
@@ -95,151 +76,10 @@ class Reproduced:
 
 
 @dataclass(frozen=True)
-class _Load:
-    """A module that a guest is given: of a case, or the untouched one where ``case`` is None."""
-
-    case: Case | None
-    module: Module
-    data: bytes
-    moved: str = ""  # sha256 of what /sys/kernel/btf shall hold, where that is not the module's .BTF
-
-
-@dataclass(frozen=True)
-class _Tried:
-    """A case that applies, and what of it."""
-
-    case: Case
-    load: _Load
-    control: _Load
-    prediction: Prediction
-    vmlinux: bytes | None = None
-
-
-@dataclass
-class _Seen:
-    """What one guest said."""
-
-    observations: dict[str, Observation] = field(default_factory=dict)
-    difference: str = ""
-    log: tuple[str, ...] = ()
-    error: str = ""
-    seconds: float = 0.0
-    accel: str = ""
-
-
-@dataclass(frozen=True)
-class _Bench:
-    """A kernel on which cases are tried."""
-
-    kernel: BuiltKernel
-    opened: OpenKernel
-    spec: KernelSpec
-    traits: Traits
-    healthy: Healthy
-
-    @classmethod
-    def of(cls, kernel: BuiltKernel) -> _Bench:
-        """Read the kernel's image, and find the module that cases are made of."""
-        opened = open_kernel(kernel.image)
-        version = kernel_version("", opened.file)
-        vmlinux = opened.vmlinux
-        traits = Traits(
-            version=version,
-            allows_mismatch=kernel.config.get(_MISMATCH) == "y",
-            pvh=vmlinux is not None and boots_by_pvh(vmlinux),
-            livepatch=kernel.config.get("CONFIG_LIVEPATCH") == "y",
-        )
-        spec = KernelSpec(opened.file, rules_of(opened.file, version), kernel.config)
-        return cls(kernel, opened, spec, traits, find_subject(kernel, opened.file))
-
-    @cached_property
-    def control(self) -> _Load:
-        """The untouched module, by another name: what a guest has loaded by itself may be the same."""
-        return _untouched(_CONTROL, make_carrier(self.healthy.file, name=_CONTROL))
-
-    def prepare(self, cases: Iterable[Case], *, needs_modules: bool) -> Iterator[_Tried | CaseResult]:
-        """Yield each case, made, or why it does not apply."""
-        assessor = self.spec.assessor()
-        for number, case in enumerate(cases, 1):
-            reason = case.inapplicable(self.traits)
-            try:
-                altered = None if reason or case.make is None else case.make(self.healthy)
-            except NotThereError as error:
-                reason, altered = str(error), None
-            if isinstance(altered, AlteredVmlinux) and needs_modules and not self.traits.allows_mismatch:
-                reason = "its guest has no network without modules, which this kernel would refuse then"
-            if altered is None or reason:
-                yield self._result(case, inapplicable=reason)
-            else:
-                yield self._made(number, case, altered, assessor)
-
-    def _made(self, number: int, case: Case, altered: Altered, assessor: Assessor) -> _Tried:
-        name, data = as_module(case, altered, self.healthy)
-        vmlinux = altered.btf if isinstance(altered, AlteredVmlinux) else None
-        if vmlinux is not None:
-            assessor = replace(self.spec, file=replace(self.spec.file, btf=vmlinux)).assessor()
-        module = replace(module_entry(ElfImage(data), f"{number:03}-{case.name}.ko"), name=name)
-        assessed = assessor.assess(parse_module(data, Path(module.file)))
-        moved = altered.sysfs if isinstance(altered, AlteredBtf) else None
-        load = _Load(case, module, data, hashlib.sha256(moved).hexdigest() if moved else "")
-        control = self.control
-        if isinstance(altered, AlteredFile):
-            control = _untouched(altered.control_name, altered.control)
-        return _Tried(case, load, control, predicted(assessed, assessor, siblings_have_btf=True), vmlinux)
-
-    def _result(self, case: Case, **values: Any) -> CaseResult:
-        expected = case.expected.under(self.traits)
-        return CaseResult(case.name, case.failure_class, case.module, expected, **values)
-
-    def judged(self, tried: _Tried, seen: _Seen, healthy: _Seen) -> CaseResult:
-        """Return what came of a case in its guest; ``healthy`` is the one with the untouched modules."""
-        control = _control_outcome(tried.control, healthy)
-        observation = seen.observations.get(tried.load.module.name)
-        values: dict[str, Any] = {"control": control, "prediction": tried.prediction, "broken": seen.error}
-        if observation is not None:
-            result = _judge(tried.load, observation)
-            observed = _observed(result, observation, tried, seen)
-            own = round(observation.load_us / 1_000_000, 3)
-            values |= {
-                "broken": "",
-                "observed": observed,
-                "differs": _differs(tried.prediction, result, observed),
-                "seconds": own if tried.vmlinux is None else round(seen.seconds, 1),
-            }
-        return replace(self._result(tried.case, **values), module=tried.load.module.name)
-
-
-def _untouched(name: str, data: bytes) -> _Load:
-    return _Load(None, replace(module_entry(ElfImage(data), f"000-{name}.ko"), name=name), data)
-
-
-def _judge(load: _Load, observation: Observation | None) -> ModuleResult:
-    return judge(load.module, () if observation is None else (observation,), load.moved)
-
-
-def _observed(result: ModuleResult, observation: Observation, tried: _Tried, seen: _Seen) -> Observed:
-    """Return what was seen; of an altered vmlinux the kernel speaks once, at boot, and not in the load."""
-    return Observed(
-        outcome=result.outcome,
-        errno=observation.errno,
-        log=observation.log if tried.vmlinux is None else seen.log,
-        sysfs=observation.sysfs_sha256 is not None,
-        vmlinux_difference=seen.difference,
-        reason=result.reason,
-    )
-
-
-def _differs(prediction: Prediction, result: ModuleResult, observed: Observed) -> bool:
-    return (prediction.outcome, prediction.errno) != (observed.outcome, observed.errno) or bool(
-        disagreements([prediction], [result])
-    )
-
-
-@dataclass(frozen=True)
 class _Guests:
     """The guests of one call, one after the other, and where their logs go."""
 
-    bench: _Bench
+    bench: Bench
     options: GuestOptions
     runner: Runner
     accel: Accel
@@ -249,27 +89,29 @@ class _Guests:
     logs: Path
     reporter: Reporter
 
-    def run(self, name: str, loads: Sequence[_Load], vmlinux: bytes | None = None) -> _Seen:
+    def run(self, name: str, loads: Sequence[Load], vmlinux: bytes | None = None) -> Seen:
         """Load modules in a guest of the kernel, or of one with another BTF of vmlinux, in this order.
 
         What ends the guest is in what it returns. Raises InfrastructureError for what is not the kernel's
         doing.
         """
         folder, logs = self.scratch / name, self.logs / name
-        logs.mkdir(parents=True, exist_ok=True)
-        folder.mkdir()
-        seen = _Seen()
+        for one in (folder, logs):
+            one.mkdir(parents=True, exist_ok=True)
+        seen = Seen()
         began = time.monotonic()
         try:
             self._observe(folder, logs, loads, vmlinux, seen)
         except GuestError as error:
             seen.error = error.message
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)  # each has an image of its own
         seen.seconds = time.monotonic() - began
         seen.log = tuple(_STAMP.sub("", line, count=1) for line in _lines(logs / KMSG_LOG))
         return seen
 
     def _observe(
-        self, folder: Path, logs: Path, loads: Sequence[_Load], vmlinux: bytes | None, seen: _Seen
+        self, folder: Path, logs: Path, loads: Sequence[Load], vmlinux: bytes | None, seen: Seen
     ) -> None:
         btf = self.bench.opened.file.btf
         boots = self._boots(folder, vmlinux)
@@ -329,8 +171,8 @@ def reproduce(path: Path, cases: Sequence[Case], options: GuestOptions, reporter
         kernel = this.directory.kernel_of(this.record.run)
         with prepared(runner, options.accel, reporter) as preparation:
             reporter.stage("cases")
-            bench = _Bench.of(kernel)
-            for text in _doubts(bench):
+            bench = Bench.of(kernel)
+            for text in bench.doubts():
                 reporter.warn(text)
             early = _early(kernel, options, runner, this)
             made = list(bench.prepare(cases, needs_modules=bool(early)))
@@ -345,14 +187,6 @@ def reproduce(path: Path, cases: Sequence[Case], options: GuestOptions, reporter
     return found
 
 
-def _doubts(bench: _Bench) -> Iterator[str]:
-    """Yield what makes it unsure what this kernel shall say."""
-    if unsure := doubt(bench.traits.version):
-        yield unsure
-    if not bench.kernel.config:
-        yield f"no configuration of this kernel at hand: {_MISMATCH} and CONFIG_LIVEPATCH are taken to be off"
-
-
 def _early(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run) -> tuple[EarlyModule, ...]:
     """Return the modules without which this kernel's guest has no network."""
     if kernel.builtin is None:
@@ -363,10 +197,10 @@ def _early(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
 
 
 def _run(
-    bench: _Bench, made: Sequence[_Tried | CaseResult], guests: _Guests
+    bench: Bench, made: Sequence[Trial | CaseResult], guests: _Guests
 ) -> tuple[tuple[CaseResult, ...], str]:
     """Run the guests, and return each case's result in the order of ``made``, and what they ran in."""
-    tried = [one for one in made if isinstance(one, _Tried)]
+    tried = [one for one in made if isinstance(one, Trial)]
     if not tried:
         return tuple(one for one in made if isinstance(one, CaseResult)), ""
     shared = [one for one in tried if one.vmlinux is None]
@@ -374,6 +208,8 @@ def _run(
     guests.reporter.note(f"{len(shared)} cases made of {bench.healthy.name}, which is loaded before them")
     controls = {one.control.module.name: one.control for one in tried}
     seen = guests.run("modules", [*controls.values(), *(one.load for one in shared)])
+    if seen.accel:
+        guests = replace(guests, accel=Accel(seen.accel))  # what the first of them came to
     results = {one.case.name: bench.judged(one, seen, seen) for one in shared}
     for one in tried:
         if one.vmlinux is not None:
@@ -383,11 +219,6 @@ def _run(
     return tuple(_in_order(made, results)), seen.accel
 
 
-def _control_outcome(control: _Load, seen: _Seen) -> Outcome | None:
-    observation = seen.observations.get(control.module.name)
-    return None if observation is None else _judge(control, observation).outcome
-
-
-def _in_order(made: Sequence[_Tried | CaseResult], results: Mapping[str, CaseResult]) -> Iterator[CaseResult]:
+def _in_order(made: Sequence[Trial | CaseResult], results: Mapping[str, CaseResult]) -> Iterator[CaseResult]:
     for one in made:
         yield one if isinstance(one, CaseResult) else results[one.case.name]

@@ -14,7 +14,7 @@ from tests.support.sketch import Sketch
 
 THIS = ".gnu.linkonce.this_module"
 STRUCT_BYTES = 0x500
-VERMAGIC = b"vermagic=6.12.0 SMP \0license=GPL\0"
+VERMAGIC = b"vermagic=6.12.107+deb13-amd64 SMP \0license=GPL\0"
 
 
 def vmlinux() -> Sketch:
