@@ -112,6 +112,7 @@ class _Session:
     progress: bool = False
     kvm_failure: str = ""
     died_quietly: bool = False
+    vmlinux_read: bool = False
 
     def needs_guest(self) -> bool:
         return self.plan.next_batch() is not None
@@ -157,8 +158,9 @@ class _Session:
             )
 
     def _read_vmlinux(self, guest: Guest) -> None:
-        if self.spec.btf is None or self.boots > 1:
+        if self.spec.btf is None or self.vmlinux_read:
             return
+        self.vmlinux_read = True
         try:
             self.listener.vmlinux_read(read_if_other(guest.shell, self.spec.btf, guest.timeouts.load))
         except (SilenceError, ShellLostError, InfrastructureError) as error:

@@ -32,9 +32,9 @@ from kbtf_ci.objfile.inventory import check_unaltered
 
 # Loaded for real, more modules than these take longer the more of them are in.
 _REAL_UP_TO = 1500
-# A guest more costs a boot, which is worth it from so many modules on: a carrier loads much sooner.
-_CARRIERS_A_GUEST = 1000
-_MODULES_A_GUEST = 400
+# A guest more costs a boot, which is worth it from so many modules on. Of modules loaded for real fewer stay
+# loaded in two guests: some need what another, on which they do not depend, has registered.
+_MODULES_A_GUEST = 1000
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,9 @@ class GuestOptions:
             return self.load
         return LoadPolicy.CARRIER if modules > _REAL_UP_TO else LoadPolicy.AUTO
 
-    def number(self, modules: int, policy: LoadPolicy) -> int:
+    def number(self, modules: int) -> int:
         """Return how many guests at once are worth their boots, at most one a core."""
-        each = _CARRIERS_A_GUEST if policy is LoadPolicy.CARRIER else _MODULES_A_GUEST
-        return self.guests or max(1, min(len(os.sched_getaffinity(0)), modules // each))
+        return self.guests or max(1, min(len(os.sched_getaffinity(0)), modules // _MODULES_A_GUEST))
 
 
 def bootable(opened: OpenKernel, folder: Path) -> Path:
@@ -102,7 +101,7 @@ class GuestFactory:
         """Return the guests that share the carriers of ``modules``, which lie in ``archives``."""
         by_stored = {module.stored: module for module in modules}
         early = self.early_modules(modules)
-        dealt = deal(archives, self.options.number(len(modules), LoadPolicy.CARRIER))
+        dealt = deal(archives, self.options.number(len(modules)))
         found = []
         for number, part in enumerate(dealt, 1):
             folder, logs = self._places(number if len(dealt) > 1 else None)
@@ -114,7 +113,7 @@ class GuestFactory:
     def with_modules(self, modules: Sequence[Module], policy: LoadPolicy) -> tuple[Share, ...]:
         """Return the guests that share ``modules``, whole but for their debug information."""
         lean, early = self._lean(modules), self.early_modules(modules)
-        divided = shares(modules, self.options.number(len(modules), policy), policy)
+        divided = shares(modules, self.options.number(len(modules)), policy)
         found = []
         for number, part in enumerate(divided, 1):
             folder, logs = self._places(number if len(divided) > 1 else None)

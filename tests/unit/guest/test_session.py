@@ -391,6 +391,15 @@ def test_what_a_kernel_has_of_vmlinux_in_memory_comes_out_where_it_is_another(
     assert read_back(Run(tmp_path), content) == [b""]
 
 
+def test_it_is_read_of_the_first_guest_that_comes_up(
+    tmp_path: Path, memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KBTF_CI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("kbtf_ci.guest.session.acceleration.choose", lambda *_: Accel.KVM)
+    run = Run(tmp_path, boots=[Boot("KVM internal error. Suberror: 1\n")], accel=Accel.AUTO)
+    assert read_back(run, memory.read_bytes()) == [memory.read_bytes()]
+
+
 def test_it_is_read_once_however_often_the_guest_dies(tmp_path: Path, memory: Path) -> None:
     run = Run(tmp_path, {("real", "b"): Load(end="panic")})
     assert len(read_back(run, memory.read_bytes())) == 1
