@@ -17,9 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kbtf_ci.btf.cases.case import (
-    Case,
-)
+from kbtf_ci.btf.cases.case import Case
 from kbtf_ci.btf.format.difference import first_difference
 from kbtf_ci.errors import ExitCode, GuestError, InfrastructureError
 from kbtf_ci.guest.carriers import write_archive
