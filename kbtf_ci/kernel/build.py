@@ -48,6 +48,26 @@ class Built:
     steps: Mapping[str, int] = field(default_factory=dict)
     skipped_btf: Mapping[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def of(
+        cls,
+        kbuild: Kbuild,
+        *,
+        steps: Mapping[str, int] | None = None,
+        skipped_btf: Mapping[str, str] | None = None,
+    ) -> Built:
+        """Return what lies in a build directory; without ``steps`` nothing was done to make it."""
+        build_dir = kbuild.build_dir
+        return cls(
+            release=kbuild.release,
+            bzimage=build_dir / BZIMAGE,
+            vmlinux=build_dir / "vmlinux",
+            system_map=build_dir / "System.map",
+            modules=kbuild.modules,
+            steps=dict(steps or {}),
+            skipped_btf=dict(skipped_btf or {}),
+        )
+
     @property
     def compiled(self) -> int:
         """The number of files compiled or assembled for the kernel or a module."""
@@ -118,7 +138,7 @@ def build(kbuild: Kbuild, log_path: Path, on_progress: Callable[[Progress], None
         status = process.wait()
     if status != 0:
         _fail(kbuild, log, log_path, status)
-    return _collect(kbuild, log)
+    return Built.of(kbuild, steps=log.steps, skipped_btf=log.skipped)
 
 
 def _fail(kbuild: Kbuild, log: _Log, log_path: Path, status: int) -> None:
@@ -126,17 +146,4 @@ def _fail(kbuild: Kbuild, log: _Log, log_path: Path, status: int) -> None:
         raise fault
     raise BuildError(
         f"the kernel did not build: {log.diagnostics.first_error}", hint=f"the whole log: {log_path}"
-    )
-
-
-def _collect(kbuild: Kbuild, log: _Log) -> Built:
-    build_dir = kbuild.build_dir
-    return Built(
-        release=kbuild.release,
-        bzimage=build_dir / BZIMAGE,
-        vmlinux=build_dir / "vmlinux",
-        system_map=build_dir / "System.map",
-        modules=kbuild.modules,
-        steps=dict(log.steps),
-        skipped_btf=log.skipped,
     )

@@ -69,6 +69,12 @@ class Kbuild:
         return (self.build_dir / "include/config/kernel.release").read_text().strip()
 
     @property
+    def products(self) -> tuple[str, ...]:
+        """The paths of what it makes besides modules, below the build directory."""
+        order = ("modules.order", "include/config/kernel.release", ".config")
+        return (BZIMAGE, "vmlinux", "System.map", *order)
+
+    @property
     def modules(self) -> tuple[str, ...]:
         """The paths of its ``.ko`` files below the build directory, sorted, whether they are there or not."""
         # modules.order names .o files since 5.19 (commit f65a486821cf), .ko files before.

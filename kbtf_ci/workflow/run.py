@@ -23,6 +23,7 @@ from kbtf_ci.infra.profiles import Profile, find_profile
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.runs import Run, begun, new_run, old_run
 from kbtf_ci.kernel import build as kernel_build
+from kbtf_ci.kernel.finished import find_finished, keep_finished
 from kbtf_ci.kernel.identity import identify
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.kconfig import Configured, configure
@@ -130,9 +131,7 @@ def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> 
             _keep_configuration(configured, directory)
         with record.stage("build"):
             kernel_build.check_disk(folder, profile.disk_mib)
-            built = kernel_build.build(kbuild, directory.file("build.log"), _tell_progress(reporter))
-            written = built.steps.get("BTF [M]", 0)
-            reporter.note(f"{built.compiled} files compiled, BTF of {written} modules written")
+            built = _made(kbuild, configured.stamp, directory, reporter)
             require(profile.require, built.modules)
             pahole = keep_answer(kbuild, configured.stamp)
         with record.stage("copy"):
@@ -148,6 +147,22 @@ def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> 
         skipped_btf=_below_subtree(built.skipped_btf),
     )
     return directory.kernel_of(record.run)
+
+
+def _made(
+    kbuild: Kbuild, stamp: str, directory: rundir.RunDirectory, reporter: Reporter
+) -> kernel_build.Built:
+    """Let make build, but where nothing has changed since it did."""
+    log = directory.file("build.log")
+    built = find_finished(kbuild, stamp)
+    if built is None:
+        built = kernel_build.build(kbuild, log, _tell_progress(reporter))
+        keep_finished(kbuild, stamp, built)
+    else:
+        rundir.write_text(log, f"{kbuild.build_dir}: all is as make left it, which was not called\n")
+    written = built.steps.get("BTF [M]", 0)
+    reporter.note(f"{built.compiled} files compiled, BTF of {written} modules written")
+    return built
 
 
 def _keep_configuration(configured: Configured, directory: rundir.RunDirectory) -> None:
