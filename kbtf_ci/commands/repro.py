@@ -6,16 +6,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
+from kbtf_ci.btf.cases.case import Case
 from kbtf_ci.btf.cases.catalogue import CASES, named
-from kbtf_ci.commands.options import combine, common_options
+from kbtf_ci.commands.options import build_options_of, combine, common_options, tree_options
 from kbtf_ci.commands.session import echo, echo_json, reporting
 from kbtf_ci.errors import UsageError
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.timeouts import Timeouts
+from kbtf_ci.infra.record import Reporter
 from kbtf_ci.report import repro as report
 from kbtf_ci.workflow import repro as workflow
 from kbtf_ci.workflow.guests import GuestOptions
@@ -24,6 +28,10 @@ _LATEST = Path("runs/latest")
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 _run_options = combine(
+    click.option("--config", help="Try a finished build of this profile, defconfig target or .config."),
+    tree_options,
+    click.option("-o", "--output-dir", "output", type=click.Path(path_type=Path),
+                 help="With --config: run directory to make; runs/<UTC time>-<profile>-repro without it."),
     click.option("--all", "everything", is_flag=True, help="Try every case."),
     click.option("--accel", type=click.Choice([accel.value for accel in Accel]), default="auto",
                  show_default=True, help="auto falls back from KVM to emulation, and says so."),
@@ -65,25 +73,44 @@ def run(
     *,
     words: tuple[str, ...],
     everything: bool,
-    accel: str,
-    timeouts: tuple[str, ...],
     as_json: bool,
     quiet: bool,
     debug: bool,
+    **values: Any,
 ) -> None:
-    """Try cases on the kernel of RUNDIR, or of runs/latest: of a run, a build, or verify --kernel."""
+    """Try cases on the kernel of RUNDIR, of runs/latest, or of a finished build.
+
+    RUNDIR may be of a run, a build, or verify --kernel. Without it, and without runs/latest, it is the build
+    of the smoke profile.
+    """
     with reporting(quiet=quiet, debug=debug) as reporter:
         folder, names = _divided(words)
         if everything == bool(names):
             raise UsageError("repro run wants the names of cases, or --all", hint="kbtf-ci repro list")
         cases = CASES if everything else named(names)
-        if folder is None and not _LATEST.is_dir():
-            raise UsageError(f"there is no {_LATEST}", hint="name a run directory, or make one: kbtf-ci run")
-        options = GuestOptions(Accel(accel), timeouts=Timeouts.parse(timeouts))
-        found = workflow.reproduce(folder or _LATEST, cases, options, reporter)
+        options = GuestOptions(Accel(values["accel"]), timeouts=Timeouts.parse(values["timeouts"]))
+        found = _reproduce(folder, values, cases, options, reporter)
         reporter.close()
         echo_json(found.document()) if as_json else echo(found.text())
         sys.exit(found.exit_code)
+
+
+def _reproduce(
+    folder: Path | None,
+    values: dict[str, Any],
+    cases: Sequence[Case],
+    options: GuestOptions,
+    reporter: Reporter,
+) -> workflow.Reproduced:
+    config = values["config"]
+    if folder is not None and config:
+        raise UsageError(f"{folder} and --config {config}: one kernel, not two")
+    if folder is None and not config and _LATEST.is_dir():
+        folder = _LATEST
+    if folder is not None:
+        return workflow.reproduce(folder, cases, options, reporter)
+    build = build_options_of({**values, "config": config or "smoke", "variables": ()})
+    return workflow.reproduce_build(build, values["output"], cases, options, reporter)
 
 
 def _divided(words: tuple[str, ...]) -> tuple[Path | None, tuple[str, ...]]:

@@ -37,14 +37,17 @@ class Expected:
     ``errno`` is positive, 0 for a load that succeeds. ``log`` holds the lines on BTF, all of them and in
     order, with ``<number>``, ``<hex>``, ``<name>``, ``<text>`` and ``<module>`` for what is not the same
     everywhere, and ANY for lines that may be there. ``sysfs``: whether ``/sys/kernel/btf/<module>`` is there
-    after the load. ``vmlinux_differs``: vmlinux's BTF in memory is another than the image's.
+    after the load. ``vmlinux_differs``: vmlinux's BTF in memory is another than the image's. ``outcome`` is
+    None where there is no module, since its build fails. ``build`` holds lines that make says, in this order
+    and among others.
     """
 
-    outcome: Outcome
+    outcome: Outcome | None
     errno: int = 0
     log: tuple[str, ...] = ()
     sysfs: bool = False
     vmlinux_differs: bool = False
+    build: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Need(StrEnum):
     PVH = "pvh"  # an image whose vmlinux QEMU boots as it is
     LIVEPATCH = "livepatch"  # CONFIG_LIVEPATCH=y
     NO_LIVEPATCH = "no livepatch"
-    TREE = "tree"  # make or pahole on a kernel tree
+    TREE = "tree"  # the build that the kernel came from
 
 
 _WANTED: Final = {
@@ -92,7 +95,7 @@ class CaseFacts:
 
     ``failure_class`` is a number of the catalogue of real failures, ``story`` says what goes wrong in the
     field, ``source`` where the expectation was read. It holds for kernels from ``since`` to ``until``, both
-    included. ``why_not`` is the reason of what needs a tree.
+    included. ``why_not`` is the reason of what is known and not run.
     """
 
     name: str
@@ -120,7 +123,7 @@ class CaseFacts:
 
     def inapplicable(self, kernel: Traits) -> str:
         """Return why it says nothing of a kernel, "" where it applies."""
-        if Need.TREE in self.needs:
+        if self.why_not:
             return self.why_not
         if kernel.version < self.since or (self.until is not None and kernel.version > self.until):
             return f"of Linux {self.versions}"

@@ -23,6 +23,7 @@ _PLACES: Final = {
     "<text>": r".*",
     "<module>": "",  # the name that it goes by, put in later
 }
+NOT_BUILT: Final = "not built"
 _PLACE = re.compile("|".join(_PLACES))
 # Lines of a load that speak of BTF: kernel/bpf/btf.c, tools/lib/bpf/btf_relocate.c. Whatever else a kernel
 # logs meanwhile is no business of a case's, but for lines that it expects.
@@ -36,15 +37,17 @@ _ON_BTF = re.compile(
 class Observed:
     """What the kernel said; ``log`` holds all lines, ``vmlinux_difference`` the first one, "" for none.
 
-    ``outcome`` is the verdict as any run would reach it, ``reason`` its words.
+    ``outcome`` is the verdict as any run would reach it, ``reason`` its words; None where there is no module,
+    since its build failed. ``build`` is all that the build said.
     """
 
-    outcome: Outcome
+    outcome: Outcome | None
     errno: int = 0
     log: tuple[str, ...] = ()
     sysfs: bool = False
     vmlinux_difference: str = ""
     reason: str = ""
+    build: tuple[str, ...] = ()
 
 
 def pattern(line: str, module: str) -> re.Pattern[str]:
@@ -82,10 +85,23 @@ def agrees(expected: Sequence[str], found: Sequence[str], module: str) -> bool:
     )
 
 
+def build_lines(build: Iterable[str], expected: Sequence[str], module: str) -> tuple[str, ...]:
+    """Return the lines of a build that were expected, as far as they came, in their order."""
+    found: list[str] = []
+    for line in build:
+        if len(found) < len(expected) and pattern(expected[len(found)], module).fullmatch(line):
+            found.append(line)
+    return tuple(found)
+
+
 def faults(expected: Expected, observed: Observed, module: str) -> Iterator[str]:
     """Yield, a line each, in what the kernel did otherwise than expected."""
     if observed.outcome is not expected.outcome:
-        yield f"{observed.outcome} where {expected.outcome} was expected ({observed.reason or 'loaded'})"
+        why = f" ({observed.reason or 'loaded'})" if observed.outcome else ""
+        yield f"{observed.outcome or NOT_BUILT} where {expected.outcome or NOT_BUILT} was expected{why}"
+    said = build_lines(observed.build, expected.build, module)
+    if len(said) < len(expected.build):
+        yield f"its build did not say: {expected.build[len(said)]}"
     if observed.errno != expected.errno:
         yield f"errno {_errno(observed.errno)} where {_errno(expected.errno)} was expected"
     if observed.sysfs is not expected.sysfs:
@@ -108,7 +124,7 @@ class CaseResult:
     was; ``broken`` why it was tried and came to no word of the kernel's. ``control`` is what came of the
     untouched module, None where it was not reached. ``prediction`` is the offline check's, for comparison
     alone, and ``differs`` whether the kernel did not keep to it. ``seconds`` is the time of its load, or of
-    its guest where it has one of its own.
+    its guest where it has one of its own, ``build_seconds`` of what make and other tools took before.
     """
 
     name: str
@@ -122,6 +138,7 @@ class CaseResult:
     prediction: Prediction | None = None
     differs: bool = False
     seconds: float = 0.0
+    build_seconds: float = 0.0
 
     @property
     def faults(self) -> tuple[str, ...]:

@@ -14,11 +14,12 @@ from kbtf_ci.model.case import CaseFacts, Expected, shown
 from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.outcome import errno_text
 from kbtf_ci.model.prediction import Prediction
-from kbtf_ci.model.repro import CaseResult, Observed, lines_on_btf
+from kbtf_ci.model.repro import NOT_BUILT, CaseResult, Observed, build_lines, lines_on_btf
 
 SCHEMA: Final = "kbtf-ci/repro/1"
 CATALOGUE_SCHEMA: Final = "kbtf-ci/repro-catalogue/1"
 _WIDTH = 110
+_TAIL = 10  # lines of a failed build's end that are shown
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,9 @@ def page(case: CaseFacts) -> Iterator[str]:
 
 def _expectation(title: str, expected: Expected) -> Iterator[str]:
     there = "there" if expected.sysfs else "not there"
-    yield f"{title}: {_word(expected)}, its file below /sys/kernel/btf {there}"
+    where = f", its file below /sys/kernel/btf {there}" if expected.outcome else ""
+    yield f"{title}: {_word(expected)}{where}"
+    yield from (f"    its build says: {line}" for line in expected.build)
     if expected.vmlinux_differs:
         yield "    /sys/kernel/btf/vmlinux differs from the healthy image's .BTF"
     yield from (f"    {line}" for line in expected.log)
@@ -130,7 +133,8 @@ def _predicted(prediction: Prediction | None, *, differs: bool) -> str:
 
 
 def _word(one: Expected | Observed | Prediction) -> str:
-    return f"{one.outcome.value} {errno_text(one.errno)}" if one.errno else one.outcome.value
+    word = one.outcome.value if one.outcome else NOT_BUILT
+    return f"{word} {errno_text(one.errno)}" if one.errno else word
 
 
 def _wrong(one: CaseResult) -> Iterator[str]:
@@ -139,7 +143,10 @@ def _wrong(one: CaseResult) -> Iterator[str]:
     yield ""
     yield f"WRONG {one.name}"
     yield from (f"    {fault}" for fault in one.faults)
-    if one.observed is not None:
+    if one.observed is not None and one.observed.outcome is None:
+        yield "    its build ended with:"
+        yield from (f"        {line}" for line in one.observed.build[-_TAIL:])
+    elif one.observed is not None:
         yield "    expected lines:"
         yield from (f"        {line}" for line in one.expected.log)
         yield "    observed lines:"
@@ -215,16 +222,18 @@ def _entry(one: CaseResult) -> dict[str, Any]:
             "differs": one.differs,
         },
         "seconds": one.seconds,
+        "build_seconds": one.build_seconds,
     }
 
 
 def _expected(expected: Expected) -> dict[str, Any]:
     return {
-        "outcome": expected.outcome.value,
+        "outcome": expected.outcome and expected.outcome.value,
         "errno": -expected.errno or None,
         "kernel_log": list(expected.log),
         "sysfs": expected.sysfs,
         "vmlinux_differs": expected.vmlinux_differs,
+        "build_log": list(expected.build),
     }
 
 
@@ -233,9 +242,10 @@ def _observed(one: CaseResult) -> dict[str, Any] | None:
     if seen is None:
         return None
     return {
-        "outcome": seen.outcome.value,
+        "outcome": seen.outcome and seen.outcome.value,
         "errno": -seen.errno or None,
         "kernel_log": list(lines_on_btf(seen.log, one.expected.log, one.module)),
         "sysfs": seen.sysfs,
         "vmlinux_difference": seen.vmlinux_difference,
+        "build_log": list(build_lines(seen.build, one.expected.build, one.module)),
     }

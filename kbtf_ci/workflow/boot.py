@@ -14,9 +14,7 @@ from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.infra.record import Record, Reporter
 from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.infra.runs import Run, begun
-from kbtf_ci.kernel.kbuild import BZIMAGE, Kbuild
-from kbtf_ci.model.config import parse_config
-from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
+from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.outcome import LoadPolicy
 from kbtf_ci.model.prediction import disagreements
@@ -24,6 +22,7 @@ from kbtf_ci.model.regeneration import Boot
 from kbtf_ci.model.run_record import GuestProfile
 from kbtf_ci.workflow import verify as verification
 from kbtf_ci.workflow.guests import GuestOptions
+from kbtf_ci.workflow.workspace import kernel_of_build
 
 
 def boot(kbuild: Kbuild, accel: Accel, reporter: Reporter) -> Boot:
@@ -33,7 +32,7 @@ def boot(kbuild: Kbuild, accel: Accel, reporter: Reporter) -> Boot:
     """
     with _passing_run(kbuild, reporter) as this:
         options = GuestOptions(accel, load=LoadPolicy.CARRIER)
-        verdict = verification.verify(_kernel(kbuild), options, kbuild.runner, this)
+        verdict = verification.verify(kernel_of_build(kbuild), options, kbuild.runner, this)
     return Boot(
         accel=verdict.guest.accel if verdict.guest else "",
         boot_s=verdict.guest.boot_s if verdict.guest else 0.0,
@@ -42,18 +41,6 @@ def boot(kbuild: Kbuild, accel: Accel, reporter: Reporter) -> Boot:
             one.result.module.file for one in disagreements(verdict.predictions, verdict.results)
         ),
         error=verdict.error,
-    )
-
-
-def _kernel(kbuild: Kbuild) -> BuiltKernel:
-    build_dir = kbuild.build_dir
-    return BuiltKernel(
-        facts=KernelFacts(kbuild.release),
-        image=build_dir / BZIMAGE,
-        modules=build_dir,
-        files=tuple(file for file in kbuild.modules if (build_dir / file).is_file()),
-        config=parse_config((build_dir / ".config").read_text(errors="replace")),
-        origin=str(build_dir),
     )
 
 

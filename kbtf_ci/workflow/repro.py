@@ -12,32 +12,38 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kbtf_ci.btf.cases.case import Case
 from kbtf_ci.btf.format.difference import first_difference
-from kbtf_ci.errors import ExitCode, GuestError, InfrastructureError
+from kbtf_ci.errors import ExitCode, GuestError, InfrastructureError, UsageError
 from kbtf_ci.guest.carriers import write_archive
 from kbtf_ci.guest.image import EarlyModule
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.session import KMSG_LOG, Listener, observe
+from kbtf_ci.infra.profiles import find_profile
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.rundir import RunDirectory, write_json
 from kbtf_ci.infra.runner import Runner
-from kbtf_ci.infra.runs import Run, old_run
-from kbtf_ci.model.case import Traits
+from kbtf_ci.infra.runs import Run, begun, new_run, old_run
+from kbtf_ci.kernel.kbuild import Kbuild
+from kbtf_ci.model.case import Need, Traits
 from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
+from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.outcome import LoadPolicy, Observation
 from kbtf_ci.model.repro import CaseResult, exit_code
+from kbtf_ci.model.run_record import GuestProfile
 from kbtf_ci.objfile.inventory import inventory
 from kbtf_ci.report import repro as report
 from kbtf_ci.workflow.guests import GuestFactory, GuestOptions, bootable
 from kbtf_ci.workflow.preparation import prepared
-from kbtf_ci.workflow.trial import Bench, Load, Seen, Trial
-from kbtf_ci.workflow.workspace import toolchain
+from kbtf_ci.workflow.trial import Bench, Load, Seen, Trial, Unbuilt
+from kbtf_ci.workflow.workshop import Shop
+from kbtf_ci.workflow.workspace import kernel_of_build, open_build, toolchain
 
 _STAMP = re.compile(r"\[ *\d+\.\d+\] ")
 
@@ -162,26 +168,76 @@ def reproduce(path: Path, cases: Sequence[Case], options: GuestOptions, reporter
     Raises UsageError when the folder holds no run or its kernel no module that cases can be made of,
     KbtfError for whatever fails before the guests.
     """
-    began = time.monotonic()
-    with old_run(path, reporter) as this, this.directory.scratch() as scratch:
+    with old_run(path, reporter) as this, _its_build(this, cases, reporter) as (build, lacking):
         reporter.stage("toolchain")
         runner = toolchain(this.record.run.suite, reporter).runner
         kernel = this.directory.kernel_of(this.record.run)
-        with prepared(runner, options.accel, reporter) as preparation:
-            reporter.stage("cases")
-            bench = Bench.of(kernel)
-            for text in bench.doubts():
-                reporter.warn(text)
-            early = _early(kernel, options, runner, this)
-            made = list(bench.prepare(cases, needs_modules=bool(early)))
-            root, accel = preparation.root(), preparation.accel()
-        logs = this.directory.file("repro")
-        guests = _Guests(bench, options, runner, accel, root, early, scratch, logs, reporter)
-        results, used = _run(bench, made, guests)
-        found = Reproduced(
-            kernel.facts, bench.traits, bench.healthy.name, used, results, time.monotonic() - began
-        )
-        write_json(this.directory.file("repro.json"), found.document())
+        with this.directory.scratch() as scratch:
+            shop = Shop(runner, scratch, build, lacking)
+            return _reproduce(this, kernel, shop, cases, options)
+
+
+def reproduce_build(
+    build: BuildOptions, output: Path | None, cases: Sequence[Case], options: GuestOptions, reporter: Reporter
+) -> Reproduced:
+    """Try ``cases`` on a finished build, in a run directory of their own.
+
+    Raises UsageError when there is no such build, and what reproduce() raises.
+    """
+    with open_build(build, reporter) as kbuild:
+        begin = begun("", build, GuestProfile(name=f"{find_profile(build.config).name}-repro"))
+        with new_run(output, begin, reporter) as this, this.directory.scratch() as scratch:
+            shop = Shop(kbuild.runner, scratch, kbuild)
+            return _reproduce(this, kernel_of_build(kbuild), shop, cases, options)
+
+
+@contextmanager
+def _its_build(this: Run, cases: Sequence[Case], reporter: Reporter) -> Iterator[tuple[Kbuild | None, str]]:
+    """Give the build that a run came from, held for this command, or else why there is none.
+
+    Where no case needs it, it is left to others.
+    """
+    record = this.record.run
+    with ExitStack() as held:
+        try:
+            options = record.build_options
+        except ValueError as error:
+            yield None, f"needs the build that the kernel came from: {error}"
+            return
+        if not any(Need.TREE in case.needs for case in cases):
+            yield None, "its build was not asked for"
+            return
+        try:
+            build = held.enter_context(open_build(options, reporter, record))
+        except UsageError as error:
+            yield None, error.message
+            return
+        yield build, ""
+
+
+def _reproduce(
+    this: Run, kernel: BuiltKernel, shop: Shop, cases: Sequence[Case], options: GuestOptions
+) -> Reproduced:
+    began = time.monotonic()
+    reporter = this.reporter
+    with prepared(shop.runner, options.accel, reporter) as preparation:
+        reporter.stage("cases")
+        bench = Bench.of(kernel)
+        for text in bench.doubts():
+            reporter.warn(text)
+        early = _early(kernel, options, shop.runner, this)
+        made = []
+        for one in bench.prepare(cases, shop, needs_modules=bool(early)):
+            made.append(one)
+            reporter.progress(f"{len(made)} of {len(cases)}")
+        root, accel = preparation.root(), preparation.accel()
+    logs = this.directory.file("repro")
+    guests = _Guests(bench, options, shop.runner, accel, root, early, shop.scratch, logs, reporter)
+    results, used = _run(bench, made, guests)
+    found = Reproduced(
+        kernel.facts, bench.traits, bench.healthy.name, used, results, time.monotonic() - began
+    )
+    write_json(this.directory.file("repro.json"), found.document())
     return found
 
 
@@ -195,28 +251,27 @@ def _early(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
 
 
 def _run(
-    bench: Bench, made: Sequence[Trial | CaseResult], guests: _Guests
+    bench: Bench, made: Sequence[Trial | Unbuilt | CaseResult], guests: _Guests
 ) -> tuple[tuple[CaseResult, ...], str]:
     """Run the guests, and return each case's result in the order of ``made``, and what they ran in."""
     tried = [one for one in made if isinstance(one, Trial)]
-    if not tried:
+    failed = [one for one in made if isinstance(one, Unbuilt)]
+    if not tried and not failed:
         return tuple(one for one in made if isinstance(one, CaseResult)), ""
     shared = [one for one in tried if one.vmlinux is None]
     guests.reporter.stage("modules")
     guests.reporter.note(f"{len(shared)} cases made of {bench.healthy.name}, which is loaded before them")
-    controls = {one.control.module.name: one.control for one in tried}
+    controls = {one.control.module.name: one.control for one in tried} | {
+        bench.control.module.name: bench.control
+    }
     seen = guests.run("modules", [*controls.values(), *(one.load for one in shared)])
     if seen.accel:
         guests = replace(guests, accel=Accel(seen.accel))  # what the first of them came to
     results = {one.case.name: bench.judged(one, seen, seen) for one in shared}
+    results |= {one.case.name: bench.unbuilt(one, seen) for one in failed}
     for one in tried:
         if one.vmlinux is not None:
             guests.reporter.stage(one.case.name)
             own = guests.run(one.case.name, [one.load], one.vmlinux)
             results[one.case.name] = bench.judged(one, own, seen)
-    return tuple(_in_order(made, results)), seen.accel
-
-
-def _in_order(made: Sequence[Trial | CaseResult], results: Mapping[str, CaseResult]) -> Iterator[CaseResult]:
-    for one in made:
-        yield one if isinstance(one, CaseResult) else results[one.case.name]
+    return tuple(one if isinstance(one, CaseResult) else results[one.case.name] for one in made), seen.accel

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,9 +20,11 @@ from kbtf_ci.btf.cases.case import (
     AlteredVmlinux,
     Case,
     Healthy,
+    NotBuilt,
     NotThereError,
     as_module,
 )
+from kbtf_ci.btf.cases.workshop import Workshop
 from kbtf_ci.btf.predict.assess import Assessor, kernel_version
 from kbtf_ci.btf.predict.kernel_btf import rules_of
 from kbtf_ci.btf.predict.sweep import KernelSpec, predicted
@@ -45,7 +48,8 @@ _CONTROL: Final = "untouched"
 class Load:
     """A module that a guest is given.
 
-    ``moved`` is the SHA-256 of what ``/sys/kernel/btf`` shall hold, "" where that is the module's ``.BTF``.
+    ``moved`` is the SHA-256 of what ``/sys/kernel/btf`` shall hold of a module with a distilled base, ""
+    where that is its ``.BTF`` as it is.
     """
 
     module: Module
@@ -57,7 +61,8 @@ class Load:
 class Trial:
     """A case that applies: what is loaded, untouched and altered, and what the offline check predicts of it.
 
-    ``vmlinux`` is the BTF of another vmlinux that boots, None for the healthy one.
+    ``vmlinux`` is the BTF of another vmlinux that boots, None for the healthy one. ``build`` is what make
+    said where it was called, and ``build_seconds`` how long tools took.
     """
 
     case: Case
@@ -65,6 +70,17 @@ class Trial:
     control: Load
     prediction: Prediction
     vmlinux: bytes | None = None
+    build: tuple[str, ...] = ()
+    build_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Unbuilt:
+    """A case in which a build fails: what it said, and how long it took, in seconds."""
+
+    case: Case
+    build: tuple[str, ...]
+    build_seconds: float
 
 
 @dataclass
@@ -120,46 +136,80 @@ class Bench:
         if not self.kernel.config:
             yield f"no configuration of it at hand: {_MISMATCH} and CONFIG_LIVEPATCH are taken to be off"
 
-    def prepare(self, cases: Iterable[Case], *, needs_modules: bool) -> Iterator[Trial | CaseResult]:
+    def prepare(
+        self, cases: Iterable[Case], shop: Workshop, *, needs_modules: bool
+    ) -> Iterator[Trial | Unbuilt | CaseResult]:
         """Yield each case, made, or why it does not apply."""
         assessor = self.spec.assessor()
         for number, case in enumerate(cases, 1):
-            reason = case.inapplicable(self.traits)
+            began = time.monotonic()
             try:
-                altered = None if reason or case.make is None else case.make(self.healthy)
+                altered = self._altered(case, shop, needs_modules=needs_modules)
             except NotThereError as error:
-                reason, altered = str(error), None
-            if isinstance(altered, AlteredVmlinux) and needs_modules and not self.traits.allows_mismatch:
-                reason = "its guest has no network without modules, which this kernel would refuse then"
-            if altered is None or reason:
-                yield self._result(case, inapplicable=reason)
+                yield self._result(case, inapplicable=str(error))
+                continue
+            took = round(time.monotonic() - began, 1) if case.build else 0.0
+            if isinstance(altered, NotBuilt):
+                yield Unbuilt(case, altered.build, took)
             else:
-                yield self._made(number, case, altered, assessor)
+                yield replace(self._made(number, case, altered, assessor), build_seconds=took)
+
+    def _altered(self, case: Case, shop: Workshop, *, needs_modules: bool) -> Altered | NotBuilt:
+        """Return what the case makes of the kernel. Raises NotThereError where it does not apply."""
+        if reason := case.inapplicable(self.traits):
+            raise NotThereError(reason)
+        if case.build is not None:
+            altered = case.build(self.healthy, shop)
+        elif case.make is not None:
+            altered = case.make(self.healthy)
+        else:
+            raise NotThereError("nothing is known of how to provoke it")
+        if isinstance(altered, AlteredVmlinux) and needs_modules and not self.traits.allows_mismatch:
+            raise NotThereError("its guest has no network without modules, which it would refuse then")
+        return altered
 
     def _made(self, number: int, case: Case, altered: Altered, assessor: Assessor) -> Trial:
         name, data = as_module(case, altered, self.healthy)
-        vmlinux = altered.btf if isinstance(altered, AlteredVmlinux) else None
-        if vmlinux is not None:
-            assessor = replace(self.spec, file=replace(self.spec.file, btf=vmlinux)).assessor()
-        module = replace(module_entry(ElfImage(data), f"{number:03}-{case.name}.ko"), name=name)
-        assessed = assessor.assess(parse_module(data, Path(module.file)))
-        moved = altered.sysfs if isinstance(altered, AlteredBtf) else None
-        load = Load(module, data, hashlib.sha256(moved).hexdigest() if moved else "")
-        control = self.control
-        if isinstance(altered, AlteredFile):
-            control = _untouched(altered.control_name, altered.control)
-        return Trial(case, load, control, predicted(assessed, assessor, siblings_have_btf=True), vmlinux)
+        if isinstance(altered, AlteredVmlinux):
+            assessor = replace(self.spec, file=replace(self.spec.file, btf=altered.btf)).assessor()
+        load, prediction = _load(f"{number:03}-{case.name}.ko", name, data, assessor)
+        trial = Trial(case, load, self.control, prediction)
+        match altered:
+            case AlteredBtf():
+                moved = hashlib.sha256(altered.sysfs).hexdigest() if altered.sysfs else ""
+                return replace(trial, load=replace(load, moved=moved), build=altered.build)
+            case AlteredFile():
+                control = altered.control_name
+                untouched, _ = _load(f"000-{control}.ko", control, altered.control, assessor)
+                return replace(trial, control=untouched, build=altered.build)
+            case AlteredVmlinux():
+                return replace(trial, vmlinux=altered.btf)
 
     def _result(self, case: Case, **values: Any) -> CaseResult:
         expected = case.expected.under(self.traits)
         return CaseResult(case.name, case.failure_class, case.module, expected, **values)
+
+    def unbuilt(self, one: Unbuilt, healthy: Seen) -> CaseResult:
+        """Return what came of a case in which a build fails; its control is a module of the kernel's own."""
+        untouched = healthy.observations.get(self.control.module.name)
+        return self._result(
+            one.case,
+            control=None if untouched is None else _judge(self.control, untouched).outcome,
+            observed=Observed(None, build=one.build),
+            build_seconds=one.build_seconds,
+        )
 
     def judged(self, trial: Trial, seen: Seen, healthy: Seen) -> CaseResult:
         """Return what came of a case in its guest; ``healthy`` is the one with the untouched modules."""
         untouched = healthy.observations.get(trial.control.module.name)
         control = None if untouched is None else _judge(trial.control, untouched).outcome
         observation = seen.observations.get(trial.load.module.name)
-        values: dict[str, Any] = {"control": control, "prediction": trial.prediction, "broken": seen.error}
+        values: dict[str, Any] = {
+            "control": control,
+            "prediction": trial.prediction,
+            "broken": seen.error,
+            "build_seconds": trial.build_seconds,
+        }
         if observation is not None:
             result = _judge(trial.load, observation)
             observed = _observed(result, observation, trial, seen)
@@ -171,6 +221,13 @@ class Bench:
                 "seconds": own if trial.vmlinux is None else round(seen.seconds, 1),
             }
         return replace(self._result(trial.case, **values), module=trial.load.module.name)
+
+
+def _load(file: str, name: str, data: bytes, assessor: Assessor) -> tuple[Load, Prediction]:
+    """Return a module as a guest gets it, and what the offline check predicts of it."""
+    module = replace(module_entry(ElfImage(data), file), name=name)
+    prediction = predicted(assessor.assess(parse_module(data, Path(file))), assessor, siblings_have_btf=True)
+    return Load(module, data, prediction.sysfs_sha256), prediction
 
 
 def _untouched(name: str, data: bytes) -> Load:
@@ -190,6 +247,7 @@ def _observed(result: ModuleResult, observation: Observation, trial: Trial, seen
         sysfs=observation.sysfs_sha256 is not None,
         vmlinux_difference=seen.difference,
         reason=result.reason,
+        build=trial.build,
     )
 
 

@@ -24,7 +24,9 @@ from kbtf_ci.infra.runner import Runner
 from kbtf_ci.kernel import source as kernel_source
 from kbtf_ci.kernel.btfcache import Wrapper
 from kbtf_ci.kernel.identity import identify, require_same
-from kbtf_ci.kernel.kbuild import Kbuild
+from kbtf_ci.kernel.kbuild import BZIMAGE, Kbuild
+from kbtf_ci.model.config import parse_config
+from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
 from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.run_record import RunRecord, ToolchainRecord
 
@@ -139,3 +141,19 @@ def open_build(options: BuildOptions, reporter: Reporter, run: RunRecord | None 
         if run is not None:
             require_same(folder, identify(folder, opened.release), run)
         yield opened
+
+
+def kernel_of_build(kbuild: Kbuild) -> BuiltKernel:
+    """Return the kernel and the modules of a finished build as they lie in its directory.
+
+    A module that is missing is left out.
+    """
+    build_dir = kbuild.build_dir
+    return BuiltKernel(
+        facts=KernelFacts(kbuild.release),
+        image=build_dir / BZIMAGE,
+        modules=build_dir,
+        files=tuple(file for file in kbuild.modules if (build_dir / file).is_file()),
+        config=parse_config((build_dir / ".config").read_text(errors="replace")),
+        origin=str(build_dir),
+    )

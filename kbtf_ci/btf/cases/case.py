@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
+from kbtf_ci.btf.cases.workshop import Workshop
 from kbtf_ci.btf.format.reader import Btf
 from kbtf_ci.model.case import ANY, CaseFacts, Expectation, Expected
 from kbtf_ci.model.outcome import Outcome
@@ -53,7 +54,7 @@ class AlteredBtf:
 
     ``btf`` None: the section is gone. ``sysfs`` is what ``/sys/kernel/btf`` shall hold where that is not
     ``btf`` itself. ``name`` is for a module that cannot go by the case's. ``struct_bytes`` is the size of
-    struct module that it was built for, None for the kernel's own.
+    struct module that it was built for, None for the kernel's own. ``build`` is what its build said.
     """
 
     btf: bytes | None
@@ -61,16 +62,21 @@ class AlteredBtf:
     sysfs: bytes | None = None
     name: str = ""
     struct_bytes: int | None = None
+    build: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class AlteredFile:
-    """A whole module, its code with it, that goes by ``name``, and the same untouched but for its name."""
+    """A whole module that goes by ``name``, and the same untouched but for its name.
+
+    ``build`` is what its build said.
+    """
 
     data: bytes
     name: str
     control: bytes
     control_name: str
+    build: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,13 @@ class AlteredVmlinux:
     btf: bytes
 
 
+@dataclass(frozen=True)
+class NotBuilt:
+    """No module: the build failed, with these lines."""
+
+    build: tuple[str, ...]
+
+
 Altered = AlteredBtf | AlteredFile | AlteredVmlinux
 
 
@@ -87,10 +100,12 @@ Altered = AlteredBtf | AlteredFile | AlteredVmlinux
 class Case(CaseFacts):
     """One entry of the catalogue, and what is done.
 
-    ``make`` alters a healthy module or kernel and may raise NotThereError; None for what needs a tree.
+    ``make`` alters a healthy module or kernel by itself, ``build`` with real tools; a case has one of them.
+    Both may raise NotThereError.
     """
 
     make: Callable[[Healthy], Altered] | None = None
+    build: Callable[[Healthy, Workshop], Altered | NotBuilt] | None = None
 
 
 def as_module(case: Case, altered: Altered, healthy: Healthy) -> tuple[str, bytes]:
@@ -173,6 +188,11 @@ def taken() -> Expectation:
 def always(expected: Expected) -> Expectation:
     """Return an expectation that CONFIG_MODULE_ALLOW_BTF_MISMATCH changes nothing of."""
     return Expectation(expected, expected)
+
+
+def not_built(*lines: str) -> Expectation:
+    """Return the expectation of a build that fails, and says these lines among others, in this order."""
+    return always(Expected(None, build=lines))
 
 
 def with_vmlinux_altered(expectation: Expectation) -> Expectation:

@@ -16,6 +16,7 @@ from kbtf_ci.btf.cases import (
     mismatch,
     module_struct,
     other_base,
+    packaged,
     stripped,
     tree,
     vmlinux,
@@ -29,11 +30,12 @@ CASES: Final = (
     *other_base.CASES,
     *damaged.CASES,
     *stripped.CASES,
+    *packaged.CASES,
     *distilled.CASES,
     *module_struct.CASES,
     *kfuncs.CASES,
-    *vmlinux.CASES,
     *tree.CASES,
+    *vmlinux.CASES,
 )
 _BY_NAME: Final = {case.name: case for case in CASES}
 

@@ -54,7 +54,7 @@ def test_an_unknown_case_is_one_line_with_the_nearest_names(words: tuple[str, ..
     [
         ((), "repro run wants the names of cases, or --all"),
         (("--all", "kind-0"), "repro run wants the names of cases, or --all"),
-        (("kind-0",), "there is no runs/latest"),
+        (("here", "--config", "smoke", "kind-0"), "here and --config smoke: one kernel, not two"),
         (("./nowhere", "kind-0"), "holds no run"),
         (("here", "./there", "kind-0"), "one run directory, not 2"),
     ],
@@ -68,5 +68,6 @@ def test_what_cannot_be_run_is_refused_with_a_line(words: tuple[str, ...], messa
 
 def test_a_folder_is_the_run_directory_and_a_case_goes_before_a_folder() -> None:
     Path("kind-0").mkdir()
-    assert "there is no runs/latest" in repro("run", "kind-0").stderr
+    Path("runs/latest").mkdir(parents=True)
+    assert "runs/latest: holds no run" in repro("run", "kind-0").stderr
     assert "kind-0: holds no run" in repro("run", "./kind-0", "--all").stderr

@@ -62,6 +62,20 @@ def test_lines_that_are_not_on_btf_are_no_matter() -> None:
     assert list(faults(EXPECTED, replace(OBSERVED, log=(others, *SEEN)), "a_case")) == []
 
 
+def test_a_build_must_say_what_was_expected_in_that_order_and_may_say_more() -> None:
+    expected = Expected(None, build=("first <number>", "second"))
+    for said, fault in (
+        (("first 1", "between", "second"), []),
+        (("second", "first 1"), ["its build did not say: second"]),
+        (("first x", "second"), ["its build did not say: first <number>"]),
+    ):
+        assert list(faults(expected, Observed(None, build=said), "m")) == fault
+    loaded = Observed(Outcome.VERIFIED, build=("first 1", "second"))
+    assert list(faults(expected, loaded, "m")) == ["VERIFIED where not built was expected (loaded)"]
+    unbuilt = Observed(None, build=("first 1", "second"))
+    assert "not built where VERIFIED was expected" in list(faults(Expected(Outcome.VERIFIED), unbuilt, "m"))
+
+
 def test_places_stand_for_what_they_say_and_the_rest_is_literal() -> None:
     assert pattern("BPF: [<number>] Invalid btf_info:<hex>", "m").fullmatch(
         "BPF: [7] Invalid btf_info:4010002"

@@ -71,11 +71,11 @@ def test_the_json_has_the_schemas_keys() -> None:
     )  # fmt: skip
     assert ok["expected"] == {
         "outcome": "REJECTED", "errno": -22, "kernel_log": ["BPF: Invalid magic", LAST], "sysfs": False,
-        "vmlinux_differs": False,
+        "vmlinux_differs": False, "build_log": [],
     }  # fmt: skip
     assert ok["observed"] == {
         "outcome": "REJECTED", "errno": -22, "kernel_log": list(SEEN[1:]), "sysfs": False,
-        "vmlinux_difference": "",
+        "vmlinux_difference": "", "build_log": [],
     }  # fmt: skip
     assert (ok["control"], ok["seconds"], ok["predicted"]["cause"]) == ("VERIFIED", 0.012, "damaged")
     assert (ok["predicted"]["differs"], wrong["predicted"]["differs"]) == (False, True)
@@ -83,6 +83,25 @@ def test_the_json_has_the_schemas_keys() -> None:
     assert "VERIFIED where REJECTED was expected" in wrong["reason"]
     assert (skipped["ok"], skipped["applicable"], skipped["observed"]) == (False, False, None)
     assert skipped["reason"] == "needs a tree"
+
+
+def test_what_was_not_built_shows_what_make_was_to_say_and_how_it_ended() -> None:
+    expected = Expected(None, build=("make: *** Error <number>",))
+    said = ("  CC m.o", "make: *** Error 126", "make: Leaving directory")
+    built = replace(OK, expected=expected, observed=Observed(None, build=said), prediction=None)
+    (row,) = (line for line in text(HEAD, [built]) if line.startswith("bad-magic"))
+    assert row.split() == ["bad-magic", "22", "not", "built", "not", "built", "ok"]
+    entry = document(HEAD, [replace(built, build_seconds=1.5)])["cases"][0]
+    assert (entry["expected"]["outcome"], entry["expected"]["build_log"]) == (None, list(expected.build))
+    assert (entry["observed"]["outcome"], entry["observed"]["build_log"]) == (None, ["make: *** Error 126"])
+    assert entry["build_seconds"] == 1.5
+    other = replace(built, expected=replace(expected, build=("make: *** Error 1",)))
+    lines = list(text(HEAD, [other]))
+    assert "    its build did not say: make: *** Error 1" in lines
+    assert "        make: Leaving directory" in lines
+    facts = replace(FACTS, expected=Expectation(expected, expected))
+    assert "    its build says: make: *** Error <number>" in list(page(facts))
+    assert "expected: not built" in list(page(facts))
 
 
 def test_a_page_has_the_story_the_source_and_both_expectations() -> None:

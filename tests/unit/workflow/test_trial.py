@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from kbtf_ci.btf.cases.case import Case, NotBuilt
 from kbtf_ci.btf.cases.catalogue import CASES, named
+from kbtf_ci.btf.cases.workshop import Output
 from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
 from kbtf_ci.model.outcome import LoadMode, Observation, Outcome
 from kbtf_ci.model.repro import CaseResult
-from kbtf_ci.workflow.trial import Bench, Load, Seen, Trial
+from kbtf_ci.workflow.trial import Bench, Load, Seen, Trial, Unbuilt
 from tests.support import images
 from tests.support.healthy import module, split, vmlinux
+from tests.support.workshop import Call, PlayedShop
 
 REFUSED = (
     "BPF: [9] FUNC (anon) ", "BPF: type_id=7", "BPF:  ", "BPF: Invalid name", "BPF: ",
@@ -36,13 +39,13 @@ def bench(folder: Path, config: dict[str, str] | None = None) -> Bench:
 
 
 def ready(one: Bench, name: str, *, needs_modules: bool = False) -> Trial:
-    (found,) = one.prepare(named([name]), needs_modules=needs_modules)
+    (found,) = one.prepare(named([name]), PlayedShop(), needs_modules=needs_modules)
     assert isinstance(found, Trial)
     return found
 
 
 def refused(one: Bench, name: str, *, needs_modules: bool = False) -> str:
-    (found,) = one.prepare(named([name]), needs_modules=needs_modules)
+    (found,) = one.prepare(named([name]), PlayedShop(), needs_modules=needs_modules)
     assert isinstance(found, CaseResult)
     assert not found.ok
     return found.inapplicable
@@ -69,8 +72,8 @@ def test_what_decides_is_read_off_image_and_configuration(tmp_path: Path) -> Non
 
 def test_every_case_is_made_or_says_why_it_does_not_apply(tmp_path: Path) -> None:
     one = bench(tmp_path)
-    made = list(one.prepare(CASES, needs_modules=False))
-    names = [found.case.name if isinstance(found, Trial) else found.name for found in made]
+    made = list(one.prepare(CASES, PlayedShop(), needs_modules=False))
+    names = [found.name if isinstance(found, CaseResult) else found.case.name for found in made]
     assert names == [case.name for case in CASES]
     trials = [found for found in made if isinstance(found, Trial)]
     assert len(trials) > 50
@@ -154,6 +157,43 @@ def test_a_case_that_no_guest_came_to_is_not_ok(tmp_path: Path, error: str, faul
         "the untouched module is NOT_REACHED",
         fault,
     )
+
+
+def test_a_build_that_fails_is_judged_by_what_it_said_beside_the_untouched_module(tmp_path: Path) -> None:
+    one = bench(tmp_path)
+    (case,) = named(["pahole-overridden"])
+    said_by_make = ("/bin/sh: 1: /work/pahole.sh: Permission denied", "make[3]: *** [m.ko] Error 126")
+    made = replace(case, build=lambda *_: NotBuilt(said_by_make))
+    (unbuilt,) = one.prepare([made], PlayedShop(), needs_modules=False)
+    assert isinstance(unbuilt, Unbuilt)
+    result = one.unbuilt(unbuilt, said(loaded(one.control)))
+    assert (result.ok, result.control, result.prediction) == (True, Outcome.VERIFIED, None)
+    assert not one.unbuilt(unbuilt, said()).ok
+    silent = one.unbuilt(replace(unbuilt, build=said_by_make[1:]), said(loaded(one.control)))
+    assert "Permission denied" in silent.faults[0]
+
+
+def test_a_whole_module_has_a_control_of_its_own_and_says_what_its_build_said(tmp_path: Path) -> None:
+    def make(call: Call) -> Output:
+        name = call.files["Kbuild"].decode().split()[-1].removesuffix(".o")
+        return Output(0, ("no vmlinux",), {f"{name}.ko": module(name, b"")})
+
+    one = bench(tmp_path)
+    (case,) = named(["vmlinux-not-at-hand"])
+    (trial,) = one.prepare([case], PlayedShop(make=make), needs_modules=False)
+    assert isinstance(trial, Trial)
+    assert (trial.load.module.name, trial.control.module.name) == ("vmlinux_not_at_hand", "built_outside")
+    assert trial.build == ("no vmlinux",)
+    seen = said(loaded(trial.control), replace(loaded(trial.load), sysfs_bytes=None, sysfs_sha256=None))
+    assert one.judged(trial, seen, seen).faults[-1].startswith("its build did not say: Skipping BTF")
+
+
+def test_a_case_of_which_nothing_is_known_but_its_name_does_not_apply(tmp_path: Path) -> None:
+    one = bench(tmp_path)
+    case: Case = replace(named(["kind-0"])[0], make=None)
+    (found,) = one.prepare([case], PlayedShop(), needs_modules=False)
+    assert isinstance(found, CaseResult)
+    assert found.inapplicable == "nothing is known of how to provoke it"
 
 
 def test_without_a_configuration_what_is_taken_for_granted_is_said(tmp_path: Path) -> None:

@@ -84,15 +84,15 @@ def test_names_are_unique_and_can_be_a_modules() -> None:
 def test_every_class_that_can_be_provoked_has_a_case_and_what_is_not_run_says_why() -> None:
     assert {one.failure_class for one in CASES} >= PROVOKED
     for one in CASES:
-        assert (one.make is None) == (Need.TREE in one.needs) == bool(one.why_not), one.name
+        assert [one.make is None, one.build is None, not one.why_not].count(False) == 1, one.name
         assert one.story, one.name
         assert one.source, one.name
 
 
-@pytest.mark.parametrize("one", RUN, ids=lambda one: one.name)
+@pytest.mark.parametrize("one", CASES, ids=lambda one: one.name)
 def test_expectations_parse_and_hold_together(one: Case) -> None:
     refusing, allowing = one.expected.refusing, one.expected.allowing
-    for line in (*refusing.log, *allowing.log):
+    for line in (*refusing.log, *allowing.log, *refusing.build, *allowing.build):
         pattern(line, "m")
         assert line == ANY or set(re.findall(r"<[a-z]+>", line)) <= {
             "<number>", "<hex>", "<name>", "<text>", "<module>",
