@@ -79,9 +79,16 @@ build_options = combine(
     click.argument("variables", nargs=-1, metavar="[VAR=VALUE]..."),
 )  # fmt: skip
 
+accel = click.option(
+    "--accel", type=click.Choice([one.value for one in Accel]), default="auto",
+    show_default=True, help="auto falls back from KVM to emulation, and says so.",
+)  # fmt: skip
+timeouts_option = click.option(
+    "--timeouts", multiple=True, metavar="NAME=TIME", help="For instance boot=5m; repeatable."
+)
+
 guest_options = combine(
-    click.option("--accel", type=click.Choice([accel.value for accel in Accel]), default="auto",
-                 show_default=True, help="auto falls back from KVM to emulation, and says so."),
+    accel,
     click.option("-m", "--memory", "memory_mib", type=_Size(), help="Memory of the guest; else as profiled."),
     click.option("--cpus", type=click.IntRange(min=1), help="CPUs of the guest; else as profiled."),
     click.option("--append", default="", help="More words for the kernel's command line."),
@@ -89,7 +96,7 @@ guest_options = combine(
                  help="How modules are put before the kernel; auto, above 1,500 modules carrier."),
     click.option("--guests", type=click.IntRange(min=1),
                  help="Guests that share the modules, at once; else by cores, one a thousand modules."),
-    click.option("--timeouts", multiple=True, metavar="NAME=TIME", help="For instance boot=5m; repeatable."),
+    timeouts_option,
     click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write JUnit XML here."),
     click.option("--json", "as_json", is_flag=True, help="Print results.json on standard output."),
     click.option("--bisect", is_flag=True, help="Exit 125 where the commit is not to blame."),

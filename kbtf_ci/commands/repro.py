@@ -14,7 +14,15 @@ import click
 
 from kbtf_ci.btf.cases.case import Case
 from kbtf_ci.btf.cases.catalogue import CASES, named
-from kbtf_ci.commands.options import build_options_of, combine, common_options, tree_options
+from kbtf_ci.commands.bundle import bundle, replay
+from kbtf_ci.commands.options import (
+    accel,
+    build_options_of,
+    combine,
+    common_options,
+    timeouts_option,
+    tree_options,
+)
 from kbtf_ci.commands.session import echo, echo_json, reporting
 from kbtf_ci.errors import UsageError
 from kbtf_ci.guest.qemu import Accel
@@ -33,9 +41,8 @@ _run_options = combine(
     click.option("-o", "--output-dir", "output", type=click.Path(path_type=Path),
                  help="With --config: run directory to make; runs/<UTC time>-<profile>-repro without it."),
     click.option("--all", "everything", is_flag=True, help="Try every case."),
-    click.option("--accel", type=click.Choice([accel.value for accel in Accel]), default="auto",
-                 show_default=True, help="auto falls back from KVM to emulation, and says so."),
-    click.option("--timeouts", multiple=True, metavar="NAME=TIME", help="For instance boot=5m; repeatable."),
+    accel,
+    timeouts_option,
     _json,
     click.argument("words", nargs=-1, metavar="[RUNDIR] [NAME]..."),
 )  # fmt: skip
@@ -43,7 +50,11 @@ _run_options = combine(
 
 @click.group()
 def repro() -> None:
-    """Provoke the failures that modules' BTF meets in the field, and see what the kernel says."""
+    """Provoke the failures that modules' BTF meets in the field, and hand on those that were met."""
+
+
+repro.add_command(bundle)
+repro.add_command(replay)
 
 
 @repro.command("list")

@@ -52,17 +52,24 @@ class Machine:
 def argv(machine: Machine) -> tuple[str, ...]:
     """Return the command line that boots KERNEL with INITRAMFS; console on stdout, SSH on SSH_PORT."""
     return (
-        *_common(machine.accel),
-        *("-m", str(machine.memory_mib)),
-        *("-smp", str(machine.cpus)),
-        *("-kernel", KERNEL),
-        *("-initrd", INITRAMFS),
-        *("-append", " ".join([*CMDLINE, *machine.append.split()])),
-        *("-serial", "stdio"),
+        *console_argv(machine, KERNEL, INITRAMFS),
         # restrict=on: nothing goes out of the guest; the forwarded port still comes in.
         *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp::{SSH_PORT}-:22"),
         # romfile=: no boot ROM to search, the kernel comes by -kernel.
         *("-device", "virtio-net-pci,netdev=net,romfile="),
+    )
+
+
+def console_argv(machine: Machine, kernel: str, initramfs: str) -> tuple[str, ...]:
+    """Return the command line of a guest that has no network; its console is on stdout."""
+    return (
+        *_common(machine.accel),
+        *("-m", str(machine.memory_mib)),
+        *("-smp", str(machine.cpus)),
+        *("-kernel", kernel),
+        *("-initrd", initramfs),
+        *("-append", " ".join([*CMDLINE, *machine.append.split()])),
+        *("-serial", "stdio"),
     )
 
 

@@ -25,12 +25,14 @@ _PLACES: Final = {
 }
 NOT_BUILT: Final = "not built"
 _PLACE = re.compile("|".join(_PLACES))
-# Lines of a load that speak of BTF: kernel/bpf/btf.c, tools/lib/bpf/btf_relocate.c. Whatever else a kernel
-# logs meanwhile is no business of a case's, but for lines that it expects.
-_ON_BTF = re.compile(
-    r"BPF:|failed to (validate|register) module \[(?P<module>[^\]]*)\]|distilled base BTF|"
-    r"type \[\d+\](,| in distilled)|base BTF id \[|string '.*' \[offset|missing (module|vmlinux) BTF"
+# How lines of a load begin that speak of BTF: kernel/bpf/btf.c, tools/lib/bpf/btf_relocate.c. Whatever else a
+# kernel logs meanwhile is no business of a case's, but for lines that it expects. grep -E reads it, too.
+ON_BTF: Final = (
+    r"BPF:|failed to (validate|register) module \[|distilled base BTF|type \[[0-9]+\](,| in distilled)"
+    r"|base BTF id \[|string '.*' \[offset|missing (module|vmlinux) BTF"
 )
+_ON_BTF = re.compile(ON_BTF)
+_OF_MODULE = re.compile(r"failed to (?:validate|register) module \[([^\]]*)\]")
 
 
 @dataclass(frozen=True)
@@ -62,15 +64,21 @@ def pattern(line: str, module: str) -> re.Pattern[str]:
     return re.compile(text)
 
 
-def lines_on_btf(log: Iterable[str], expected: Sequence[str], module: str) -> tuple[str, ...]:
+def lines_on_btf(log: Sequence[str], expected: Sequence[str], module: str) -> tuple[str, ...]:
     """Return the lines of ``log`` that speak of BTF, but for other modules', and those that are expected."""
     known = [pattern(line, module) for line in expected if line != ANY]
 
-    def speaks(line: str) -> bool:
-        match = _ON_BTF.match(line)
-        return match is not None and match["module"] in (None, module)
+    def of_another(line: str) -> bool:
+        match = _OF_MODULE.match(line)
+        return match is not None and match[1] != module
 
-    return tuple(line for line in log if speaks(line) or any(one.fullmatch(line) for one in known))
+    speaking = {line for line in on_btf(log) if not of_another(line)}
+    return tuple(line for line in log if line in speaking or any(one.fullmatch(line) for one in known))
+
+
+def on_btf(log: Iterable[str]) -> tuple[str, ...]:
+    """Return the lines of a kernel's log that speak of BTF."""
+    return tuple(line for line in log if _ON_BTF.match(line))
 
 
 def agrees(expected: Sequence[str], found: Sequence[str], module: str) -> bool:
