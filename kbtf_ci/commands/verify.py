@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,23 @@ _prebuilt_options = combine(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
 )
 @_prebuilt_options
+@click.option(
+    "--extra",
+    multiple=True,
+    metavar="FILE.ko",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A module to load besides the kernel's own; repeatable.",
+)
+@click.option("--extra-only", is_flag=True, help="Of the kernel's own modules only what --extra needs.")
 @guest_options
 @fail_on
 @common_options
 def verify(*, run_directory: Path | None, quiet: bool, debug: bool, bisect: bool, **options: Any) -> None:
     """Boot RUNDIR's kernel, or one that others built, and verify its modules as they are now."""
     with reporting(quiet=quiet, debug=debug, bisect=bisect) as reporter:
-        guest = guest_options_of(options)
+        guest = replace(guest_options_of(options), extra=options["extra"], extra_only=options["extra_only"])
+        if guest.extra_only and not guest.extra:
+            raise UsageError("--extra-only wants modules", hint="name them with --extra FILE.ko")
         if (run_directory is None) == (not options["kernel"]):
             raise UsageError("verify wants either a run directory or --kernel")
         if run_directory is not None:

@@ -26,14 +26,21 @@ _DEB_MAGIC: Final = b"!<arch>\n"
 _STAGING: Final = ".unpack-"
 
 # A kernel's packages hold documentation and, some, sources besides. Links and special files go as well: the
-# host is to read nothing through a name that an archive made. bash: for pipefail. The status tells which
-# archive it was.
+# host is to read nothing through a name that an archive made. Sources keep their links, which only containers
+# follow, and get an empty vmlinux each, for another to be mounted over. bash: for pipefail. The status tells
+# which archive it was.
 _FIRST_FAILED: Final = 100
 _SCRIPT: Final = r"""
 set -o pipefail
+sources=$1
+shift
 take() {
-    tar -C /out -x --no-same-owner --no-same-permissions \
-        --exclude=usr/share --exclude=usr/src --exclude=usr/lib/debug "$@"
+    if [ "$sources" ]; then
+        tar -C /out -x --no-same-owner --no-same-permissions --exclude=usr/share "$@"
+    else
+        tar -C /out -x --no-same-owner --no-same-permissions \
+            --exclude=usr/share --exclude=usr/src --exclude=usr/lib/debug "$@"
+    fi
 }
 number=0
 for archive; do
@@ -43,7 +50,14 @@ for archive; do
     esac || exit $((100 + number))
     number=$((number + 1))
 done
-find /out ! -type f ! -type d -delete
+if [ "$sources" ]; then
+    find /out ! -type f ! -type d ! -type l -delete
+    for folder in /out/usr/src/*/; do
+        [ -h "${folder%/}" ] || [ -e "$folder/vmlinux" ] || touch "$folder/vmlinux"
+    done
+else
+    find /out ! -type f ! -type d -delete
+fi
 chmod -R u+rwX,go+rX /out
 """
 
@@ -57,19 +71,27 @@ def is_package(path: Path) -> bool:
         raise file_error(error, path, "cannot be read") from error
 
 
-def unpack(archives: Sequence[Path], cache: Path, runner: Runner) -> Path:
+def unpack_sources(archives: Sequence[Path], cache: Path, runner: Runner) -> Path:
+    """Return, as unpack(), a folder with what is in packages of headers, its links as they are.
+
+    No file below it may be opened by this process: where a link leads is the archive's choice.
+    """
+    return unpack(archives, cache, runner, sources=True)
+
+
+def unpack(archives: Sequence[Path], cache: Path, runner: Runner, *, sources: bool = False) -> Path:
     """Return the folder below ``cache`` that holds what is in ``archives``, all in one tree.
 
     It is there whole or not at all, under a name made from the archives' contents. Raises UsageError for one
     that does not unpack, InfrastructureError on a full disk.
     """
-    digests = sorted(_sha256(archive) for archive in archives)
+    digests = sorted(_sha256(archive) for archive in archives) + ["sources"] * sources
     target = cache / hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
     try:
         with exclusive(cache / ".lock"):
             if not target.is_dir():
                 _sweep(cache)
-                _unpack(archives, target, runner)
+                _unpack(archives, target, runner, sources=sources)
             keep_in_use(target)
     except OSError as error:
         raise InfrastructureError(f"{cache}: cannot be written: {error.strerror}") from error
@@ -89,14 +111,15 @@ def _sweep(cache: Path) -> None:
         shutil.rmtree(left_over)
 
 
-def _unpack(archives: Sequence[Path], target: Path, runner: Runner) -> None:
+def _unpack(archives: Sequence[Path], target: Path, runner: Runner, *, sources: bool) -> None:
     names = [f"/in/{n}{'.deb' if is_package(path) else '.tar'}" for n, path in enumerate(archives)]
     with tempfile.TemporaryDirectory(prefix=_STAGING, dir=target.parent) as folder:
         staging = Path(folder) / "tree"
         staging.mkdir()
         mounts = [Mount(path, name) for path, name in zip(archives, names, strict=True)]
         mounts.append(Mount(staging, "/out", writable=True))
-        command = Command(("bash", "-c", _SCRIPT, "unpack", *names), tuple(mounts), label="unpack")
+        words = ("bash", "-c", _SCRIPT, "unpack", "sources" if sources else "", *names)
+        command = Command(words, tuple(mounts), label="unpack")
         done = run(runner, command)
         if done.status != 0:
             raise _failed(archives, done)

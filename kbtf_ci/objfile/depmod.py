@@ -26,6 +26,8 @@ _BUILT_IN: Final = "built-in"
 # A run directory keeps here, beside the modules, what decided in the tree that they came from.
 KEPT_CONFIGURATION: Final = "depmod.conf"
 _DEFAULT_ORDER: Final = ("updates", _BUILT_IN)
+# Where a run directory keeps modules that the user gave besides; they go before all others of their names.
+EXTRA: Final = "kbtf-ci-extra"
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,13 @@ class Preference:
     def best(self, candidates: Sequence[Module]) -> Module:
         """Return the module that modprobe would load of ``candidates``, which have one name."""
         return min(
-            candidates, key=lambda module: (module.file not in self.chosen, self._rank(module), module.stored)
+            candidates,
+            key=lambda module: (
+                not is_extra(module.file),
+                module.file not in self.chosen,
+                self._rank(module),
+                module.stored,
+            ),
         )
 
     def configuration(self) -> str:
@@ -110,6 +118,11 @@ def _lines(path: Path) -> Iterable[str]:
         return path.read_text(errors="surrogateescape").splitlines()
     except OSError:
         return ()
+
+
+def is_extra(file: str) -> bool:
+    """Return whether a module's path is of one that the user gave besides the kernel's own."""
+    return _below(file, EXTRA)
 
 
 def _below(file: str, folder: str) -> bool:

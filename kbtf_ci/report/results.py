@@ -16,6 +16,7 @@ from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult, Observation, Outcome
 from kbtf_ci.model.prediction import OverriddenPrediction, Prediction, disagreements
 from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
+from kbtf_ci.objfile.depmod import is_extra
 from kbtf_ci.report import kernel_warning
 
 RESULTS_SCHEMA = "kbtf-ci/results/1"
@@ -87,6 +88,7 @@ def _entry(result: ModuleResult, predicted: Prediction | None) -> dict[str, Any]
     return {
         "name": result.module.name,
         "file": result.module.file,
+        "extra": is_extra(result.module.file),
         "outcome": result.outcome.value,
         "reason": result.reason,
         "load": seen.mode.value if seen else None,

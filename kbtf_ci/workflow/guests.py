@@ -39,7 +39,11 @@ _MODULES_A_GUEST = 1000
 
 @dataclass(frozen=True)
 class GuestOptions:
-    """What the user asked for of the guests; None leaves it to the profile or to what there is to load."""
+    """What the user asked for of the guests; None leaves it to the profile or to what there is to load.
+
+    ``extra`` are modules that are loaded besides the kernel's own, ``extra_only`` whether of those only what
+    they need is.
+    """
 
     accel: Accel = Accel.AUTO
     memory_mib: int | None = None
@@ -49,6 +53,8 @@ class GuestOptions:
     guests: int | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     fail_on: frozenset[FailOn] = DEFAULT_FAIL_ON
+    extra: tuple[Path, ...] = ()
+    extra_only: bool = False
 
     def policy(self, modules: int) -> LoadPolicy:
         """Return how so many modules are loaded: as carriers where all for real would take too long."""

@@ -33,6 +33,7 @@ from kbtf_ci.objfile.files import KernelFile, open_kernel, read_kernel_file
 from kbtf_ci.objfile.inventory import inventory
 from kbtf_ci.report.check import one_line
 from kbtf_ci.report.results import GuestFacts
+from kbtf_ci.workflow.extra import with_extra
 from kbtf_ci.workflow.guests import GuestFactory, GuestOptions, bootable
 from kbtf_ci.workflow.intake import Intake, keep_functions, module_paths, take_in
 from kbtf_ci.workflow.preparation import prepared
@@ -45,6 +46,7 @@ def verify(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
     What failed guests left out is NOT_REACHED. Raises KbtfError for whatever fails before the guests.
     """
     record, reporter = this.record, this.reporter
+    kernel = with_extra(kernel, options, this.directory)
     policy = options.policy(len(module_paths(kernel)))
     with prepared(runner, options.accel, reporter) as preparation, this.directory.scratch() as scratch:
         with record.stage("check"):

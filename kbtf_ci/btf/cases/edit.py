@@ -139,6 +139,16 @@ def written_against(btf: Btf, *, types: int = 0, string_bytes: int = 0) -> bytes
     return draft.bytes()
 
 
+def enlarged(vmlinux: Btf, names: int = 1000) -> bytes:
+    """Return vmlinux's BTF as a larger build would have it, with so many functions more of long names."""
+    draft = Draft(vmlinux)
+    added = Written(vmlinux.nr_types)
+    for number in range(names):
+        added.add(Kind.FUNC, draft.string(f"kbtf_ci_{number:0100}"), added.add(Kind.FUNC_PROTO))
+    draft.words += added.words
+    return draft.bytes()
+
+
 def patched(data: bytes, at: int, new: bytes) -> bytes:
     """Return ``data`` with ``new`` in the place of as many bytes."""
     return data[:at] + new + data[at + len(new) :]

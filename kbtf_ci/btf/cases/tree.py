@@ -26,10 +26,9 @@ from kbtf_ci.btf.cases.case import (
     taken,
     with_vmlinux_altered,
 )
-from kbtf_ci.btf.cases.edit import Draft, Written
+from kbtf_ci.btf.cases.edit import enlarged
 from kbtf_ci.btf.cases.other_base import first_own_name
 from kbtf_ci.btf.cases.workshop import WORK, Output, Vmlinux, Workshop
-from kbtf_ci.btf.format.wire import Kind
 from kbtf_ci.model.case import Expected, Need
 from kbtf_ci.model.outcome import Outcome
 from kbtf_ci.objfile.elf import ElfImage
@@ -39,8 +38,6 @@ _CONTROL: Final = "built_outside"
 _TREE: Final = frozenset({Need.TREE})
 _IN_TREE: Final = "drivers/net/dummy.c"  # of one file, of no other module, and there since long before BTF
 _MODFINAL: Final = "scripts/Makefile.modfinal"
-# More string bytes than a small module has, in names that no kernel has.
-_NAMES = tuple(f"kbtf_ci_{number:0100}" for number in range(1000))
 
 
 def _sources(name: str, text: bytes) -> dict[str, bytes]:
@@ -105,18 +102,7 @@ def _no_pahole(_: Healthy, shop: Workshop) -> NotBuilt:
 
 def _another_build(healthy: Healthy, shop: Workshop) -> Altered:
     """Build it against a larger vmlinux, with no base of its own, as before 6.11 every such module was."""
-    draft = Draft(healthy.vmlinux)
-    names = [draft.string(name) for name in _NAMES]
-    added = Written(healthy.vmlinux.nr_types)
-    for offset in names:
-        added.add(Kind.FUNC, offset, added.add(Kind.FUNC_PROTO))
-    draft.words += added.words
-    object_file = shop.tool(
-        ("objcopy", "-I", "binary", "-O", "elf64-x86-64", "--rename-section", ".data=.BTF", "b", "vmlinux"),
-        {"b": draft.bytes()},
-        ("vmlinux",),
-    )
-    vmlinux = object_file.files.get("vmlinux", b"")
+    vmlinux = enlarged(healthy.vmlinux)
     name = "headers_of_another_build"
     return _outside(shop, name, _SOURCE.read_bytes(), "MODULE_PAHOLE_FLAGS=", vmlinux=vmlinux)
 

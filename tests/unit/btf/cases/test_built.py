@@ -94,7 +94,7 @@ def test_a_module_built_outside_is_loaded_whole_beside_one_of_which_nothing_is_o
 
 
 def test_another_builds_vmlinux_has_more_names_than_a_module_has_bytes() -> None:
-    shop = PlayedShop(make=makes, tools=lambda _, files: Output(0, (), {"vmlinux": files["b"]}))
+    shop = PlayedShop(make=makes)
     assert isinstance(built("headers-of-another-build", shop), AlteredFile)
     other, _ = shop.calls
     assert other.variables == ("MODULE_PAHOLE_FLAGS=",)
