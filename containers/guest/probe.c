@@ -268,6 +268,26 @@ static size_t relocates_module(const struct image *image, const elf_section *nam
 }
 
 /*
+ * A signature is of the file as it was: one that does not fit any more is a reason to refuse, one that is not
+ * there mostly none. Behind it lie struct module_signature, 12 bytes whose last four are its length, big-endian
+ * (include/linux/module_signature.h), and a mark.
+ */
+static void image_cut_signature(struct image *image)
+{
+	static const char mark[] = "~Module signature appended~\n";
+	enum { MARK = sizeof(mark) - 1, DESCRIPTION = 12 };
+	const unsigned char *end;
+	uint64_t size;
+
+	if (image->size < MARK + DESCRIPTION || memcmp(image->data + image->size - MARK, mark, MARK))
+		return;
+	end = image->data + image->size - MARK - sizeof(uint32_t);
+	size = (uint64_t)end[0] << 24 | end[1] << 16 | end[2] << 8 | end[3];
+	if (inside(image, 0, MARK + DESCRIPTION + size))
+		image->size -= MARK + DESCRIPTION + size;
+}
+
+/*
  * struct module of the .ko gets its init and exit functions by relocation. With R_*_NONE (0 on every
  * architecture) they stay NULL: do_init_module() calls no function, while prepare_coming_module() has
  * already had btf_module_notify() validate and register the BTF (kernel/module/main.c, kernel/bpf/btf.c).
@@ -294,6 +314,7 @@ static bool image_make_inert(struct image *image)
 			memset(image->data + section.sh_offset + k * size + offsetof(elf_rel, r_info), 0,
 			       sizeof(((elf_rel *)0)->r_info));
 	}
+	image_cut_signature(image);
 	return true;
 }
 
@@ -317,19 +338,21 @@ static int load_file(const char *path, const char **error)
 static int load_inert(const char *path, const char **error)
 {
 	struct image image;
+	size_t mapped;
 	int result;
 
 	if (!image_map(path, &image)) {
 		*error = "cannot read the module";
 		return errno;
 	}
+	mapped = image.size;
 	if (!image_make_inert(&image)) {
 		*error = "not an ELF object of this machine";
 		result = ENOEXEC;
 	} else {
 		result = syscall(SYS_init_module, image.data, image.size, "") ? errno : 0;
 	}
-	munmap(image.data, image.size);
+	munmap(image.data, mapped);
 	return result;
 }
 

@@ -102,6 +102,11 @@ guest_options = combine(
     click.option("--bisect", is_flag=True, help="Exit 125 where the commit is not to blame."),
 )  # fmt: skip
 
+prove = click.option(
+    "--prove", type=click.Choice(["fentry"]),
+    help="Load a BPF program for every function of each module, and attach one a module.",
+)  # fmt: skip
+
 fail_on = click.option(
     "--fail-on", "fail_on", default=",".join(sorted(DEFAULT_FAIL_ON)), show_default=True, metavar="LIST",
     help=f"Which findings end the run with 1: {', '.join(FailOn)}; or none.",
@@ -146,8 +151,12 @@ def build_options_of(values: dict[str, Any]) -> BuildOptions:
 def guest_options_of(values: dict[str, Any]) -> GuestOptions:
     """Return what ``guest_options`` and ``fail_on`` parsed.
 
-    Raises UsageError for a timeout or a finding that is none.
+    Raises UsageError for a timeout or a finding that is none, and for carriers that nothing can be proved of.
     """
+    if values.get("prove") and values["load"] == LoadPolicy.CARRIER:
+        raise UsageError(
+            "--prove with --load carrier: a carrier has no code", hint="--load auto, real or inert"
+        )
     return GuestOptions(
         accel=Accel(values["accel"]),
         memory_mib=values["memory_mib"],
@@ -157,6 +166,7 @@ def guest_options_of(values: dict[str, Any]) -> GuestOptions:
         guests=values["guests"],
         timeouts=Timeouts.parse(values["timeouts"]),
         fail_on=parse_fail_on(values["fail_on"]) if "fail_on" in values else DEFAULT_FAIL_ON,
+        prove=bool(values.get("prove")),
     )
 
 

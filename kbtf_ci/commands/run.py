@@ -18,19 +18,26 @@ from kbtf_ci.commands.options import (
     fail_on,
     guest_options,
     guest_options_of,
+    prove,
 )
 from kbtf_ci.commands.session import finish, reporting
+from kbtf_ci.infra.profiles import fragment_options
 from kbtf_ci.workflow import run as workflow
+
+_TRACING = "trace.config"
 
 
 @click.command()
 @build_options
 @guest_options
+@prove
 @fail_on
 @common_options
 def run(*, output: Path | None, quiet: bool, debug: bool, bisect: bool, **options: Any) -> None:
     """Build a kernel, boot it, and verify the BTF of every module."""
     with reporting(quiet=quiet, debug=debug, bisect=bisect) as reporter:
+        if options["prove"]:
+            options["added"] = (*fragment_options(_TRACING), *options["added"])
         verdict = workflow.run(
             build_options_of(options), guest_options_of(options), output, command_line(), reporter
         )

@@ -18,6 +18,7 @@ from kbtf_ci.commands.options import (
     fail_on,
     guest_options,
     guest_options_of,
+    prove,
 )
 from kbtf_ci.commands.session import finish, reporting
 from kbtf_ci.container.image import DEFAULT_SUITE
@@ -55,6 +56,7 @@ _prebuilt_options = combine(
 )
 @click.option("--extra-only", is_flag=True, help="Of the kernel's own modules only what --extra needs.")
 @guest_options
+@prove
 @fail_on
 @common_options
 def verify(*, run_directory: Path | None, quiet: bool, debug: bool, bisect: bool, **options: Any) -> None:

@@ -129,6 +129,7 @@ class _Merged:
             told(self._listener.warned),
             told(self._listener.kernel_warned),
             told(self._listener.vmlinux_read),
+            self._listener.prover,
         )
 
     def _locked(self, tell: Callable[[_Told], None]) -> Callable[[_Told], None]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kbtf_ci.errors import GuestError, InfrastructureError
@@ -17,6 +17,7 @@ from kbtf_ci.guest.boot_log import BootLog
 from kbtf_ci.guest.console import Console
 from kbtf_ci.guest.guest import Guest, GuestSpec, booted
 from kbtf_ci.guest.plan import Batch, Plan
+from kbtf_ci.guest.prove import Prover
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.ssh import CommandError, ShellLostError, SilenceError
 from kbtf_ci.guest.timeouts import Deadline
@@ -38,7 +39,8 @@ class Listener:
     """Who is told what as it happens.
 
     Each observation, each boot (its number and seconds), each warning of ours, each warning of the kernel's,
-    and the BTF of vmlinux as a guest has it in memory, b"" for none.
+    and the BTF of vmlinux as a guest has it in memory, b"" for none. ``prover`` is given each guest that has
+    loaded all it will, with the modules that are there with their code.
     """
 
     observed: Callable[[Observation], None]
@@ -46,6 +48,7 @@ class Listener:
     warned: Callable[[str], None]
     kernel_warned: Callable[[KernelWarning], None] = lambda _: None
     vmlinux_read: Callable[[bytes], None] = lambda _: None
+    prover: Prover | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ class _Session:
     kvm_failure: str = ""
     died_quietly: bool = False
     vmlinux_read: bool = False
+    loaded: list[str] = field(default_factory=list)
 
     def needs_guest(self) -> bool:
         return self.plan.next_batch() is not None
@@ -151,6 +155,8 @@ class _Session:
             self.plan.new_guest()
             while trouble is None and (batch := self.plan.next_batch()):
                 trouble = self._load(guest, batch, log)
+            if trouble is None and self.listener.prover is not None:
+                self.listener.prover.prove(guest.shell, self.loaded, guest.timeouts.load)
         if trouble is not None and not self.progress:
             raise GuestError(
                 f"the guest dies again and again, and no module is to blame: {trouble.message}",
@@ -168,6 +174,7 @@ class _Session:
 
     def _begin_boot(self) -> None:
         self.boots += 1
+        self.loaded.clear()
         if self.boots > 1:
             for name in (CONSOLE_LOG, KMSG_LOG):
                 with (self.logs / name).open("a", encoding="utf-8") as file:
@@ -238,6 +245,8 @@ class _Session:
         self._record(Observation(name, mode, log=(*log, words) if words else log, death=death))
 
     def _record(self, observation: Observation) -> None:
+        if observation.sysfs_sha256 is not None and observation.mode is not LoadMode.CARRIER:
+            self.loaded.append(observation.name)
         if self.plan.record(observation):
             self.progress = True
             self.listener.observed(observation)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from kbtf_ci.errors import UsageError, file_error
 from kbtf_ci.infra.paths import shipped
+from kbtf_ci.model.config import config_lines
 
 BTF_FRAGMENT = "btf.config"
 GUEST_FRAGMENT = "guest.config"
@@ -120,6 +121,12 @@ def find_profile(text: str) -> Profile:
 
 def _on_top() -> tuple[Path, ...]:
     return shipped("configs") / BTF_FRAGMENT, shipped("configs") / GUEST_FRAGMENT
+
+
+def fragment_options(name: str) -> tuple[str, ...]:
+    """Return what a shipped fragment sets, as ``-K`` options: ``CONFIG_X=y``."""
+    text = (shipped("configs") / name).read_text(encoding="utf-8")
+    return tuple(f"CONFIG_{symbol}={value}" for _, symbol, value in config_lines(text))
 
 
 def _read(path: Path) -> Profile:

@@ -18,9 +18,10 @@ class FailOn(StrEnum):
     WARNING = "warning"
     BASE_MISMATCH = "base-mismatch"
     VMLINUX = "vmlinux-btf"
+    PROOF = "proof"
 
 
-DEFAULT_FAIL_ON = frozenset({FailOn.BASE_MISMATCH, FailOn.VMLINUX})
+DEFAULT_FAIL_ON = frozenset({FailOn.BASE_MISMATCH, FailOn.VMLINUX, FailOn.PROOF})
 
 
 def parse_fail_on(text: str) -> frozenset[FailOn]:

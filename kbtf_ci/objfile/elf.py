@@ -32,6 +32,8 @@ SHT_SYMTAB = 2
 SHT_NOBITS = 8
 _WITHOUT_BYTES = (0, SHT_NOBITS)  # SHT_NULL
 _SHN_XINDEX = 0xFFFF
+_SHN_LORESERVE = 0xFF00
+_STT_FUNC = 2
 
 _CLASSES = {1: 32, 2: 64}  # EI_CLASS
 _ORDERS: dict[int, Literal["<", ">"]] = {1: "<", 2: ">"}  # EI_DATA
@@ -49,6 +51,16 @@ class Section:
     offset: int
     size: int
     link: int
+
+
+@dataclass(frozen=True)
+class FunctionSymbol:
+    """A function of the symbol table: its section's index, and address and size there in bytes."""
+
+    name: str
+    section: int
+    value: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -142,6 +154,50 @@ class ElfImage:
                 for symbol, offset in self._relocations(section, layout):
                     found.setdefault(symbol, offset)
         return found
+
+    def section_names(self) -> dict[int, str]:
+        """Return the name of each section by its index."""
+        offsets = self._table["sh_name"].tolist()
+        return {
+            index: self._names[start : self._names.find(b"\0", start)].decode(errors="replace")
+            for index, start in enumerate(offsets)
+        }
+
+    def functions(self) -> Iterator[FunctionSymbol]:
+        """Yield the functions that the file itself defines, in the order of its symbol table."""
+        table = self._symbols()
+        if table is None:
+            return
+        rows, strings = table
+        defined = (rows["st_info"] & 0xF == _STT_FUNC) & (rows["st_shndx"] > 0)
+        for row in rows[defined & (rows["st_shndx"] < _SHN_LORESERVE)]:
+            name = self._string(strings, int(row["st_name"]))
+            yield FunctionSymbol(name, int(row["st_shndx"]), int(row["st_value"]), int(row["st_size"]))
+
+    def relocated_addresses(self, name: str) -> Iterator[tuple[int, int]]:
+        """Yield what is put into section ``name``, in order: the index of a section and an address there.
+
+        Only relocations with addends are known; what is not in a section of the file is left out.
+        """
+        section, table = self.find(f".rela{name}"), self._symbols()
+        if section is None or section.type in _WITHOUT_BYTES or table is None:
+            return
+        layout = self._layout.relocation[".rela"]
+        entries = self._array(layout, section.offset, section.size // layout.itemsize)
+        rows, _ = table
+        numbers = (entries["r_info"] >> self._layout.symbol_shift).tolist()
+        for number, addend in zip(numbers, entries["r_addend"].tolist(), strict=True):
+            if number < len(rows) and 0 < rows["st_shndx"][number] < _SHN_LORESERVE:
+                yield int(rows["st_shndx"][number]), int(rows["st_value"][number]) + addend
+
+    def _symbols(self) -> tuple[npt.NDArray[np.void], Section] | None:
+        """Return the rows of the symbol table and the section of their names."""
+        section = self.find(".symtab")
+        strings = self._linked(section.link) if section else None
+        if section is None or section.type in _WITHOUT_BYTES or strings is None:
+            return None
+        layout = self._layout.symbol
+        return self._array(layout, section.offset, section.size // layout.itemsize), strings
 
     def _relocations(self, section: Section, layout: np.dtype[np.void]) -> Iterator[tuple[str, int]]:
         symbols = self._linked(section.link)
@@ -312,9 +368,11 @@ def _layout(bits: int, order: Literal["<", ">"]) -> _Layout:
     structs.create_basic_structs()
     word, address = f"{order}u4", f"{order}u{bits // 8}"
     symbol = (
-        [("st_name", word), ("st_rest", "V12")]
+        [("st_name", word), ("st_value", word), ("st_size", word), ("st_info", "u1"), ("st_other", "u1"),
+         ("st_shndx", f"{order}u2")]
         if bits == 32
-        else [("st_name", word), ("st_rest", "V20")]
+        else [("st_name", word), ("st_info", "u1"), ("st_other", "u1"), ("st_shndx", f"{order}u2"),
+              ("st_value", address), ("st_size", address)]
     )  # fmt: skip
     relocation = [("r_offset", address), ("r_info", address)]
     return _Layout(

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from kbtf_ci.infra.text import printable
 from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn
 from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult, Outcome
-from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.report.kernel_warning import NO_MODULE, plain, title
 
 # XML 1.0 cannot hold these at all, and kernel logs can.
@@ -26,22 +26,22 @@ def junit(
     results: Sequence[ModuleResult],
     warnings: Sequence[KernelWarning] = (),
     fail_on: Collection[FailOn] = DEFAULT_FAIL_ON,
-    vmlinux: VmlinuxSeen | None = None,
+    faults: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Return the document. What was not reached or not read is an error, any other fault a failure.
 
     The kernel's warnings are output of their module's case, those of no module (``warnings``) the suite's;
-    where they count, they are failures, and those of no module a case of their own. So is vmlinux's BTF where
-    it is another in memory.
+    where they count, they are failures, and those of no module a case of their own. So are ``faults`` of the
+    whole kernel: what is at fault, and how, in a line.
     """
     counted = FailOn.WARNING in fail_on
     cases = [_case(result, counted=counted) for result in results]
     if warnings and counted:
         case = ET.Element("testcase", name=NO_MODULE, classname="")
         cases.append(_add_warnings(case, warnings, fails=True))
-    if vmlinux is not None and vmlinux.headline and FailOn.VMLINUX in fail_on:
-        cases.append(ET.Element("testcase", name="vmlinux", classname=""))
-        _add_fault(cases[-1], "failure", "VMLINUX", vmlinux.headline, vmlinux.headline)
+    for name, text in faults.items():
+        cases.append(ET.Element("testcase", name=name, classname=""))
+        _add_fault(cases[-1], "failure", name.upper(), text, text)
     suite = ET.Element(
         "testsuite",
         name=f"module BTF of {release}",

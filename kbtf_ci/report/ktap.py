@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from kbtf_ci.infra.text import printable
 from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn
 from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult, Outcome
-from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.report.kernel_warning import NO_MODULE, plain, title
 
 
@@ -19,17 +19,16 @@ def ktap(
     results: Sequence[ModuleResult],
     warnings: Sequence[KernelWarning] = (),
     fail_on: Collection[FailOn] = DEFAULT_FAIL_ON,
-    vmlinux: VmlinuxSeen | None = None,
+    faults: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Return the document, the kernel's warnings as diagnostic lines.
 
-    ``warnings`` are those of no module; where they count, they are a test of their own, and so is vmlinux's
-    BTF where it is another in memory.
+    ``warnings`` are those of no module; where they count, they are a test of their own, and so are
+    ``faults`` of the whole kernel: what is at fault, and how, in a line.
     """
     counted = FailOn.WARNING in fail_on
     more = [f"{NO_MODULE} # WARNING {title(warnings[0])}"] if warnings and counted else []
-    if vmlinux is not None and vmlinux.headline and FailOn.VMLINUX in fail_on:
-        more.append(f"vmlinux # {printable(vmlinux.headline)}")
+    more += [f"{name} # {printable(text)}" for name, text in faults.items()]
     lines = ["KTAP version 1", f"1..{len(results) + len(more)}"]
     for number, result in enumerate(results, 1):
         lines.extend(_result(number, result, counted=counted))

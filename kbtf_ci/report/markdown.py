@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from kbtf_ci.infra.text import printable
 from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult, Outcome
-from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.report.kernel_warning import by_owner, title
 from kbtf_ci.report.results import totals
 
@@ -21,14 +21,14 @@ def markdown(
     stages: Mapping[str, float],
     results: Sequence[ModuleResult],
     warnings: Sequence[KernelWarning] = (),
-    vmlinux: VmlinuxSeen | None = None,
+    faults: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Return the document: totals, seconds of each stage, a row for every fault, the kernel's warnings.
 
-    ``warnings`` are those of no module.
+    ``warnings`` are those of no module, ``faults`` those of the whole kernel: what is at fault, and how.
     """
-    altered = ("", printable(vmlinux.headline)) if vmlinux and vmlinux.headline else ()
-    lines = (*_lines(kernel, stages, results), *altered, *_warnings(results, warnings))
+    whole = [line for text in faults.values() for line in ("", printable(text))]
+    lines = (*_lines(kernel, stages, results), *whole, *_warnings(results, warnings))
     return "".join(f"{line}\n" for line in lines)
 
 

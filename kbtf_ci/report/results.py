@@ -15,6 +15,7 @@ from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult, Observation, Outcome
 from kbtf_ci.model.prediction import OverriddenPrediction, Prediction, disagreements
+from kbtf_ci.model.proof import Proof
 from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.objfile.depmod import is_extra
 from kbtf_ci.report import kernel_warning
@@ -60,6 +61,7 @@ def document(
     overridden: Sequence[OverriddenPrediction] = (),
     warnings: Sequence[KernelWarning] = (),
     vmlinux: VmlinuxSeen | None = None,
+    proof: Proof | None = None,
     fail_on: Collection[FailOn] = DEFAULT_FAIL_ON,
 ) -> dict[str, Any]:
     """Return results.json as a value.
@@ -72,6 +74,7 @@ def document(
         "kernel": vars(kernel).copy(),
         "guest": vars(guest).copy() if guest else None,
         "vmlinux": vars(vmlinux).copy() if vmlinux else None,
+        "proof": _proof(proof) if proof else None,
         "ended": ended or None,
         "fail_on": sorted(fail_on),
         "totals": totals(results, warnings),
@@ -101,6 +104,21 @@ def _entry(result: ModuleResult, predicted: Prediction | None) -> dict[str, Any]
         "warnings": [kernel_warning.entry(one) for one in result.warnings],
         "earlier": [_attempt(attempt) for attempt in result.earlier],
         "predicted": _predicted(predicted) if predicted else None,
+    }
+
+
+def _proof(proof: Proof) -> dict[str, Any]:
+    return {
+        "kind": "fentry",
+        "cannot": proof.cannot or None,
+        "ended": proof.ended or None,
+        "modules": len(proof.modules),
+        "functions": proof.functions,
+        "as_predicted": {name.replace(" ", "_"): count for name, count in proof.counts.items()},
+        "attached": proof.attached,
+        "unreached": list(proof.unreached),
+        "seconds": round(proof.seconds, 2),
+        "differences": [vars(one).copy() for one in proof.differences],
     }
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from kbtf_ci.infra.text import printable
 from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult, Outcome
 from kbtf_ci.model.prediction import OverriddenPrediction, Prediction, disagreements
+from kbtf_ci.model.proof import Proof
 from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.report.check import differences
 from kbtf_ci.report.kernel_warning import by_owner, title
@@ -18,6 +20,8 @@ from kbtf_ci.report.results import GuestFacts, modes, totals
 
 # How many of the kernel's lines on one module are shown; results.json has them all.
 _LOG_LINES = 6
+# How many functions that programs do otherwise on are shown; results.json has them all.
+_DIFFERENCES = 20
 # How many modules that the run did not reach are named; beyond that the count says enough.
 _UNREACHED_NAMES = 10
 
@@ -32,6 +36,7 @@ def summary(
     overridden: Sequence[OverriddenPrediction] = (),
     warnings: Sequence[KernelWarning] = (),
     vmlinux: VmlinuxSeen | None = None,
+    proof: Proof | None = None,
 ) -> Iterator[str]:
     """Yield the lines of the summary.
 
@@ -47,6 +52,8 @@ def summary(
         yield f"the run ended early: {ended}"
     if vmlinux is not None and vmlinux.headline:
         yield vmlinux.headline
+    if proof is not None:
+        yield from _proof(proof)
     advice = {one.name: f"{one.cause}: {one.advice}" for one in predictions if one.cause}
     yield from _faults([result for result in results if result.outcome is not Outcome.VERIFIED], advice)
     yield from _mismatches(predictions, advice)
@@ -58,6 +65,23 @@ def summary(
         )
     yield from _warnings(results, warnings)
     yield _one_line(counts)
+
+
+def _proof(proof: Proof) -> Iterator[str]:
+    if proof.headline:
+        yield proof.headline
+    for one in proof.differences[:_DIFFERENCES]:
+        yield f"    {printable(one.module)}:{printable(one.function)}: {one.expected} predicted, {one.seen}"
+    if proof.cannot:
+        return
+    counts = ", ".join(f"{count:,} {name}" for name, count in proof.counts.items() if count)
+    modules = len(proof.modules)
+    yield (
+        f"fentry: of {proof.functions:,} functions of {modules} modules as predicted: {counts or 'none'}; "
+        f"attached in {proof.attached} modules; {proof.seconds:.1f} s"
+    )
+    if proof.unreached:
+        yield f"fentry: not proven, for want of their code in a guest: {', '.join(proof.unreached)}"
 
 
 def _how(guest: GuestFacts, results: Sequence[ModuleResult]) -> str:

@@ -42,7 +42,8 @@ class GuestOptions:
     """What the user asked for of the guests; None leaves it to the profile or to what there is to load.
 
     ``extra`` are modules that are loaded besides the kernel's own, ``extra_only`` whether of those only what
-    they need is.
+    they need is. ``prove`` is whether fentry programs are tried on the functions of all modules, for which
+    these are loaded with their code.
     """
 
     accel: Accel = Accel.AUTO
@@ -55,11 +56,14 @@ class GuestOptions:
     fail_on: frozenset[FailOn] = DEFAULT_FAIL_ON
     extra: tuple[Path, ...] = ()
     extra_only: bool = False
+    prove: bool = False
 
     def policy(self, modules: int) -> LoadPolicy:
         """Return how so many modules are loaded: as carriers where all for real would take too long."""
         if self.load is not None:
             return self.load
+        if self.prove:
+            return LoadPolicy.AUTO  # a carrier has no function
         return LoadPolicy.CARRIER if modules > _REAL_UP_TO else LoadPolicy.AUTO
 
     def number(self, modules: int) -> int:

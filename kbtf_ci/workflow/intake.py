@@ -14,16 +14,19 @@ from pathlib import Path
 
 from kbtf_ci.btf.format.wire import Kind
 from kbtf_ci.btf.predict.sweep import KernelSpec, Opened, sweep_with
+from kbtf_ci.btf.usable.fentry import functions
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.guest.carriers import CarrierArchive, write_archive
 from kbtf_ci.infra.whole import whole_file
 from kbtf_ci.model.kernel import BuiltKernel
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.prediction import OverriddenPrediction, Prediction
+from kbtf_ci.model.proof import Function
 from kbtf_ci.objfile.carrier import carrier_of
 from kbtf_ci.objfile.depmod import read_preference
 from kbtf_ci.objfile.elf import module_entry, unreadable_entry
 from kbtf_ci.objfile.inventory import Inventory, module_files, with_reason
+from kbtf_ci.objfile.tracing import Places
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Intake:
 
     ``predictions`` are in the order of ``modules``; ``overridden`` are those of files in whose place modprobe
     would load another. ``archives`` hold the carriers where they were asked for. ``functions`` maps a
-    module's stored path to the names of its BTF's functions.
+    module's stored path to the names of its BTF's functions; ``traced`` maps a module's name to what is
+    predicted of fentry programs on them, where that was asked for.
     """
 
     modules: tuple[Module, ...]
@@ -40,6 +44,7 @@ class Intake:
     overridden: tuple[OverriddenPrediction, ...]
     archives: tuple[CarrierArchive, ...]
     functions: Mapping[str, Sequence[str]]
+    traced: Mapping[str, Sequence[Function]]
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class _Batch:
     modules: tuple[Module, ...]
     archive: CarrierArchive | None
     functions: Mapping[str, Sequence[str]]
+    traced: Mapping[str, Sequence[Function]]
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class _Reading:
     tree: Path
     skipped_btf: Mapping[str, str]
     carriers: Path | None
+    trace: bool
 
     def __call__(self, number: int, batch: Sequence[Opened]) -> _Batch:
         entries = [(one, self._entry(one)) for one in batch]
@@ -63,8 +70,9 @@ class _Reading:
         if self.carriers is not None:
             path = self.carriers / f"{number:05}.cpio"
             archive = write_archive(path, list(_carriers(entries)))
-        functions = {module.stored: one.btf.own_names(Kind.FUNC) for one, module in entries if one.btf}
-        return _Batch(tuple(module for _, module in entries), archive, functions)
+        names = {module.stored: one.btf.own_names(Kind.FUNC) for one, module in entries if one.btf}
+        traced = dict(_traced(entries)) if self.trace else {}
+        return _Batch(tuple(module for _, module in entries), archive, names, traced)
 
     def _entry(self, one: Opened) -> Module:
         file = str(one.path.relative_to(self.tree))
@@ -79,19 +87,22 @@ def module_paths(kernel: BuiltKernel) -> list[Path]:
     return module_files(tree) if kernel.files is None else [tree / file for file in kernel.files]
 
 
-def take_in(spec: KernelSpec, kernel: BuiltKernel, carriers: Path | None) -> Intake:
+def take_in(spec: KernelSpec, kernel: BuiltKernel, carriers: Path | None, *, trace: bool = False) -> Intake:
     """Read every module of ``kernel`` once; ``carriers`` is the folder for archives of them, None for none.
+
+    ``trace``: predict what fentry programs on their functions come to.
 
     A module that cannot be read is there, with its fault. Raises UsageError for a kernel without modules,
     InfrastructureError on a full disk.
     """
     tree = kernel.modules
-    reading = _Reading(tree, dict(kernel.skipped_btf), carriers)
+    reading = _Reading(tree, dict(kernel.skipped_btf), carriers, trace)
     swept = sweep_with(spec, module_paths(kernel), len(os.sched_getaffinity(0)), reading)
     batches = swept.handled
     modules = [module for batch in batches for module in batch.modules]
     by_stored = {module.stored: one for module, one in zip(modules, swept.predictions, strict=True)}
     listed = Inventory.of(modules, read_preference(tree))
+    chosen = frozenset(listed.modules)
     return Intake(
         modules=listed.modules,
         predictions=tuple(by_stored[module.stored] for module in listed.modules),
@@ -101,7 +112,19 @@ def take_in(spec: KernelSpec, kernel: BuiltKernel, carriers: Path | None) -> Int
         ),
         archives=tuple(batch.archive for batch in batches if batch.archive is not None),
         functions={stored: names for batch in batches for stored, names in batch.functions.items()},
+        traced={
+            module.name: batch.traced[module.stored]
+            for batch in batches
+            for module in batch.modules
+            if module in chosen and module.stored in batch.traced
+        },
     )
+
+
+def _traced(entries: Sequence[tuple[Opened, Module]]) -> Iterator[tuple[str, list[Function]]]:
+    for one, module in entries:
+        if one.btf is not None and one.file is not None and one.file.image is not None:
+            yield module.stored, list(functions(one.btf, Places.of(one.file.image)))
 
 
 def _carriers(entries: Sequence[tuple[Opened, Module]]) -> Iterator[tuple[Module, bytes]]:

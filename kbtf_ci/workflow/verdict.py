@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from kbtf_ci.errors import ExitCode, KbtfError
 from kbtf_ci.infra import rundir
@@ -16,6 +17,7 @@ from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult, exit_code, only_unreadable
 from kbtf_ci.model.prediction import OverriddenPrediction, Prediction
+from kbtf_ci.model.proof import Proof
 from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.report.junit import junit
 from kbtf_ci.report.ktap import ktap
@@ -41,6 +43,7 @@ class Verdict:
     stages: dict[str, float] = field(default_factory=dict)
     warnings: tuple[KernelWarning, ...] = ()
     vmlinux: VmlinuxSeen | None = None
+    proof: Proof | None = None
     fail_on: frozenset[FailOn] = DEFAULT_FAIL_ON
 
     @property
@@ -48,9 +51,17 @@ class Verdict:
         """What speaks against this kernel besides outcomes, whether it counts or not."""
         mismatch = any(one.base_mismatch for one in self.predictions)
         warned = bool(self.warnings) or any(result.warnings for result in self.results)
-        altered = self.vmlinux is not None and bool(self.vmlinux.difference)
-        found = {FailOn.BASE_MISMATCH: mismatch, FailOn.WARNING: warned, FailOn.VMLINUX: altered}
-        return frozenset(finding for finding, there in found.items() if there)
+        found = {FailOn.BASE_MISMATCH: mismatch, FailOn.WARNING: warned}
+        return frozenset(finding for finding, there in found.items() if there) | self._whole.keys()
+
+    @property
+    def _whole(self) -> dict[FailOn, tuple[str, str]]:
+        """What speaks against the kernel as a whole: by what it counts, its name in reports, and a line."""
+        found = {
+            FailOn.VMLINUX: ("vmlinux", self.vmlinux.headline if self.vmlinux else ""),
+            FailOn.PROOF: ("proof", self.proof.headline if self.proof else ""),
+        }
+        return {finding: told for finding, told in found.items() if told[1]}
 
     @property
     def exit_code(self) -> ExitCode:
@@ -67,40 +78,37 @@ class Verdict:
         """Why the run ended before its last module, "" if it did not."""
         return self.error.message if self.error else ""
 
+    @property
+    def _told(self) -> dict[str, Any]:
+        """What summary and document say besides the modules."""
+        return {
+            "overridden": self.overridden,
+            "warnings": self.warnings,
+            "vmlinux": self.vmlinux,
+            "proof": self.proof,
+        }
+
     def summary(self) -> Iterator[str]:
         """Yield the lines that a person reads."""
-        return summary(
-            self.kernel,
-            self.guest,
-            self.results,
-            self.predictions,
-            self.ended,
-            overridden=self.overridden,
-            warnings=self.warnings,
-            vmlinux=self.vmlinux,
-        )
+        return summary(self.kernel, self.guest, self.results, self.predictions, self.ended, **self._told)
 
     def write(self) -> None:
         """Write results.json and the reports made from it."""
-        values = document(
-            self.kernel,
-            self.guest,
-            self.results,
-            self.predictions,
-            self.ended,
-            overridden=self.overridden,
-            warnings=self.warnings,
-            vmlinux=self.vmlinux,
-            fail_on=self.fail_on,
-        )
+        told = {**self._told, "fail_on": self.fail_on}
+        values = document(self.kernel, self.guest, self.results, self.predictions, self.ended, **told)
         rundir.write_json(self.directory.results_json, values)
-        lines = ktap(self.results, self.warnings, self.fail_on, self.vmlinux)
+        lines = ktap(self.results, self.warnings, self.fail_on, self._counted)
         rundir.write_text(self.directory.file("results.ktap"), lines)
-        page = markdown(self.kernel, self.stages, self.results, self.warnings, self.vmlinux)
+        whole = dict(self._whole.values())
+        page = markdown(self.kernel, self.stages, self.results, self.warnings, whole)
         rundir.write_text(self.directory.file("summary.md"), page)
         self.write_junit(self.directory.file("junit.xml"))
 
+    @property
+    def _counted(self) -> dict[str, str]:
+        return dict(told for finding, told in self._whole.items() if finding in self.fail_on)
+
     def write_junit(self, path: Path) -> None:
         """Write JUnit XML to ``path``."""
-        text = junit(self.kernel.release, self.results, self.warnings, self.fail_on, self.vmlinux)
+        text = junit(self.kernel.release, self.results, self.warnings, self.fail_on, self._counted)
         rundir.write_text(path, text)

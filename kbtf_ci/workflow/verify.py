@@ -17,6 +17,7 @@ from kbtf_ci.errors import KbtfError
 from kbtf_ci.guest.fleet import Share, observe_shares
 from kbtf_ci.guest.guest import GuestSpec
 from kbtf_ci.guest.image import root_archive
+from kbtf_ci.guest.prove import Prover
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.session import Listener
 from kbtf_ci.infra.record import Reporter
@@ -37,6 +38,7 @@ from kbtf_ci.workflow.extra import with_extra
 from kbtf_ci.workflow.guests import GuestFactory, GuestOptions, bootable
 from kbtf_ci.workflow.intake import Intake, keep_functions, module_paths, take_in
 from kbtf_ci.workflow.preparation import prepared
+from kbtf_ci.workflow.proof import proof_of, prover_of
 from kbtf_ci.workflow.verdict import Verdict
 
 
@@ -53,7 +55,7 @@ def verify(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
             opened = open_kernel(kernel.image)
             boots = bootable(opened, this.directory.guest)
             carriers = scratch if policy is LoadPolicy.CARRIER else None
-            taken = take_in(_spec(opened.file, kernel, this), kernel, carriers)
+            taken = take_in(_spec(opened.file, kernel, this), kernel, carriers, trace=options.prove)
             keep_functions(this.directory.functions, taken.functions)
             _tell(taken, reporter)
         with record.stage("guest image"):
@@ -62,7 +64,8 @@ def verify(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
             parts = _shares(factory, taken, policy, reporter)
         accel = preparation.accel()
     readable = sum(not one.fault for one in taken.modules)
-    seen = _ObservationCollector(readable, opened.file.btf, reporter)
+    prover = prover_of(opened.file.btf, taken, kernel.config, reporter) if options.prove else None
+    seen = _ObservationCollector(readable, opened.file.btf, reporter, prover)
     with record.stage("guest"):
         guest, error = _observe(runner, parts, policy, accel, seen)
     if error is not None:
@@ -70,7 +73,14 @@ def verify(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
     results, warnings = with_warnings(seen.judged(taken.modules, taken.predictions), seen.warnings)
     found = Verdict(this.directory, kernel.facts, guest, results, taken.predictions, taken.overridden, error)
     stages = dict(record.run.stages)
-    verdict = replace(found, stages=stages, warnings=warnings, vmlinux=seen.vmlinux, fail_on=options.fail_on)
+    verdict = replace(
+        found,
+        stages=stages,
+        warnings=warnings,
+        vmlinux=seen.vmlinux,
+        proof=proof_of(prover, taken) if prover is not None else None,
+        fail_on=options.fail_on,
+    )
     verdict.write()
     return verdict
 
@@ -130,17 +140,20 @@ def _observe(
 class _ObservationCollector:
     """Collects what the guest says, and tells how far it is."""
 
-    def __init__(self, expected: int, btf: bytes, reporter: Reporter) -> None:
+    def __init__(self, expected: int, btf: bytes, reporter: Reporter, prover: Prover | None) -> None:
         self.observations: dict[str, list[Observation]] = {}
         self.warnings: list[KernelWarning] = []
         self.vmlinux: VmlinuxSeen | None = None
         self._expected = expected
         self._btf = btf
         self._reporter = reporter
+        self._prover = prover
 
     def listener(self) -> Listener:
         warn = self._reporter.warn
-        return Listener(self._observed, self._booted, warn, self.warnings.append, self._vmlinux_read)
+        return Listener(
+            self._observed, self._booted, warn, self.warnings.append, self._vmlinux_read, self._prover
+        )
 
     def _vmlinux_read(self, found: bytes) -> None:
         """Keep what a guest has in memory; of several guests what differs first."""

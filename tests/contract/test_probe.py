@@ -269,6 +269,27 @@ def test_inert_drops_the_relocations_of_init_and_exit_and_nothing_else(bench: Be
     assert module.read_bytes() == before
 
 
+SIGNATURE_MARK = b"~Module signature appended~\n"
+
+
+def signed(data: bytes, said: int | None = None) -> bytes:
+    """Append a signature of 70 bytes; ``said`` is another length to give for it."""
+    length = (70 if said is None else said).to_bytes(4, "big")
+    return data + bytes(range(70)) + bytes(8) + length + SIGNATURE_MARK
+
+
+def test_inert_cuts_off_a_signature_that_would_not_fit_any_more(bench: Bench) -> None:
+    module = compiled(bench)
+    status, unsigned, _ = bench.probe("--inert", "module.o")
+    plain = module.read_bytes()
+    module.write_bytes(signed(plain))
+    assert bench.probe("--inert", "module.o") == (status, unsigned, b"")
+    for odd in (signed(plain, 1 << 31), signed(plain) + b"x", plain + SIGNATURE_MARK[1:]):
+        module.write_bytes(odd)
+        status, after, _ = bench.probe("--inert", "module.o")
+        assert (status, len(after) <= len(odd), after[: len(unsigned)]) == (0, True, unsigned)
+
+
 @pytest.mark.parametrize(("name", "kind", "size"), [(".rela", 4, 24), (".rel", 9, 16)])
 def test_inert_knows_both_kinds_of_relocations(bench: Bench, name: str, kind: int, size: int) -> None:
     """The 32-bit architectures have theirs without addends."""

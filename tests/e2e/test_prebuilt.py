@@ -25,6 +25,8 @@ set -e
 apt-get update -q
 name=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/ *Depends: //p')
 cd /out && apt-get download -q "$name"
+dpkg-deb -x "$name"_*.deb tree
+chmod -R a+rX tree
 """
 
 
@@ -51,6 +53,33 @@ def test_every_module_of_a_distributions_package_is_verified(cli: Cli, package: 
     assert {"virtio_net", "failover"} <= real
     assert values["kernel"]["release"].endswith("-cloud-amd64")
     assert values["guest"]["guests"] == 2
+
+
+def test_fentry_programs_do_as_predicted_on_a_distributions_module(cli: Cli, package: Path) -> None:
+    """Of its kernel: ours has what they need only where it was asked for."""
+    module = next((package.parent / "tree").rglob("xfs.ko.xz"))
+    words = ("--extra", module, "--extra-only", "--prove", "fentry", "-o", "run")
+    done = cli("verify", "--kernel", package, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    proof = results(cli.folder / "run")["proof"]
+    assert (proof["cannot"], proof["ended"], proof["differences"]) == (None, None, [])
+    assert proof["as_predicted"]["attachable"] > 2000
+    assert all(proof["as_predicted"].values()), proof  # of each class there is one in it
+    assert sum(proof["as_predicted"].values()) == proof["functions"]
+    assert proof["attached"] == proof["modules"] >= 1
+
+
+@pytest.mark.full
+def test_fentry_programs_do_as_predicted_on_every_function_of_a_distribution(cli: Cli, package: Path) -> None:
+    done = cli("verify", "--kernel", package, "--prove", "fentry", "-o", "run")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    values = results(cli.folder / "run")
+    # Signed modules: what is loaded without its code running has lost its signature.
+    assert values["totals"]["verified"] == values["totals"]["modules"] > 1000
+    assert values["modes"]["inert"] > 0
+    proof = values["proof"]
+    assert (proof["differences"], proof["unreached"]) == ([], [])
+    assert proof["functions"] > 50_000
 
 
 def spoilt(path: Path, spoil: Callable[[bytearray, Section], None]) -> None:

@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+
+import pytest
 
 from tests.e2e.conftest import BUILD_S, Cli, results
 
@@ -51,3 +54,28 @@ def test_a_second_run_compiles_nothing_and_two_at_once_pass(cli: Cli, smoke_run:
         run = json.loads((cli.folder / name / "run.json").read_text())
         assert not {"CC", "CC [M]", "AS", "BTF", "BTF [M]"} & set(run["make"])
         assert results(cli.folder / name)["totals"] == results(smoke_run)["totals"]
+
+
+def test_without_a_tracer_the_kernel_is_said_to_take_no_fentry_program(cli: Cli, smoke_run: Path) -> None:
+    """The profile has none; "run --prove" brings it, and "verify" takes the kernel as it is."""
+    run = shutil.copytree(smoke_run, cli.folder / "copy", ignore=shutil.ignore_patterns("*.cpio"))
+    done = cli("verify", run, "--prove", "fentry")
+    assert done.returncode == 1, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if "fentry" in line)
+    assert "takes no fentry program on vmlinux either" in line
+    assert "CONFIG_BPF_JIT" in line
+    values = results(run)
+    assert values["totals"]["verified"] == values["totals"]["modules"]
+    assert (values["proof"]["functions"], values["proof"]["differences"]) == (0, [])
+    assert cli("verify", run, "--prove", "fentry", "--load", "carrier").returncode == 2
+
+
+@pytest.mark.full
+def test_with_a_tracer_every_function_is_as_predicted(cli: Cli, smoke_run: Path) -> None:
+    done = cli("run", "--config", "smoke", "--prove", "fentry", "-o", "traced")
+    assert done.returncode == 0, done.stdout + done.stderr
+    proof = results(cli.folder / "traced")["proof"]
+    assert (proof["differences"], proof["unreached"], proof["cannot"]) == ([], [], None)
+    assert proof["functions"] > 1000
+    assert "CONFIG_FUNCTION_TRACER=y" in (cli.folder / "traced/kernel.config").read_text()
+    assert "CONFIG_FUNCTION_TRACER=y" not in (smoke_run / "kernel.config").read_text()

@@ -13,6 +13,7 @@ from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.kernel_warning import KernelWarning, WarningKind
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import Death, LoadMode, Observation, judge, with_warnings
+from kbtf_ci.model.proof import Difference, Function, ModuleProof, Proof, Traceable
 from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.report.junit import junit
 from kbtf_ci.report.ktap import ktap
@@ -142,7 +143,7 @@ def test_a_warning_goes_to_its_module_and_the_rest_to_none() -> None:
 def test_results_json_names_every_warning_and_what_counts() -> None:
     values = json.loads(json.dumps(document(KERNEL, GUEST, WARNED, warnings=OTHERS)))
     assert values["totals"]["warnings"] == 3
-    assert values["fail_on"] == ["base-mismatch", "vmlinux-btf"]
+    assert values["fail_on"] == ["base-mismatch", "proof", "vmlinux-btf"]
     assert values["modules"][0]["warnings"] == []
     assert values["modules"][3]["warnings"] == [
         {"kind": "soft-lockup", "headline": LOCKUP, "lines": list(STALL.lines), "times": 2,
@@ -221,21 +222,63 @@ def test_no_name_breaks_a_report() -> None:
 ALTERED = VmlinuxSeen("aa", "bb", "byte 7 is 0x01 and not 0x00: of type [9] STRUCT\x1b[31m page")
 
 
-@pytest.mark.parametrize("counted", [False, True])
-def test_another_btf_of_vmlinux_in_memory_stands_in_every_report(counted: bool) -> None:
-    fail_on = [FailOn.VMLINUX] if counted else []
-    values = document(KERNEL, GUEST, RESULTS, vmlinux=ALTERED, fail_on=fail_on)
+def test_another_btf_of_vmlinux_in_memory_is_in_results_and_summary() -> None:
+    values = document(KERNEL, GUEST, RESULTS, vmlinux=ALTERED)
     assert values["vmlinux"] == {"btf_sha256": "aa", "sysfs_sha256": "bb", "difference": ALTERED.difference}
     assert ALTERED.headline in list(summary(KERNEL, GUEST, RESULTS, vmlinux=ALTERED))
-    assert "in memory than its image: byte 7" in markdown(KERNEL, {}, RESULTS, vmlinux=ALTERED)
-    lines = ktap(RESULTS, (), fail_on, ALTERED).splitlines()
-    assert lines[1] == f"1..{len(RESULTS) + counted}"
-    assert any(line.startswith(f"not ok {len(RESULTS) + 1} vmlinux # ") for line in lines) == counted
-    suite = ET.fromstring(junit("6.12.3", RESULTS, (), fail_on, ALTERED))
-    case = suite.find("testcase[@name='vmlinux']")
-    assert (case is not None) == counted
-    page = markdown(KERNEL, {}, RESULTS, vmlinux=ALTERED).splitlines()
-    assert not any("\x1b" in line for line in (*lines, *page) if "memory" in line)
+
+
+def test_a_fault_of_the_whole_kernel_stands_in_every_report() -> None:
+    faults = {"vmlinux": ALTERED.headline}
+    lines = ktap(RESULTS, (), (), faults).splitlines()
+    assert lines[1] == f"1..{len(RESULTS) + 1}"
+    assert any(line.startswith(f"not ok {len(RESULTS) + 1} vmlinux # ") for line in lines)
+    suite = ET.fromstring(junit("6.12.3", RESULTS, (), (), faults))
+    failure = suite.find("testcase[@name='vmlinux']/failure")
+    assert failure is not None
+    assert failure.get("type") == "VMLINUX"
+    page = markdown(KERNEL, {}, RESULTS, faults=faults)
+    assert "in memory than its image: byte 7" in page
+    assert not any("\x1b" in line for line in (*lines, *page.splitlines()) if "memory" in line)
+
+
+PROOF = Proof(
+    modules=(
+        ModuleProof(
+            "xfs",
+            (Function(7, "xfs_a", Traceable.ATTACHABLE), Function(8, "xfs_b", Traceable.INIT)),
+            (Difference("xfs", "xfs_b", "init (ENOENT)", "loads"),),
+            attached=True,
+        ),
+    ),
+    unreached=("ext2",),
+    seconds=1.26,
+)
+
+
+def test_a_proof_is_in_results_and_summary_with_what_differs() -> None:
+    values = document(KERNEL, GUEST, RESULTS, proof=PROOF)["proof"]
+    assert values == {
+        "kind": "fentry", "cannot": None, "ended": None, "modules": 1, "functions": 2,
+        "as_predicted": {"attachable": 1, "no_location": 0, "init": 0, "suffix": 0, "signature": 0},
+        "attached": 1, "unreached": ["ext2"], "seconds": 1.26,
+        "differences": [
+            {"module": "xfs", "function": "xfs_b", "expected": "init (ENOENT)", "seen": "loads"}
+        ],
+    }  # fmt: skip
+    lines = list(summary(KERNEL, GUEST, RESULTS, proof=PROOF))
+    assert PROOF.headline in lines
+    assert "    xfs:xfs_b: init (ENOENT) predicted, loads" in lines
+    as_predicted = "of 2 functions of 1 modules as predicted: 1 attachable"
+    assert f"fentry: {as_predicted}; attached in 1 modules; 1.3 s" in lines
+    assert "fentry: not proven, for want of their code in a guest: ext2" in lines
+    assert document(KERNEL, GUEST, RESULTS)["proof"] is None
+
+
+def test_a_kernel_that_cannot_is_one_line() -> None:
+    cannot = Proof(cannot="this kernel takes no fentry program")
+    lines = [line for line in summary(KERNEL, GUEST, RESULTS, proof=cannot) if "fentry" in line]
+    assert lines == ["this kernel takes no fentry program"]
 
 
 def test_the_same_btf_of_vmlinux_is_a_digest_and_no_words() -> None:
@@ -243,6 +286,5 @@ def test_the_same_btf_of_vmlinux_is_a_digest_and_no_words() -> None:
     values = document(KERNEL, GUEST, RESULTS, vmlinux=same)["vmlinux"]
     assert values["btf_sha256"] == values["sysfs_sha256"] != ""
     assert list(summary(KERNEL, GUEST, RESULTS, vmlinux=same)) == list(summary(KERNEL, GUEST, RESULTS))
-    assert ktap(RESULTS, (), [FailOn.VMLINUX], same) == ktap(RESULTS)
     gone = VmlinuxSeen.of(b"btf", b"", "3 bytes")
     assert (gone.sysfs_sha256, gone.difference) == ("", "there is no /sys/kernel/btf/vmlinux")

@@ -20,6 +20,7 @@ from kbtf_ci.model.kernel_warning import KernelWarning, WarningKind
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import LoadMode, Observation, Outcome, judge, with_warnings
 from kbtf_ci.model.prediction import Prediction
+from kbtf_ci.model.proof import Proof
 from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.workflow.verdict import Verdict
 
@@ -105,3 +106,20 @@ def test_another_btf_of_vmlinux_in_memory_counts_by_itself(
     one = replace(verdict(fail_on=fail_on), vmlinux=VmlinuxSeen("aa", "bb", difference))
     assert one.exit_code is code
     assert (FailOn.VMLINUX in one.findings) == bool(difference)
+
+
+@pytest.mark.parametrize(("finding", "name"), [(FailOn.VMLINUX, "vmlinux"), (FailOn.PROOF, "proof")])
+def test_what_is_wrong_with_the_whole_kernel_is_a_case_of_its_own_where_it_counts(
+    tmp_path: Path, finding: FailOn, name: str
+) -> None:
+    for fail_on, failures in (([finding], 1), ([], 0)):
+        one = replace(
+            verdict(fail_on=fail_on, folder=tmp_path),
+            vmlinux=VmlinuxSeen("aa", "bb", "byte 7") if finding is FailOn.VMLINUX else None,
+            proof=Proof(ended="a panic") if finding is FailOn.PROOF else None,
+        )
+        assert one.findings >= {finding}
+        one.write()
+        assert (tmp_path / "junit.xml").read_text().count(f'<testcase name="{name}"') == failures
+        assert f" {name} # " in (tmp_path / "results.ktap").read_text() or not failures
+        assert ("a panic" if finding is FailOn.PROOF else "byte 7") in (tmp_path / "summary.md").read_text()
