@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""``kbtf-ci module``: an out-of-tree module built with a distribution's headers, before that's kernel."""
+"""``kbtf-ci module``: an out-of-tree module built with a distribution's headers, and loaded."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -161,6 +161,6 @@ def _failed(folder: Path, work: Path, done: Completed) -> KbtfError:
 
 def _modules(verdict: Verdict) -> Iterator[BuiltModule]:
     predictions = {one.name: one for one in verdict.predictions}
-    extra: Sequence[Any] = [one for one in verdict.results if is_extra(one.module.file)]
-    for one in extra:
-        yield BuiltModule(one, predictions.get(one.module.name))
+    for one in verdict.results:
+        if is_extra(one.module.file):
+            yield BuiltModule(one, predictions.get(one.module.name))
