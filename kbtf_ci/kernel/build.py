@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kbtf_ci.errors import BuildError, InfrastructureError
-from kbtf_ci.kernel.diagnostics import Diagnostics
+from kbtf_ci.kernel.diagnostics import SIGNALLED, Diagnostics
 from kbtf_ci.kernel.kbuild import BZIMAGE, Kbuild
+from kbtf_ci.kernel.unfinished import making
 
 # How often progress is told where there is no terminal, in seconds without output.
 _HEARTBEAT_S = 30.0
@@ -124,7 +125,7 @@ def build(kbuild: Kbuild, log_path: Path, on_progress: Callable[[Progress], None
     program.
     """
     command = kbuild.command(kbuild.argv("all"), "build")
-    with _Log(log_path) as log, kbuild.runner.start(command) as process:
+    with making(kbuild.build_dir), _Log(log_path) as log, kbuild.runner.start(command) as process:
         while True:
             try:
                 piece = process.read(_HEARTBEAT_S)
@@ -136,6 +137,8 @@ def build(kbuild: Kbuild, log_path: Path, on_progress: Callable[[Progress], None
             log.feed(piece)
             on_progress(log.newest)
         status = process.wait()
+        if status > SIGNALLED:
+            _fail(kbuild, log, log_path, status)
     if status != 0:
         _fail(kbuild, log, log_path, status)
     return Built.of(kbuild, steps=log.steps, skipped_btf=log.skipped)

@@ -47,7 +47,7 @@ _KILLED = (
 _REFUSED = re.compile(
     r"No space left on device|Disk quota exceeded|Input/output error|Too many open files(?: in system)?"
 )
-_SIGNALLED = 128  # a shell's exit status for signal N is this much more
+SIGNALLED = 128  # a shell's exit status for signal N is this much more
 
 
 class Diagnostics:
@@ -105,8 +105,8 @@ class Diagnostics:
                 f"a program of the build was killed or got no memory: {_readable(self._killed)}{where}",
                 hint="give it more memory, or fewer jobs (-j)",
             )
-        if status > _SIGNALLED:
-            return InfrastructureError(f"make was ended by signal {status - _SIGNALLED}{where}")
+        if status > SIGNALLED:
+            return InfrastructureError(f"make was ended by signal {status - SIGNALLED}{where}")
         return None
 
 

@@ -15,8 +15,9 @@ from kbtf_ci.errors import BuildError, InfrastructureError, KbtfError
 from kbtf_ci.infra.runner import Command, Completed, Mount, run
 from kbtf_ci.kernel.accounts import Accounts, Call, read_accounts
 from kbtf_ci.kernel.btfcache import Wrapper
-from kbtf_ci.kernel.diagnostics import Diagnostics
+from kbtf_ci.kernel.diagnostics import SIGNALLED, Diagnostics
 from kbtf_ci.kernel.kbuild import BUILD, Kbuild
+from kbtf_ci.kernel.unfinished import making
 from kbtf_ci.model.regeneration import Ran, Usage
 
 _LINKED = re.compile(r"^  LD \[M\] +(\S+\.ko)$", re.MULTILINE)
@@ -43,7 +44,10 @@ def measure(kbuild: Kbuild, overrides: MakeOverrides, on_line: Callable[[str], N
     """
     with tempfile.TemporaryDirectory(dir=kbuild.build_dir, prefix=".kbtf-ci-accounts-") as folder:
         command = _command(kbuild, Accounts(Path(folder), BUILD), overrides)
-        done = run(kbuild.runner, command, _Newest(on_line).feed)
+        with making(kbuild.build_dir):
+            done = run(kbuild.runner, command, _Newest(on_line).feed)
+            if done.status > SIGNALLED:
+                raise _failed(kbuild, done)
         if done.status != 0:
             raise _failed(kbuild, done)
         return parse(done.text, read_accounts(Path(folder)))
