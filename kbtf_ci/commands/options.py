@@ -66,6 +66,9 @@ tree_options = combine(
     click.option("--suite", default=DEFAULT_SUITE, show_default=True, help="Debian suite of the toolchain."),
     click.option("--pahole", type=click.Path(exists=True, dir_okay=False, path_type=Path),
                  help="A pahole of this machine in place of the image's."),
+    click.option("--pahole-tree", metavar="DIR",
+                 type=click.Path(exists=True, file_okay=False, path_type=Path),
+                 help="Source of pahole, built in the toolchain and used in place of the image's."),
 )  # fmt: skip
 
 build_options = combine(
@@ -87,7 +90,7 @@ timeouts_option = click.option(
     "--timeouts", multiple=True, metavar="NAME=TIME", help="For instance boot=5m; repeatable."
 )
 
-guest_options = combine(
+test_options = combine(
     accel,
     click.option("-m", "--memory", "memory_mib", type=_Size(), help="Memory of the guest; else as profiled."),
     click.option("--cpus", type=click.IntRange(min=1), help="CPUs of the guest; else as profiled."),
@@ -97,6 +100,10 @@ guest_options = combine(
     click.option("--guests", type=click.IntRange(min=1),
                  help="Guests that share the modules, at once; else by cores, one a thousand modules."),
     timeouts_option,
+)  # fmt: skip
+
+guest_options = combine(
+    test_options,
     click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write JUnit XML here."),
     click.option("--json", "as_json", is_flag=True, help="Print results.json on standard output."),
     click.option("--bisect", is_flag=True, help="Exit 125 where the commit is not to blame."),
@@ -135,6 +142,8 @@ def build_options_of(values: dict[str, Any]) -> BuildOptions:
             raise UsageError(
                 f"{variable}: kbtf-ci sets {name} itself", hint="-C names the source, -o the run directory"
             )
+    if values["pahole"] and values["pahole_tree"]:
+        raise UsageError("--pahole names a program and --pahole-tree a source: one of them at a time")
     return BuildOptions(
         config=values["config"],
         directory=values["directory"],
@@ -143,13 +152,14 @@ def build_options_of(values: dict[str, Any]) -> BuildOptions:
         jobs=values["jobs"],
         suite=values["suite"],
         pahole=values["pahole"].resolve() if values["pahole"] else None,
+        pahole_tree=values["pahole_tree"].resolve() if values["pahole_tree"] else None,
         variables=values["variables"],
         btf_cache=values.get("btf_cache", False),
     )
 
 
 def guest_options_of(values: dict[str, Any]) -> GuestOptions:
-    """Return what ``guest_options`` and ``fail_on`` parsed.
+    """Return what ``test_options`` and ``fail_on`` parsed.
 
     Raises UsageError for a timeout or a finding that is none, and for carriers that nothing can be proved of.
     """

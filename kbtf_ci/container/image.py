@@ -9,7 +9,7 @@ import hashlib
 import io
 import tarfile
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -64,7 +64,8 @@ def ensure(engine: Engine, suite: str, on_progress: Progress) -> Toolchain:
     if not base.present(engine.address, name):
         with exclusive(lock, lambda: on_progress(f"waiting for another run that makes {name}")):
             if not base.present(engine.address, name):
-                _build(engine, name, base.ensure(engine.address, suite, on_progress), on_progress)
+                base_image = base.ensure(engine.address, suite, on_progress)
+                build(engine, name, _inputs(), base_image, on_progress)
     return Toolchain(name, suite, _packages(engine, name))
 
 
@@ -75,7 +76,13 @@ def _inputs() -> list[tuple[str, bytes]]:
     return [(str(path.relative_to(root)), path.read_bytes()) for path in files]
 
 
-def _build(engine: Engine, name: str, base_image: str, on_progress: Progress) -> None:
+def build(
+    engine: Engine, name: str, inputs: Iterable[tuple[str, bytes]], base_image: str, on_progress: Progress
+) -> None:
+    """Make the image ``name`` of ``inputs`` (path, content), among them a Containerfile, on ``base_image``.
+
+    Raises InfrastructureError with the last lines when that fails.
+    """
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
 
     def on_line(line: str) -> None:
@@ -84,10 +91,10 @@ def _build(engine: Engine, name: str, base_image: str, on_progress: Progress) ->
         tail.append(line)
         on_progress(line)
 
-    with engine_errors(f"build the toolchain image {name}"), closing(engine.address.open()) as client:
+    with engine_errors(f"build the image {name}"), closing(engine.address.open()) as client:
         complaint = follow(
             client.build(
-                fileobj=_context(),
+                fileobj=_context(inputs),
                 custom_context=True,
                 dockerfile="Containerfile",
                 buildargs={"BASE": base_image},
@@ -100,15 +107,13 @@ def _build(engine: Engine, name: str, base_image: str, on_progress: Progress) ->
             on_line,
         )
     if complaint:
-        raise InfrastructureError(
-            f"the toolchain image {name} did not build: {complaint}", detail="\n".join(tail)
-        )
+        raise InfrastructureError(f"the image {name} did not build: {complaint}", detail="\n".join(tail))
 
 
-def _context() -> io.BytesIO:
+def _context(inputs: Iterable[tuple[str, bytes]]) -> io.BytesIO:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for path, content in _inputs():
+        for path, content in inputs:
             member = tarfile.TarInfo(path)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))

@@ -14,13 +14,14 @@ from typing import Any
 from docker import APIClient
 from docker.errors import APIError
 
-from kbtf_ci.container import base, image
+from kbtf_ci.container import base, image, pahole_image
 from kbtf_ci.container.api import Address, engine_errors, explain
 from kbtf_ci.infra.locks import if_free, use_mark_of
 from kbtf_ci.model.prune import Item, Kind
 
 _TOOLCHAIN = "kbtf-ci/toolchain:"
 _BASE = "kbtf-ci/base-"
+_OWN = (_TOOLCHAIN, _BASE, pahole_image.PREFIX)
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def remove(address: Address, name: str) -> str:
 def _held(client: APIClient, listed: Mapping[str, Any]) -> _Held:
     # Podman puts every name below the host that it did not get the image from.
     names = [name.removeprefix("localhost/") for name in listed.get("RepoTags") or ()]
-    own = [name for name in names if name.startswith((_TOOLCHAIN, _BASE))]
+    own = [name for name in names if name.startswith(_OWN)]
     foreign = [name for name in names if name not in own and name != "<none>:<none>"]
     about: Mapping[str, Any] = {} if foreign and not own else client.inspect_image(listed["Id"])  # type: ignore[no-untyped-call]
     layers = about.get("RootFS", {}).get("Layers") or ()
@@ -103,17 +104,23 @@ def _item(one: _Held, ours: Sequence[_Held], *, in_use: bool) -> Item:
 def _kind(name: str) -> Kind:
     if not name:
         return Kind.LEFT_OVER
-    return Kind.TOOLCHAIN if name.startswith(_TOOLCHAIN) else Kind.BASE
+    return Kind.BASE if name.startswith(_BASE) else Kind.TOOLCHAIN
 
 
 def _purpose(name: str) -> str:
     if not name:
         return "an image without a name on a base of ours"
-    kind = _kind(name)
-    suite = name.removeprefix(_TOOLCHAIN).removeprefix(_BASE).rpartition("-")[0]
-    what = f"toolchain of {suite}" if kind is Kind.TOOLCHAIN else f"Debian {suite} below the toolchain"
+    prefix = next(prefix for prefix in _OWN if name.startswith(prefix))
+    suite = name.removeprefix(prefix).rpartition("-")[0]
+    what = {
+        _TOOLCHAIN: f"toolchain of {suite}",
+        _BASE: f"Debian {suite} below the toolchain",
+        pahole_image.PREFIX: f"what builds pahole, on the toolchain of {suite}",
+    }[prefix]
     return what if name in _current() else f"{what}, by an earlier recipe"
 
 
 def _current() -> Iterable[str]:
-    return {name for suite in base.SUITES for name in (image.image_name(suite), base.own_name(suite))}
+    for suite in base.SUITES:
+        toolchain = image.image_name(suite)
+        yield from (toolchain, base.own_name(suite), pahole_image.image_name(suite, toolchain))

@@ -29,6 +29,7 @@ _LEFT_OVER: Final = {
     "source": (".unpack-*", ".download-*"),
     "build": (".pahole-*",),
     "packages": (".unpack-*",),
+    "pahole": (".pahole-*",),
     ".": ("base-*",),
 }
 
@@ -84,9 +85,7 @@ class Entry:
 
 def entries(root: Path) -> Iterator[Entry]:
     """Yield what lies in the cache ``root``: sources, downloads, builds, packages, and what was left over."""
-    for path in _listed(root / "source"):
-        if lock_of(path).exists():
-            yield _locked(Kind.SOURCE if path.is_dir() else Kind.DOWNLOAD, path)
+    yield from _with_lock(root)
     for path in _listed(root / "build"):
         # Before locks had the whole name, theirs was cut at its last dot.
         if lock_of(path).exists() or path.with_suffix(".lock").exists():
@@ -95,6 +94,13 @@ def entries(root: Path) -> Iterator[Entry]:
         if _PACKAGES.fullmatch(path.name):
             yield Entry(Kind.PACKAGES, path, (use_mark_of(path),), (path.parent / ".lock",))
     yield from _left_over(root)
+
+
+def _with_lock(root: Path) -> Iterator[Entry]:
+    for kind in (Kind.SOURCE, Kind.PAHOLE, Kind.BISECT):
+        for path in _listed(root / kind):
+            if lock_of(path).exists():
+                yield _locked(kind if path.is_dir() else Kind.DOWNLOAD, path)
 
 
 def _left_over(root: Path) -> Iterator[Entry]:

@@ -26,6 +26,7 @@ class BuildOptions:
     """Source, configuration and build; the command line's options of the same names say more.
 
     ``added`` are ``-K`` options, ``variables`` make's ``VAR=VALUE``, both in the user's words and order.
+    Where ``pahole`` was built of ``pahole_tree``, a run keeps both.
     """
 
     config: str
@@ -35,6 +36,7 @@ class BuildOptions:
     sha256: str = ""
     added: tuple[str, ...] = ()
     pahole: OptionalPath = None
+    pahole_tree: OptionalPath = None
     variables: tuple[str, ...] = ()
     btf_cache: bool = False
 

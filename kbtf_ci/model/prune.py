@@ -21,6 +21,8 @@ class Kind(StrEnum):
     DOWNLOAD = "download"
     BUILD = "build"
     PACKAGES = "packages"
+    PAHOLE = "pahole"
+    BISECT = "bisect"
     TOOLCHAIN = "toolchain image"
     BASE = "base image"
     LEFT_OVER = "left over"

@@ -24,7 +24,16 @@ from kbtf_ci.report import prune as report
 
 DEFAULT_KEEP = timedelta(days=30)
 # Largest last: a name in the engine goes before the layers below it do.
-_ORDER = (Kind.LEFT_OVER, Kind.DOWNLOAD, Kind.BUILD, Kind.SOURCE, Kind.PACKAGES, Kind.TOOLCHAIN, Kind.BASE)
+_ORDER = (
+    Kind.LEFT_OVER, Kind.DOWNLOAD, Kind.BUILD, Kind.BISECT, Kind.PAHOLE, Kind.SOURCE, Kind.PACKAGES,
+    Kind.TOOLCHAIN, Kind.BASE,
+)  # fmt: skip
+
+_WORDS = {
+    Kind.DOWNLOAD: "tarball from a URL",
+    Kind.PAHOLE: "pahole built of a source",
+    Kind.BISECT: "clone of a tree that was bisected",
+}
 
 
 @dataclass(frozen=True)
@@ -120,10 +129,8 @@ def _purpose(entry: cachedirs.Entry) -> str:
                 path.name for place in ("lib", "usr/lib") for path in entry.path.glob(f"{place}/modules/*")
             }
             return f"packages of {', '.join(sorted(releases)) or 'unknown'}"
-        case Kind.DOWNLOAD:
-            return "tarball from a URL"
         case _:
-            return "half done"
+            return _WORDS.get(entry.kind, "half done")
 
 
 def _images(reporter: Reporter, connect: Callable[[], Engine]) -> Iterator[_Piece]:

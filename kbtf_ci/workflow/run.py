@@ -28,6 +28,7 @@ from kbtf_ci.kernel.identity import identify
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.kconfig import Configured, configure
 from kbtf_ci.kernel.pahole import keep_answer
+from kbtf_ci.kernel.pahole_tree import forget_btf_of_other
 from kbtf_ci.kernel.strip import strip_modules
 from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
 from kbtf_ci.model.options import BuildOptions
@@ -120,6 +121,10 @@ def _require_kvm(accel: Accel, tools: Tools, this: Run) -> None:
 def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> BuiltKernel:
     """Build into the run directory, and return what it holds then."""
     record, reporter, directory = this.record, this.reporter, this.directory
+    if options.pahole_tree is not None:
+        with record.stage("pahole"):
+            options = workspace.with_pahole(options, tools, reporter)
+            record.add(options=options)
     with record.stage("source"):
         source = workspace.source(options, tools, reporter)
         record.add(source=SourceRecord(version=source.version, origin=source.origin))
@@ -131,6 +136,8 @@ def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> 
             _keep_configuration(configured, directory)
         with record.stage("build"):
             kernel_build.check_disk(folder, profile.disk_mib)
+            if options.pahole_tree is not None:
+                forget_btf_of_other(kbuild)
             built = _made(kbuild, configured.stamp, directory, reporter)
             require(profile.require, built.modules)
             pahole = keep_answer(kbuild, configured.stamp)

@@ -10,10 +10,11 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kbtf_ci.container import image as container_image
+from kbtf_ci.container import pahole_image
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.infra.locks import exclusive, lock_of
@@ -23,8 +24,10 @@ from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.runner import Runner
 from kbtf_ci.kernel import source as kernel_source
 from kbtf_ci.kernel.btfcache import Wrapper
+from kbtf_ci.kernel.history import uncommitted
 from kbtf_ci.kernel.identity import identify, require_same
 from kbtf_ci.kernel.kbuild import BZIMAGE, Kbuild
+from kbtf_ci.kernel.pahole_tree import kept_pahole, read_tree
 from kbtf_ci.model.config import parse_config
 from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
 from kbtf_ci.model.options import BuildOptions
@@ -65,6 +68,27 @@ def source(options: BuildOptions, tools: Tools, reporter: Reporter) -> kernel_so
     return kernel_source.from_directory(path) if path.is_dir() else kernel_source.from_tarball(path, cache)
 
 
+def with_pahole(options: BuildOptions, tools: Tools, reporter: Reporter) -> BuildOptions:
+    """Return the options with the pahole that is built of ``pahole_tree``; without one as they are.
+
+    Raises UsageError for a folder that is no source of pahole, BuildError when that does not build.
+    """
+    if options.pahole_tree is None or options.pahole is not None:
+        return options
+    tree = read_tree(options.pahole_tree)
+    if changed := uncommitted(tree.path):
+        reporter.warn(f"{tree.path}: built with its uncommitted changes (files: {changed})")
+
+    def runner() -> Runner:
+        reporter.progress(f"building pahole of {tree.path}")
+        engine = Engine.connect()
+        return engine.runner(pahole_image.ensure(engine, tools.image, reporter.progress))
+
+    folder = cache_root() / "pahole"
+    program = kept_pahole(tree, tools.image.image, folder, options.jobs, runner)
+    return replace(options, pahole=program)
+
+
 def kbuild(options: BuildOptions, tools: Tools, tree: kernel_source.Source, folder: Path) -> Kbuild:
     """Return make as the user wants it called on ``tree``, with all output below ``folder``."""
     ccache = cache_root() / "ccache"
@@ -96,10 +120,14 @@ def build_folder(tree: kernel_source.Source, profile: Profile, options: BuildOpt
     """Return the build directory of these options on this source.
 
     Its name covers all that makes another kernel of it: the source (a user's tree by its path, so that git
-    bisect keeps its directory), the suite, the profile's file, ``-K``, ``VAR=VALUE`` and pahole's content.
+    bisect keeps its directory), the suite, the profile's file, ``-K``, ``VAR=VALUE`` and pahole's content
+    (of a tree of pahole the path, for the same reason: forget_btf_of_other() does the rest).
     """
     name = f"{tree.key}-{profile.key}-{options.suite}"
-    pahole = kernel_source.file_sha256(options.pahole) if options.pahole else ""
+    if options.pahole_tree:
+        pahole = str(options.pahole_tree)
+    else:
+        pahole = kernel_source.file_sha256(options.pahole) if options.pahole else ""
     if options.added or options.variables or pahole:
         more = json.dumps([options.added, options.variables, pahole]).encode()
         name += f"-{hashlib.sha256(more).hexdigest()[:12]}"
@@ -129,6 +157,7 @@ def open_build(options: BuildOptions, reporter: Reporter, run: RunRecord | None 
     """
     profile = find_profile(options.config)
     tools = toolchain(options.suite, reporter)
+    options = with_pahole(options, tools, reporter)
     tree = source(options, tools, reporter)
     folder = build_folder(tree, profile, options)
     if not (folder / "vmlinux").is_file() or not (folder / "modules.order").is_file():

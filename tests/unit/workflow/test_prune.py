@@ -112,6 +112,17 @@ def test_old_pieces_go_with_their_locks_and_the_rest_stays(cache: Cache) -> None
     assert pruned().document()["freed_bytes"] == 0
 
 
+def test_paholes_that_were_built_and_clones_that_were_bisected_go_too(cache: Cache) -> None:
+    for age in (90, 2):
+        cache.add(f"pahole/{age:016}", age, ".lock", ".used")
+        cache.add(f"bisect/kernel-{age:012}", age, ".lock")
+    found = pruned()
+    assert removed(found) == {f"{90:016}", f"kernel-{90:012}"}
+    assert cache.names == {f"{2:016}", f"kernel-{2:012}"}
+    purposes = {one.item.purpose for one in found.decisions}
+    assert purposes == {"pahole built of a source", "clone of a tree that was bisected"}
+
+
 def test_a_dry_run_changes_nothing_and_tells_the_same(cache: Cache) -> None:
     cache.source(EARLIER, 90)
     cache.source("trixie-bbbbbbbbbbbb", 2)

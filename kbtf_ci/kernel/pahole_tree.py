@@ -1,0 +1,149 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""A pahole built of its source, which is only read: a git tree as it stands, or an unpacked release."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from kbtf_ci.errors import BuildError, InfrastructureError, UsageError, file_error
+from kbtf_ci.infra.locks import exclusive, keep_in_use, lock_of
+from kbtf_ci.infra.runner import Command, Mount, Runner, run
+from kbtf_ci.kernel.diagnostics import Diagnostics
+from kbtf_ci.kernel.kbuild import Kbuild
+
+_SOURCE: Final = "/pahole"
+_OUT: Final = "/out"
+_COPY: Final = "/tmp/pahole"  # noqa: S108 - a tmpfs of the container's own
+# Static libraries of its own make one file of it. CMake 4 refuses the policies that old releases ask for,
+# unless it is told a version.
+_SCRIPT: Final = f"""
+set -e
+mkdir {_COPY}
+tar -C {_SOURCE} --exclude=.git -cf - . | tar -C {_COPY} -xf -
+cmake -S {_COPY} -B {_COPY}.build -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF \
+  -DCMAKE_POLICY_VERSION_MINIMUM=3.5 -DLIBBPF_EMBEDDED="$1"
+cmake --build {_COPY}.build --target pahole --parallel "$2"
+cp {_COPY}.build/pahole {_OUT}/pahole
+"""
+# What such a tree always has, and what tells that libbpf is checked out in it (a submodule since 1.13).
+_MARKS: Final = ("CMakeLists.txt", "pahole.c", "btf_encoder.c")
+_EMBEDDED: Final = "lib/bpf/src/btf.h"
+# "CMake Error at CMakeLists.txt:57 (message):", the reason indented below it.
+_CMAKE_ERROR: Final = re.compile(r"^CMake Error.*(?:\n\s*(\S.*))?", re.MULTILINE)
+# What holds BTF that pahole wrote, or is linked once it has, from 5.2 to 7.2 (scripts/link-vmlinux.sh,
+# scripts/Makefile.vmlinux); make links again what is not there.
+_VMLINUX: Final = ("vmlinux", "vmlinux.unstripped")
+
+
+@dataclass(frozen=True)
+class PaholeTree:
+    """A source of pahole; ``digest`` covers the names, contents and modes of all its files but git's own."""
+
+    path: Path
+    digest: str
+
+    @property
+    def embedded_libbpf(self) -> bool:
+        """Whether it brings libbpf along; without that it is built against the system's, as Debian does."""
+        return (self.path / _EMBEDDED).is_file()
+
+
+def read_tree(path: Path) -> PaholeTree:
+    """Return the source in a folder. Raises UsageError when it is none, or a file of it cannot be read."""
+    missing = next((name for name in _MARKS if not (path / name).is_file()), "")
+    if missing:
+        raise UsageError(
+            f"--pahole-tree {path}: not a source of pahole (no {missing})",
+            hint="it takes the top folder of dwarves, a git tree or an unpacked release",
+        )
+    digest = hashlib.sha256()
+    for file in sorted(_files(path)):
+        try:
+            content = os.fsencode(file.readlink()) if file.is_symlink() else file.read_bytes()
+        except OSError as error:
+            raise file_error(error, f"--pahole-tree {file}", "cannot be read") from error
+        name = os.fsencode(file.relative_to(path))
+        runs = not file.is_symlink() and os.access(file, os.X_OK)
+        digest.update(b"%d %d %d\0%b\0%b" % (len(name), len(content), runs, name, content))
+    return PaholeTree(path, digest.hexdigest())
+
+
+def _files(path: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(path):
+        folders[:] = [name for name in folders if name != ".git"]
+        yield from (Path(folder, name) for name in files if name != ".git")
+
+
+def kept_pahole(tree: PaholeTree, image: str, cache: Path, jobs: int, runner: Callable[[], Runner]) -> Path:
+    """Return the pahole of ``tree``, built once for its content and the image of the toolchain, in ``cache``.
+
+    ``runner`` gives what runs commands in an image with pahole's build dependencies; it is asked for where
+    there is something to build. Raises BuildError with the first error of pahole's build.
+    """
+    key = hashlib.sha256("\0".join((tree.digest, image, _SCRIPT)).encode()).hexdigest()[:16]
+    folder = cache / key
+    with exclusive(lock_of(folder)):
+        keep_in_use(folder)
+        if not (folder / "pahole").is_file():
+            _build(tree, folder, jobs, runner())
+    return folder / "pahole"
+
+
+def _build(tree: PaholeTree, folder: Path, jobs: int, runner: Runner) -> None:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".pahole-{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise InfrastructureError(f"{folder.parent}: cannot be written: {error.strerror}") from error
+    try:
+        embedded = "ON" if tree.embedded_libbpf else "OFF"
+        argv = ("sh", "-c", _SCRIPT, "sh", embedded, str(jobs))
+        mounts = (Mount(tree.path, _SOURCE), Mount(staging, _OUT, writable=True))
+        done = run(runner, Command(argv, mounts, {"LC_ALL": "C.UTF-8"}, label="build pahole"))
+        if done.status != 0 or not (staging / "pahole").is_file():
+            raise _failed(tree, done.status, done.text)
+        shutil.rmtree(folder, ignore_errors=True)
+        staging.rename(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _failed(tree: PaholeTree, status: int, text: str) -> BuildError | InfrastructureError:
+    diagnostics = Diagnostics(text.replace(f"{_COPY}/", ""))
+    if fault := diagnostics.machine_fault(status, tree.path):
+        return fault
+    cmake = _CMAKE_ERROR.search(text)
+    reason = (cmake[1] or cmake[0]).strip() if cmake else diagnostics.first_error
+    return BuildError(f"pahole did not build: {reason}", hint=f"its source: {tree.path}")
+
+
+def forget_btf_of_other(kbuild: Kbuild) -> None:
+    """Let make link and encode again what another pahole wrote into the build directory.
+
+    make does not see that a program behind one path is another one. Raises InfrastructureError when a file
+    cannot be removed.
+    """
+    if kbuild.pahole is None:
+        return
+    mark = kbuild.build_dir / ".kbtf-ci" / "pahole.sha256"
+    now = hashlib.sha256(kbuild.pahole.read_bytes()).hexdigest()
+    try:
+        if mark.is_file() and mark.read_text() == now:
+            return
+        modules = kbuild.modules if (kbuild.build_dir / "modules.order").is_file() else ()
+        for name in (*modules, *_VMLINUX):
+            (kbuild.build_dir / name).unlink(missing_ok=True)
+        mark.parent.mkdir(exist_ok=True)
+        mark.write_text(now)
+    except OSError as error:
+        raise InfrastructureError(f"{error.filename}: cannot be written: {error.strerror}") from error
