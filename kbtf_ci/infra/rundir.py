@@ -160,6 +160,23 @@ class RunDirectory:
 
 def create(path: Path) -> RunDirectory:
     """Make the folder of a new run. Raises UsageError when it is not empty or cannot be made."""
+    run = RunDirectory(_empty(path))
+    try:
+        run.kernel.mkdir()
+    except OSError as error:
+        raise file_error(error, f"-o {path}", "cannot be written") from error
+    return run
+
+
+def new_folder(output: Path | None, name: str) -> Path:
+    """Make the folder of what is made of several runs: ``output``, or ``runs/<UTC time>-<name>``.
+
+    Raises UsageError when it is not empty or cannot be made.
+    """
+    return _empty(output) if output is not None else _empty(_default_folder(name))
+
+
+def _empty(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):
@@ -167,11 +184,9 @@ def create(path: Path) -> RunDirectory:
         probe = path / ".write-test"
         probe.touch()
         probe.unlink()
-        run = RunDirectory(path.resolve())
-        run.kernel.mkdir()
+        return path.resolve()
     except OSError as error:
         raise file_error(error, f"-o {path}", "cannot be written") from error
-    return run
 
 
 def create_default(name: str, now: datetime | None = None) -> RunDirectory:
@@ -180,11 +195,15 @@ def create_default(name: str, now: datetime | None = None) -> RunDirectory:
     Where that is taken, as by a run of the same second, it is the first free one of ``-2``, ``-3`` and so on
     behind it.
     """
+    return create(_default_folder(name, now))
+
+
+def _default_folder(name: str, now: datetime | None = None) -> Path:
     moment = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
     plain = Path("runs") / f"{moment}-{name}"
     try:
         plain.parent.mkdir(parents=True, exist_ok=True)
-        return create(_take_free(plain))
+        return _take_free(plain)
     except OSError as error:
         raise file_error(error, f"-o {plain}", "cannot be written") from error
 
