@@ -16,8 +16,7 @@ from kbtf_ci.errors import ExitCode
 
 _COMMANDS = (
     "run", "build", "verify", "check", "module", "diagnose", "sizes", "regen", "repro", "bisect", "btf-cache",
-    "prune",
-    "shell", "setup", "doctor",
+    "prune", "shell", "setup", "doctor",
 )  # fmt: skip
 _BISECT = "--bisect"
 

@@ -17,7 +17,11 @@ _COLUMN = 72
 
 @dataclass(frozen=True)
 class Page:
-    """All there is to say; ``before`` and ``after`` are the last good run's and the first bad one's words."""
+    """All there is to say.
+
+    ``before`` and ``after`` are the last good run's and the first bad one's words, ``bundle`` is the path of
+    an archive that shows the latter, "" for none.
+    """
 
     subject: Subject
     tree: str
@@ -26,6 +30,7 @@ class Page:
     module: str
     before: Words | None
     after: Words | None
+    bundle: str = ""
 
 
 def text(page: Page) -> Iterator[str]:
@@ -45,6 +50,8 @@ def text(page: Page) -> Iterator[str]:
         yield f"module: {page.module}"
     yield from _words("before", page.before)
     yield from _words("after", page.after)
+    if page.bundle:
+        yield f"bundle: {page.bundle}"
     seconds = sum(step.seconds for step in page.standing.steps)
     yield f"{len(page.standing.steps)} commits tried in {seconds:.0f} s: {page.standing.folder}"
 
@@ -77,6 +84,7 @@ def document(page: Page) -> dict[str, Any]:
         "possible": [_commit(one) for one in found.possible],
         "before": _said(page.before),
         "after": _said(page.after),
+        "bundle": page.bundle or None,
         "seconds": round(sum(step.seconds for step in page.standing.steps), 1),
         "folder": page.standing.folder,
         "steps": [_step(step) for step in page.standing.steps],

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from kbtf_ci.errors import BuildError, ExitCode, KbtfError, UsageError
+from kbtf_ci.errors import BuildError, ExitCode, InfrastructureError, KbtfError, UsageError
 from kbtf_ci.infra import rundir
 from kbtf_ci.infra.locks import exclusive, lock_of
 from kbtf_ci.infra.paths import cache_root
@@ -44,10 +44,12 @@ from kbtf_ci.model.bisect import (
 from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.report import bisect as report
 from kbtf_ci.workflow import run as runs
+from kbtf_ci.workflow.bundle import make_bundle
 from kbtf_ci.workflow.guests import GuestOptions
 
 _STATE: Final = "state.json"
 _CLONE: Final = "tree"
+_BUNDLE: Final = "bundle.tar.gz"
 
 # Tries the commit that is checked out in the first folder; its run goes to the second.
 Tester = Callable[[Path, Path], Judgement]
@@ -102,6 +104,7 @@ class Bisected:
     before: Words | None
     after: Words | None
     module: str
+    bundle: str = ""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -118,7 +121,14 @@ class Bisected:
 
     def _page(self) -> report.Page:
         return report.Page(
-            self.subject, str(self.tree), self.standing, self.found, self.module, self.before, self.after
+            self.subject,
+            str(self.tree),
+            self.standing,
+            self.found,
+            self.module,
+            self.before,
+            self.after,
+            self.bundle,
         )
 
 
@@ -150,9 +160,20 @@ def bisect(
         with _resumable(diary):
             found = search.run()
         done = _concluded(options, history.path, clone, diary.standing, found)
-        # Here a bundle is to be made of done.after.folder (its kernel is kept) and done.module.
+        done = replace(done, bundle=_bundle(done, diary.folder, reporter))
         diary.finish(clone.log(), done.document())
     return done
+
+
+def _bundle(done: Bisected, folder: Path, reporter: Reporter) -> str:
+    """Bundle the module as the first bad commit has it; return the archive's path, "" where there is none."""
+    if done.found.first_bad is None or done.after is None or not done.module:
+        return ""
+    try:
+        return str(make_bundle(Path(done.after.folder), done.module, folder / _BUNDLE, reporter).path)
+    except (UsageError, InfrastructureError) as error:  # of a module whose fault is not of its BTF, say
+        reporter.note(f"no bundle of {done.module}: {error.message}")
+        return ""
 
 
 def _warn_of_changes(history: History, reporter: Reporter) -> None:

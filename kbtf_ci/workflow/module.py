@@ -92,8 +92,7 @@ def try_module(
     headers = unpack_headers(options.headers, cache, runner)
     if headers.release != kernel.release:
         raise UsageError(f"--headers: of {headers.release}, but the kernel is {kernel.release}")
-    folder = (rundir.create_default("module") if output is None else rundir.create(output)).path
-    shutil.rmtree(folder / "kernel")  # that is each way's own
+    folder = rundir.new_folder(output, "module")
     btf = open_kernel(kernel.image).file.btf
     results = []
     for way in options.ways:
