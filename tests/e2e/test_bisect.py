@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import docker
+import docker.errors
 import pytest
 
 from kbtf_ci.container.engine import Engine
@@ -49,8 +51,17 @@ CONFIG_EXPERT=y
 # CONFIG_USB_SUPPORT is not set
 # CONFIG_ETHTOOL_NETLINK is not set
 """
-# A clone of dwarves that has the tag v1.30, and libbpf or not.
+# A clone of dwarves that has the tag v1.30, with libbpf in it or not; else it is Debian's source package.
 DWARVES = os.environ.get("KBTF_CI_DWARVES", "")
+DOWNLOAD = """
+set -e
+cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null | sed -n 's/^deb /deb-src /p' > /tmp/s
+mv /tmp/s /etc/apt/sources.list.d/source.list
+apt-get update -q
+cd /out && apt-get source -q --download-only dwarves
+mkdir tree && tar -C tree --strip-components=1 -xf dwarves_*.orig.tar.*
+chmod -R a+rX tree
+"""
 
 
 @dataclass(frozen=True)
@@ -148,16 +159,33 @@ def kernel(toolchain: Toolchain, tmp_path: Path) -> Repository:
 
 
 @pytest.fixture
-def pahole(tmp_path: Path) -> Repository:
-    """pahole 1.30, and eight commits on top of it."""
-    if not DWARVES:
-        unavailable("dwarves", "KBTF_CI_DWARVES names no clone of dwarves")
+def pahole(engine: Engine, toolchain: Toolchain, tmp_path: Path) -> Repository:
+    """pahole as it was released, and eight commits on top of it."""
     repository = Repository.make(tmp_path / "dwarves")
-    repository.git("fetch", "--quiet", DWARVES, "tag", "v1.30")
-    repository.git("reset", "--quiet", "--hard", "v1.30")
+    if DWARVES:
+        repository.git("fetch", "--quiet", DWARVES, "tag", "v1.30")
+        repository.git("reset", "--quiet", "--hard", "v1.30")
+    else:
+        shutil.copytree(downloaded(engine, toolchain, tmp_path), repository.path, dirs_exist_ok=True)
+        repository.git("add", "--all", "--force")
+        repository.git("commit", "--quiet", "--message", "pahole")
+        repository.git("tag", "v1.30")
     for change in PAHOLE:
         change.make(repository)
     return repository
+
+
+def downloaded(engine: Engine, toolchain: Toolchain, folder: Path) -> Path:
+    """Return the source of the suite's pahole as it was released."""
+    client = docker.DockerClient(base_url=engine.address.url)
+    try:
+        client.containers.run(
+            toolchain.image, ["sh", "-c", DOWNLOAD], user="0", remove=True,
+            volumes={str(folder): {"bind": "/out", "mode": "rw"}},
+        )  # fmt: skip
+    except docker.errors.ContainerError as error:
+        unavailable("dwarves", f"its source cannot be had, and KBTF_CI_DWARVES names none: {error}")
+    return folder / "tree"
 
 
 def found(cli: Cli, *words: str | Path) -> dict[str, Any]:
