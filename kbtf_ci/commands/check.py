@@ -14,6 +14,7 @@ import click
 
 from kbtf_ci.commands.options import combine, common_options
 from kbtf_ci.commands.session import echo, echo_json, reporting
+from kbtf_ci.errors import UsageError
 from kbtf_ci.workflow import check as workflow
 
 _check_options = combine(
@@ -28,7 +29,7 @@ _check_options = combine(
     click.option("-j", "--jobs", type=click.IntRange(min=1), default=len(os.sched_getaffinity(0)),
                  show_default="cores", help="Processes."),
     click.option("--json", "as_json", is_flag=True, help="Print the predictions as JSON."),
-    click.argument("modules", nargs=-1, required=True, metavar="MODULE|DIR|RUNDIR...",
+    click.argument("modules", nargs=-1, metavar="[MODULE|DIR|RUNDIR]...",
                    type=click.Path(exists=True, path_type=Path)),
 )  # fmt: skip
 
@@ -37,8 +38,13 @@ _check_options = combine(
 @_check_options
 @common_options
 def check(*, as_json: bool, quiet: bool, debug: bool, **options: Any) -> None:
-    """Say, without booting, what the kernel will say of each module's BTF, and what it will not notice."""
+    """Say, without booting, what the kernel will say of each module's BTF, and what it will not notice.
+
+    Without modules it is --vmlinux alone that is judged.
+    """
     with reporting(quiet=quiet, debug=debug) as reporter:
+        if not options["modules"] and options["vmlinux"] is None:
+            raise UsageError("check wants modules, a run directory, or --vmlinux")
         found = workflow.check(workflow.CheckOptions(**options), reporter)
         reporter.close()
         echo_json(found.document()) if as_json else echo(found.text())

@@ -19,9 +19,10 @@ class FailOn(StrEnum):
     BASE_MISMATCH = "base-mismatch"
     VMLINUX = "vmlinux-btf"
     PROOF = "proof"
+    UNUSABLE = "unusable"
 
 
-DEFAULT_FAIL_ON = frozenset({FailOn.BASE_MISMATCH, FailOn.VMLINUX, FailOn.PROOF})
+DEFAULT_FAIL_ON = frozenset({FailOn.BASE_MISMATCH, FailOn.VMLINUX, FailOn.PROOF, FailOn.UNUSABLE})
 
 
 def parse_fail_on(text: str) -> frozenset[FailOn]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import ModuleResult, Observation, Outcome, btf_refused
+from kbtf_ci.model.usable import Unusable
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Prediction:
     lines. ``sysfs_bytes`` and ``sysfs_sha256`` describe ``/sys/kernel/btf/<name>``, None and "" where there
     will be none. ``base_mismatch`` says what the kernel will not notice: the first type that does not belong
     to this vmlinux. ``cause`` and ``advice`` are for a person, "" where all is fine. ``loader_checks``:
-    whether the checks before BTF's were made, for which raw BTF has not enough to show.
+    whether the checks before BTF's were made, for which raw BTF has not enough to show. ``unusable`` are
+    kfuncs of it that no BPF program can call.
     """
 
     name: str
@@ -37,11 +39,12 @@ class Prediction:
     cause: str = ""
     advice: str = ""
     loader_checks: bool = True
+    unusable: tuple[Unusable, ...] = ()
 
     @property
     def is_fine(self) -> bool:
         """Whether the kernel will take the BTF, and nothing speaks against it."""
-        return self.outcome is Outcome.VERIFIED and not self.cause
+        return self.outcome is Outcome.VERIFIED and not self.cause and not self.unusable
 
 
 @dataclass(frozen=True)

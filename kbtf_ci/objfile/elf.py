@@ -174,6 +174,16 @@ class ElfImage:
             name = self._string(strings, int(row["st_name"]))
             yield FunctionSymbol(name, int(row["st_shndx"]), int(row["st_value"]), int(row["st_size"]))
 
+    def symbols_in(self, name: str) -> dict[int, str]:
+        """Return the symbols that lie in section ``name``, by their place in it in bytes."""
+        section, table = self.find(name), self._symbols()
+        if section is None or table is None:
+            return {}
+        rows, strings = table
+        here = rows[(rows["st_shndx"] == section.index) & (rows["st_name"] > 0)]
+        start = 0 if self.type == "ET_REL" else int(self._table["sh_addr"][section.index])
+        return {int(row["st_value"]) - start: self._string(strings, int(row["st_name"])) for row in here}
+
     def relocated_addresses(self, name: str) -> Iterator[tuple[int, int]]:
         """Yield what is put into section ``name``, in order: the index of a section and an address there.
 

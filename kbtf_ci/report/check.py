@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from kbtf_ci.infra.text import printable
 from kbtf_ci.model.outcome import Outcome, errno_text
 from kbtf_ci.model.prediction import Disagreement, Prediction
+from kbtf_ci.model.usable import Unusable
 
 SCHEMA = "kbtf-ci/check/1"
 STALE = "would load, but its BTF does not belong to this vmlinux"
@@ -24,10 +26,12 @@ def document(
     warnings: Sequence[str] = (),
     *,
     read_off: Sequence[str] = (),
+    unusable: Sequence[Unusable] = (),
 ) -> dict[str, Any]:
     """Return the JSON document: one entry a module, and what makes them less sure.
 
-    ``read_off`` names the rules that the kernel's own BTF told; the others are its version's.
+    ``read_off`` names the rules that the kernel's own BTF told; the others are its version's. ``unusable``
+    are vmlinux's own kfuncs.
     """
     return {
         "schema": SCHEMA,
@@ -35,6 +39,7 @@ def document(
             "release": release,
             "rules": ".".join(map(str, version)),
             "rules_read_off": list(read_off),
+            "unusable": unusable_entries(unusable),
         },
         "warnings": list(warnings),
         "totals": {"modules": len(predictions), **totals(predictions)},
@@ -58,7 +63,32 @@ def entry(one: Prediction) -> dict[str, Any]:
         "cause": one.cause,
         "advice": one.advice,
         "loader_checks": one.loader_checks,
+        "unusable": unusable_entries(one.unusable),
     }
+
+
+def unusable_entries(found: Iterable[Unusable]) -> list[dict[str, Any]]:
+    """Return kfuncs that programs cannot call as JSON holds them."""
+    return [
+        {
+            "kfunc": one.kfunc,
+            "set": one.set_name or None,
+            "rule": one.rule,
+            "why": one.why,
+            "since": one.since,
+            "way_out": one.way_out,
+        }
+        for one in found
+    ]
+
+
+def unusable_lines(owner: str, found: Sequence[Unusable]) -> Iterator[str]:
+    """Yield what is wrong with the kfuncs of one owner, a line each and a way out for all that share it."""
+    if not found:
+        return
+    yield f"{owner}: {len(found)} kfuncs that no BPF program can call"
+    yield from (f"    {printable(one.line)}" for one in found)
+    yield from (f"    -> {way_out}" for way_out in dict.fromkeys(one.way_out for one in found))
 
 
 def totals(predictions: Sequence[Prediction]) -> dict[str, int]:
@@ -76,11 +106,22 @@ def totals(predictions: Sequence[Prediction]) -> dict[str, int]:
     }
 
 
-def text(release: str, version: tuple[int, int], predictions: Sequence[Prediction]) -> Iterator[str]:
-    """Yield the lines that a person reads: what is wrong, by advice, and the totals."""
+def text(
+    release: str,
+    version: tuple[int, int],
+    predictions: Sequence[Prediction],
+    unusable: Sequence[Unusable] = (),
+) -> Iterator[str]:
+    """Yield the lines that a person reads: what is wrong, by advice, and the totals.
+
+    ``unusable`` are vmlinux's own kfuncs.
+    """
+    yield from unusable_lines("vmlinux", unusable)
+    for one in predictions:
+        yield from unusable_lines(f"{one.name} ({one.file})", one.unusable)
     by_advice: dict[tuple[str, str], list[Prediction]] = {}
     for one in predictions:
-        if not one.is_fine:
+        if one.cause:
             by_advice.setdefault((one.cause, one.advice), []).append(one)
     for (cause, advice), modules in sorted(by_advice.items(), key=lambda item: -len(item[1])):
         for one in modules:

@@ -129,7 +129,8 @@ def _predicted(prediction: Prediction | None, *, differs: bool) -> str:
         return ""
     word = "otherwise: " if differs else ""
     word += _word(prediction)
-    return f"{word} ({prediction.cause})" if prediction.cause else word
+    cause = prediction.cause or ("unusable kfuncs" if prediction.unusable else "")
+    return f"{word} ({cause})" if cause else word
 
 
 def _word(one: Expected | Observed | Prediction) -> str:

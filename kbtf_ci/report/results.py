@@ -16,9 +16,11 @@ from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult, Observation, Outcome
 from kbtf_ci.model.prediction import OverriddenPrediction, Prediction, disagreements
 from kbtf_ci.model.proof import Proof
+from kbtf_ci.model.usable import Unusable
 from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.objfile.depmod import is_extra
 from kbtf_ci.report import kernel_warning
+from kbtf_ci.report.check import unusable_entries
 
 RESULTS_SCHEMA = "kbtf-ci/results/1"
 
@@ -62,11 +64,13 @@ def document(
     warnings: Sequence[KernelWarning] = (),
     vmlinux: VmlinuxSeen | None = None,
     proof: Proof | None = None,
+    unusable: Sequence[Unusable] = (),
     fail_on: Collection[FailOn] = DEFAULT_FAIL_ON,
 ) -> dict[str, Any]:
     """Return results.json as a value.
 
-    ``ended`` says why a run ended before its last module; ``warnings`` are those of no module in ``results``.
+    ``ended`` says why a run ended before its last module; ``warnings`` are those of no module in ``results``,
+    ``unusable`` vmlinux's own kfuncs that no program can call.
     """
     predicted = {one.name: one for one in predictions}
     return {
@@ -75,6 +79,7 @@ def document(
         "guest": vars(guest).copy() if guest else None,
         "vmlinux": vars(vmlinux).copy() if vmlinux else None,
         "proof": _proof(proof) if proof else None,
+        "unusable": unusable_entries(unusable),
         "ended": ended or None,
         "fail_on": sorted(fail_on),
         "totals": totals(results, warnings),
@@ -103,6 +108,7 @@ def _entry(result: ModuleResult, predicted: Prediction | None) -> dict[str, Any]
         "kernel_log": list(seen.log) if seen else [],
         "warnings": [kernel_warning.entry(one) for one in result.warnings],
         "earlier": [_attempt(attempt) for attempt in result.earlier],
+        "unusable": unusable_entries(predicted.unusable) if predicted else [],
         "predicted": _predicted(predicted) if predicted else None,
     }
 

@@ -13,8 +13,9 @@ from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult, Outcome
 from kbtf_ci.model.prediction import OverriddenPrediction, Prediction, disagreements
 from kbtf_ci.model.proof import Proof
+from kbtf_ci.model.usable import Unusable
 from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
-from kbtf_ci.report.check import differences
+from kbtf_ci.report.check import differences, unusable_lines
 from kbtf_ci.report.kernel_warning import by_owner, title
 from kbtf_ci.report.results import GuestFacts, modes, totals
 
@@ -37,6 +38,7 @@ def summary(
     warnings: Sequence[KernelWarning] = (),
     vmlinux: VmlinuxSeen | None = None,
     proof: Proof | None = None,
+    unusable: Sequence[Unusable] = (),
 ) -> Iterator[str]:
     """Yield the lines of the summary.
 
@@ -52,6 +54,9 @@ def summary(
         yield f"the run ended early: {ended}"
     if vmlinux is not None and vmlinux.headline:
         yield vmlinux.headline
+    yield from unusable_lines("vmlinux", unusable)
+    for one in predictions:
+        yield from unusable_lines(one.name, one.unusable)
     if proof is not None:
         yield from _proof(proof)
     advice = {one.name: f"{one.cause}: {one.advice}" for one in predictions if one.cause}

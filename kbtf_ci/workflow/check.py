@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kbtf_ci.btf.predict.assess import kernel_version
-from kbtf_ci.btf.predict.kernel_btf import require_base, require_split_btf, rules_of
+from kbtf_ci.btf.predict.kernel_btf import require_base, require_split_btf, rules_of, unusable_of
 from kbtf_ci.btf.predict.sweep import KernelSpec, sweep
 from kbtf_ci.btf.rules.versions import Rules, Version, doubt
 from kbtf_ci.errors import ExitCode, UsageError, file_error
@@ -18,7 +18,8 @@ from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.model.config import parse_config
 from kbtf_ci.model.prediction import Prediction
-from kbtf_ci.objfile.files import KernelFile, read_kernel_file, read_module_file
+from kbtf_ci.model.usable import Unusable
+from kbtf_ci.objfile.files import KernelFile, open_kernel, read_module_file
 from kbtf_ci.objfile.inventory import module_files
 from kbtf_ci.report import check as report
 
@@ -43,22 +44,23 @@ class CheckOptions:
 
 @dataclass(frozen=True)
 class Checked:
-    """What was predicted, of which kernel."""
+    """What was predicted, of which kernel; ``unusable`` are its own kfuncs that no BPF program can call."""
 
     release: str
     rules: Rules
     predictions: tuple[Prediction, ...]
     warnings: tuple[str, ...] = ()
+    unusable: tuple[Unusable, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:
-        """0 when every module's BTF is taken and belongs to this vmlinux, else 1."""
-        fine = all(one.is_fine for one in self.predictions)
+        """0 when every module's BTF is taken, belongs to this vmlinux, and programs can use it, else 1."""
+        fine = all(one.is_fine for one in self.predictions) and not self.unusable
         return ExitCode.VERIFIED if fine else ExitCode.NOT_VERIFIED
 
     def text(self) -> Iterator[str]:
         """Yield the lines that a person reads."""
-        return report.text(self.release, self.rules.version, self.predictions)
+        return report.text(self.release, self.rules.version, self.predictions, self.unusable)
 
     def document(self) -> Mapping[str, object]:
         """Return the JSON document."""
@@ -68,6 +70,7 @@ class Checked:
             self.predictions,
             self.warnings,
             read_off=sorted(self.rules.read_off),
+            unusable=self.unusable,
         )
 
 
@@ -82,7 +85,8 @@ def check(options: CheckOptions, reporter: Reporter) -> Checked:
             "check wants a kernel", hint="--vmlinux FILE, or a run directory in the place of modules"
         )
     reporter.stage("check")
-    kernel = read_kernel_file(options.vmlinux)
+    opened = open_kernel(options.vmlinux)
+    kernel = opened.file
     require_base(kernel)
     paths = tuple(dict.fromkeys(path for given in options.modules for path in module_files(given)))
     version = _version(options, kernel, paths)
@@ -94,7 +98,7 @@ def check(options: CheckOptions, reporter: Reporter) -> Checked:
     rules = Rules.for_version(version) if options.version else rules_of(kernel, version)
     spec = KernelSpec(kernel, rules, config)
     found = sweep(spec, paths, options.jobs, lambda done: reporter.progress(f"{done} of {len(paths)}"))
-    return Checked(kernel.release, rules, found, warnings)
+    return Checked(kernel.release, rules, found, warnings, unusable_of(opened, version))
 
 
 def _with_run_directories(options: CheckOptions) -> CheckOptions:

@@ -18,6 +18,7 @@ from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult, exit_code, only_unreadable
 from kbtf_ci.model.prediction import OverriddenPrediction, Prediction
 from kbtf_ci.model.proof import Proof
+from kbtf_ci.model.usable import Unusable
 from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.report.junit import junit
 from kbtf_ci.report.ktap import ktap
@@ -30,7 +31,8 @@ from kbtf_ci.report.summary import summary
 class Verdict:
     """The end of a run: a result for every module, and the error that ended it early, if one did.
 
-    ``warnings`` are the kernel's that belong to no module; ``fail_on`` says which findings are no pass.
+    ``warnings`` are the kernel's that belong to no module, ``unusable`` vmlinux's own kfuncs that no BPF
+    program can call; ``fail_on`` says which findings are no pass.
     """
 
     directory: rundir.RunDirectory
@@ -44,6 +46,7 @@ class Verdict:
     warnings: tuple[KernelWarning, ...] = ()
     vmlinux: VmlinuxSeen | None = None
     proof: Proof | None = None
+    unusable: tuple[Unusable, ...] = ()
     fail_on: frozenset[FailOn] = DEFAULT_FAIL_ON
 
     @property
@@ -60,8 +63,16 @@ class Verdict:
         found = {
             FailOn.VMLINUX: ("vmlinux", self.vmlinux.headline if self.vmlinux else ""),
             FailOn.PROOF: ("proof", self.proof.headline if self.proof else ""),
+            FailOn.UNUSABLE: ("kfuncs", self._unusable_headline),
         }
         return {finding: told for finding, told in found.items() if told[1]}
+
+    @property
+    def _unusable_headline(self) -> str:
+        modules = (one for prediction in self.predictions for one in prediction.unusable)
+        found = [*self.unusable, *modules]
+        names = ", ".join(dict.fromkeys(one.kfunc or "one without a name" for one in found))
+        return f"{len(found)} kfuncs that no BPF program can call: {names}" if found else ""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -86,6 +97,7 @@ class Verdict:
             "warnings": self.warnings,
             "vmlinux": self.vmlinux,
             "proof": self.proof,
+            "unusable": self.unusable,
         }
 
     def summary(self) -> Iterator[str]:

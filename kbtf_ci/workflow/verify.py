@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from kbtf_ci.btf.format.difference import first_difference
 from kbtf_ci.btf.predict.assess import kernel_version
-from kbtf_ci.btf.predict.kernel_btf import rules_of
+from kbtf_ci.btf.predict.kernel_btf import rules_of, unusable_of
 from kbtf_ci.btf.predict.sweep import KernelSpec
 from kbtf_ci.btf.rules.versions import doubt
 from kbtf_ci.errors import KbtfError
@@ -78,6 +78,7 @@ def verify(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
         stages=stages,
         warnings=warnings,
         vmlinux=seen.vmlinux,
+        unusable=unusable_of(opened, kernel_version("", opened.file)),
         proof=proof_of(prover, taken) if prover is not None else None,
         fail_on=options.fail_on,
     )

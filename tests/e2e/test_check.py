@@ -13,6 +13,7 @@ import pytest
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
 from kbtf_ci.infra.runner import Command, Mount, run
+from kbtf_ci.objfile.elf import ElfImage
 from kbtf_ci.objfile.files import read_kernel_file, read_module_file
 from tests.e2e.conftest import Cli, results
 from tests.support import sketch as sk
@@ -140,3 +141,24 @@ def test_a_kernel_with_another_versions_number_is_judged_by_what_its_own_btf_say
     named = cli(*words, "--kernel-version", "5.14")
     assert named.returncode == 1
     assert {one["outcome"] for one in json.loads(named.stdout)["modules"]} == {"REJECTED"}
+
+
+def test_a_kfunc_that_was_never_resolved_is_named_before_any_boot(cli: Cli, spare_run: Path) -> None:
+    """tcp_bbr registers a set of kfuncs; what resolve_btfids leaves of one that it does not find is 0."""
+    path = next((spare_run / "kernel/modules").rglob("tcp_bbr.ko"))
+    clean = cli("check", spare_run, "--json")
+    assert clean.returncode == 0, clean.stdout
+    data = path.read_bytes()
+    section = ElfImage(data).find(".BTF_ids")
+    assert section
+    at = section.offset + 8  # behind the set's count and flags: the first id
+    path.write_bytes(data[:at] + bytes(4) + data[at + 4 :])
+    done = cli("check", spare_run, "--json")
+    assert done.returncode == 1
+    entries = {one["name"]: one for one in json.loads(done.stdout)["modules"]}
+    (one,) = entries["tcp_bbr"]["unusable"]
+    assert (entries["tcp_bbr"]["outcome"], one["rule"]) == ("VERIFIED", "kfunc.id")
+    assert one["kfunc"].startswith("bbr_")
+    assert not any(entry["unusable"] for name, entry in entries.items() if name != "tcp_bbr")
+    alone = cli("check", "--vmlinux", spare_run / "kernel/vmlinux")
+    assert (alone.returncode, "0 modules" in alone.stdout) == (0, True)

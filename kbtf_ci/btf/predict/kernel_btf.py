@@ -15,8 +15,10 @@ from kbtf_ci.btf.format.reader import Btf, BtfError
 from kbtf_ci.btf.format.wire import HEADER_BYTES, SWAPPED_MAGIC
 from kbtf_ci.btf.rules.features import read_off
 from kbtf_ci.btf.rules.versions import FIRST, Rules, Version, is_too_old
+from kbtf_ci.btf.usable.kfuncs import unusable_in
 from kbtf_ci.errors import UsageError
-from kbtf_ci.objfile.files import KernelFile
+from kbtf_ci.model.usable import Unusable
+from kbtf_ci.objfile.files import KernelFile, OpenKernel
 
 _OTHER_ORDER = {"little": "big", "big": "little"}
 
@@ -66,3 +68,13 @@ def _is_split(btf: bytes) -> bool:
     header = Header.unpack(btf, HEADER_BYTES)
     strings = header.strings(btf)
     return strings[:1] not in (b"", b"\0") and strings[-1:] == b"\0" and header.type_len > 0
+
+
+def unusable_of(kernel: OpenKernel, version: Version) -> tuple[Unusable, ...]:
+    """Return vmlinux's own kfuncs that no BPF program can call, as far as the file tells."""
+    if kernel.vmlinux is None:
+        return ()
+    try:
+        return unusable_in(kernel.vmlinux, Btf.parse(kernel.file.btf), version)
+    except (BtfError, UsageError):  # a vmlinux that is damaged is told of elsewhere
+        return ()

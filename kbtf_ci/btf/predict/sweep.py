@@ -17,9 +17,11 @@ from kbtf_ci.btf.format.reader import Btf
 from kbtf_ci.btf.predict.assess import Assessment, Assessor
 from kbtf_ci.btf.predict.diagnosis import diagnose
 from kbtf_ci.btf.rules.versions import Rules
+from kbtf_ci.btf.usable.kfuncs import unusable_in
 from kbtf_ci.errors import UsageError
 from kbtf_ci.model.outcome import Outcome
 from kbtf_ci.model.prediction import Prediction
+from kbtf_ci.model.usable import Unusable
 from kbtf_ci.objfile.elf import unreadable_entry
 from kbtf_ci.objfile.files import KernelFile, ModuleFile, read_module_file
 from kbtf_ci.objfile.inventory import fault_of
@@ -200,7 +202,16 @@ def predicted(one: Assessment, assessor: Assessor, *, siblings_have_btf: bool) -
         cause=why.cause if why else "",
         advice=why.text if why else "",
         loader_checks=not one.module.raw,
+        unusable=_unusable(one, assessor),
     )
+
+
+def _unusable(one: Assessment, assessor: Assessor) -> tuple[Unusable, ...]:
+    """Return a module's kfuncs that no BPF program can call; of BTF that is refused there is more to say."""
+    module, btf = one.module, one.verdict.btf
+    if btf is None or not module.btf_ids_bytes or module.image is None:
+        return ()
+    return unusable_in(module.image, btf, assessor.kernel.rules.version)
 
 
 def _with_siblings(one: Prediction, assessor: Assessor) -> Prediction:

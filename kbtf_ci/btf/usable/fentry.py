@@ -11,12 +11,11 @@ attached whether ftrace has a place there (trampoline.c, register_fentry()).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from kbtf_ci.btf.format.reader import Btf
-from kbtf_ci.btf.format.records import Records
-from kbtf_ci.btf.format.wire import MODIFIERS, Kind
+from kbtf_ci.btf.format.wire import Kind
+from kbtf_ci.btf.usable.types import NoPrototypeError, Prototype, Types
 from kbtf_ci.model.proof import Function, StructArgument, Traceable
 from kbtf_ci.objfile.tracing import Places
 
@@ -26,51 +25,21 @@ _SLOT: Final = 8
 # What __get_type_size() knows a size of; a union is none of them, and a struct is returned by none.
 _SIZED: Final = frozenset({Kind.INT, Kind.ENUM, Kind.ENUM64, Kind.STRUCT})
 _COMPOUND: Final = frozenset({Kind.STRUCT, Kind.UNION})
-_LONGEST_CHAIN: Final = 64
 
 
 class _SignatureError(Exception):
     """No program may be attached to a function of this prototype."""
 
 
-@dataclass(frozen=True)
-class _Types:
-    """Types by id, over a module's own BTF and vmlinux's."""
-
-    own: Btf
-
-    def at(self, type_id: int) -> tuple[Records, int] | None:
-        """Return where a type's record is; None for void and for an id that leads nowhere."""
-        owner: Btf | None = self.own
-        while owner is not None and type_id < owner.start_id:
-            owner = owner.base
-        index = type_id - owner.start_id if owner is not None else -1
-        return (owner.records, index) if owner is not None and 0 <= index < len(owner.records) else None
-
-    def plain(self, type_id: int) -> tuple[int, Kind | None, int]:
-        """Return a type behind its modifiers: its id, its kind (None for void), and its third word."""
-        for _ in range(_LONGEST_CHAIN):
-            found = self.at(type_id)
-            if found is None:
-                return type_id, None, 0
-            records, index = found
-            kind = Kind(int(records.kind[index]))
-            value = int(records.value[index])
-            if kind not in MODIFIERS:
-                return type_id, kind, value
-            type_id = value
-        raise _SignatureError
-
-
 def functions(btf: Btf, places: Places) -> Iterator[Function]:
     """Yield what is predicted of each FUNC of a module's own."""
-    types = _Types(btf)
+    types = Types(btf)
     for index in btf.records.of(Kind.FUNC).tolist():
         type_id = btf.start_id + index
         name = btf.name(type_id)
         try:
-            arguments = tuple(_arguments(types, int(btf.records.value[index])))
-        except _SignatureError:
+            arguments = tuple(_arguments(types, types.prototype(type_id)))
+        except (_SignatureError, NoPrototypeError):
             yield Function(type_id, name, Traceable.SIGNATURE)
         else:
             yield Function(type_id, name, _traceable(name, places), arguments)
@@ -83,31 +52,24 @@ def _traceable(name: str, places: Places) -> Traceable:
     return Traceable.ATTACHABLE if places.has_location(place) else Traceable.NO_LOCATION
 
 
-def _arguments(types: _Types, proto_id: int) -> Iterator[StructArgument]:
-    """Yield the arguments that point to a struct. Raises _SignatureError."""
-    found = types.at(proto_id)
-    if found is None or found[0].kind[found[1]] != Kind.FUNC_PROTO:
+def _arguments(types: Types, prototype: Prototype) -> Iterator[StructArgument]:
+    """Yield the arguments that point to a struct. Raises _SignatureError and NoPrototypeError."""
+    if len(prototype.parameters) > _MOST_ARGUMENTS:
         raise _SignatureError
-    records, index = found
-    count = int(records.vlen[index])
-    if count > _MOST_ARGUMENTS:
-        raise _SignatureError
-    _check_returned(types, int(records.value[index]))
-    first = int(records.at[index]) + 3
+    _check_returned(types, prototype.returns)
     slot = 0
-    for number in range(count):
-        type_id = int(records.words[first + 2 * number + 1])
+    for number, type_id in enumerate(prototype.parameters):
         if (struct := _pointed_to(types, type_id)) is not None:
             yield StructArgument(number, slot, struct)
         slot += -(-_size(types, type_id) // _SLOT)
 
 
-def _check_returned(types: _Types, type_id: int) -> None:
+def _check_returned(types: Types, type_id: int) -> None:
     if type_id and (_size(types, type_id, void=True) < 0 or types.plain(type_id)[1] in _COMPOUND):
         raise _SignatureError
 
 
-def _size(types: _Types, type_id: int, *, void: bool = False) -> int:
+def _size(types: Types, type_id: int, *, void: bool = False) -> int:
     """Return the bytes of an argument, or of what is returned. Raises _SignatureError."""
     _, kind, value = types.plain(type_id)
     if kind is Kind.PTR:
@@ -119,7 +81,7 @@ def _size(types: _Types, type_id: int, *, void: bool = False) -> int:
     return value
 
 
-def _pointed_to(types: _Types, type_id: int) -> int | None:
+def _pointed_to(types: Types, type_id: int) -> int | None:
     """Return the id of the struct or union that an argument points to, None where it is anything else."""
     _, kind, value = types.plain(type_id)
     if kind is not Kind.PTR or not value:

@@ -30,4 +30,4 @@ def test_an_unknown_finding_is_a_line_that_names_the_known_ones(
 def test_what_counts_by_itself_is_shown(command: str) -> None:
     text = CliRunner().invoke(main, [command, "--help"]).output
     assert "--fail-on LIST" in text
-    assert "[default:base-mismatch,proof,vmlinux-btf]" in "".join(text.split())
+    assert "[default:base-mismatch,proof,unusable,vmlinux-btf]" in "".join(text.split())

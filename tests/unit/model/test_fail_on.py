@@ -16,7 +16,7 @@ BOTH = {FailOn.WARNING, FailOn.BASE_MISMATCH}
 @pytest.mark.parametrize(
     ("text", "findings"),
     [
-        ("base-mismatch,proof,vmlinux-btf", DEFAULT_FAIL_ON),
+        ("base-mismatch,proof,unusable,vmlinux-btf", DEFAULT_FAIL_ON),
         ("warning", {FailOn.WARNING}),
         ("warning,base-mismatch", BOTH),
         (" base-mismatch , warning,", BOTH),

@@ -143,7 +143,7 @@ def test_a_warning_goes_to_its_module_and_the_rest_to_none() -> None:
 def test_results_json_names_every_warning_and_what_counts() -> None:
     values = json.loads(json.dumps(document(KERNEL, GUEST, WARNED, warnings=OTHERS)))
     assert values["totals"]["warnings"] == 3
-    assert values["fail_on"] == ["base-mismatch", "proof", "vmlinux-btf"]
+    assert values["fail_on"] == ["base-mismatch", "proof", "unusable", "vmlinux-btf"]
     assert values["modules"][0]["warnings"] == []
     assert values["modules"][3]["warnings"] == [
         {"kind": "soft-lockup", "headline": LOCKUP, "lines": list(STALL.lines), "times": 2,
