@@ -66,7 +66,8 @@ def test_fentry_programs_do_as_predicted_on_a_distributions_module(cli: Cli, pac
     assert proof["as_predicted"]["attachable"] > 2000
     assert all(proof["as_predicted"].values()), proof  # of each class there is one in it
     assert sum(proof["as_predicted"].values()) == proof["functions"]
-    assert proof["attached"] == proof["modules"] >= 1
+    # A module it needs may have no function that a program can be attached to.
+    assert 1 <= proof["attached"] <= proof["modules"]
 
 
 @pytest.mark.full
