@@ -121,7 +121,7 @@ def text(
         yield from unusable_lines(f"{one.name} ({one.file})", one.unusable)
     by_advice: dict[tuple[str, str], list[Prediction]] = {}
     for one in predictions:
-        if one.cause:
+        if one.cause or one.outcome is not Outcome.VERIFIED:
             by_advice.setdefault((one.cause, one.advice), []).append(one)
     for (cause, advice), modules in sorted(by_advice.items(), key=lambda item: -len(item[1])):
         for one in modules:
