@@ -85,8 +85,11 @@ def _share(tree: Path, folder: Path) -> None:
 
 
 def _builds(folder: Path) -> list[Path]:
-    """Return the build directories of the smoke profile in the default suite, the newest first."""
-    return sorted(folder.glob(f"*-smoke-{DEFAULT_SUITE}"), key=_made, reverse=True)
+    """Return the build directories of the smoke profile on the default suite's own source, the newest first.
+
+    Those of other sources spare nothing: their names begin with a tree's or a tarball's.
+    """
+    return sorted(folder.glob(f"{DEFAULT_SUITE}-*-smoke-{DEFAULT_SUITE}"), key=_made, reverse=True)
 
 
 def _made(build: Path) -> int:

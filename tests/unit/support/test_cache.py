@@ -21,7 +21,7 @@ from kbtf_ci.infra.locks import exclusive, if_free, lock_of, use_mark_of
 from kbtf_ci.infra.paths import cache_root
 from tests.support.cache import OwnCache, own_cache
 
-BUILD, OLD = "trixie-0123-smoke-trixie", "old-6.12.107-smoke-trixie"
+BUILD, OLD = "trixie-0123-smoke-trixie", "trixie-6.12.107-smoke-trixie"
 # Seeds a cache in a process of its own, and holds what it has until its input ends.
 SESSION = """
 import sys
@@ -42,10 +42,13 @@ def users(tmp_path: Path) -> Path:
     (cache / "source/.unpack-half").mkdir()
     (cache / "ccache/0").mkdir(parents=True)
     (cache / "ccache/0/entry").write_text("object")
-    others = ("x-defconfig-trixie", "x-smoke-bookworm", "x-smoke-trixie-0123456789ab", "smoke-x-trixie")
-    for number, name in enumerate((OLD, BUILD, "new-smoke-trixie", *others)):
+    others = (
+        "trixie-x-defconfig-trixie", "trixie-x-smoke-bookworm", "trixie-x-smoke-trixie-0123456789ab",
+        "trixie-smoke-x-trixie", "tarball-x-smoke-trixie",
+    )  # fmt: skip
+    for number, name in enumerate((OLD, BUILD, "trixie-new-smoke-trixie", *others)):
         build(cache / "build" / name, number)
-    (cache / "build/new-smoke-trixie/modules.order").unlink()
+    (cache / "build/trixie-new-smoke-trixie/modules.order").unlink()
     return cache
 
 
