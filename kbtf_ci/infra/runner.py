@@ -13,7 +13,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
+
+# Where a command finds a folder of its own: what it is given lies there, and what it makes.
+FILES: Final = "/files"
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kbtf_ci.infra.runner import Command, Completed, Mount, run
+from kbtf_ci.infra.runner import FILES, Command, Completed, Mount, run
 from kbtf_ci.kernel.kbuild import BUILD, CCACHE, PAHOLE, SOURCE, Kbuild
 from kbtf_ci.kernel.pahole import Pahole
 
-WORK = "/work"
 # Built in on every kernel, and no header of another object.
 _BUILT_IN = "init/version.c"
 _COPY = "/copy"
@@ -27,12 +26,12 @@ def make_external(
     The build directory is only read; ``over`` puts other files in the place of some of its own, by their
     paths below it. What make says is in what it returns, whether it failed or not.
     """
-    argv = (*kbuild.argv(f"M={WORK}"), *variables, "modules")
+    argv = (*kbuild.argv(f"M={FILES}"), *variables, "modules")
     mounts = [
         Mount(kbuild.source.path, SOURCE),
         Mount(kbuild.build_dir, BUILD),
         Mount(kbuild.ccache_dir, CCACHE, writable=True),
-        Mount(work, WORK, writable=True),
+        Mount(work, FILES, writable=True),
         *(Mount(path, f"{BUILD}/{name}") for name, path in (over or {}).items()),
     ]
     if kbuild.pahole is not None:
@@ -67,6 +66,6 @@ def encode_vmlinux(kbuild: Kbuild, pahole: Pahole, work: Path, flags: Sequence[s
     """Write vmlinux's BTF to ``work``/btf as the build's pahole does, with ``flags`` behind its own."""
     # What is for modules of other trees alone.
     own = (flag for flag in pahole.flags if not flag.endswith("=distilled_base"))
-    argv = (pahole.program, "-J", *own, *flags, f"--btf_encode_detached={WORK}/btf", f"{BUILD}/vmlinux")
-    mounts = (Mount(kbuild.build_dir, BUILD), Mount(work, WORK, writable=True), *pahole.mounts)
-    return run(kbuild.runner, Command(argv, mounts, workdir=WORK, label="encode vmlinux"))
+    argv = (pahole.program, "-J", *own, *flags, f"--btf_encode_detached={FILES}/btf", f"{BUILD}/vmlinux")
+    mounts = (Mount(kbuild.build_dir, BUILD), Mount(work, FILES, writable=True), *pahole.mounts)
+    return run(kbuild.runner, Command(argv, mounts, workdir=FILES, label="encode vmlinux"))

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from kbtf_ci.errors import UsageError
-from kbtf_ci.infra.runner import Command, Completed, Mount, Runner, run
+from kbtf_ci.infra.runner import FILES, Command, Completed, Mount, Runner, run
 from kbtf_ci.kernel.kbuild import PAHOLE
 from kbtf_ci.kernel.packages import is_package, unpack_sources
 
-WORK: Final = "/work"
 _HEADERS: Final = "usr/src"
 _PREFIX: Final = "linux-headers-"
 _KBUILD: Final = "linux-kbuild-*"
@@ -66,8 +65,8 @@ def unpack_headers(packages: Sequence[Path], cache: Path, runner: Runner) -> Hea
     found = sorted(path.parent for path in (tree / _HEADERS).glob(f"{_PREFIX}*/.config"))
     if len(found) != 1:
         raise UsageError(f"--headers {named}: headers of {len(found)} kernels in it, not of one", hint=_HINT)
-    missing = [name for name in (_KBUILD,) if not list((tree / _LIBRARIES).glob(name))]
-    if missing or not list((tree / _HEADERS).glob(f"{_PREFIX}*-common*")):
+    others = ((_LIBRARIES, _KBUILD), (_HEADERS, f"{_PREFIX}*-common*"))
+    if not all(any((tree / place).glob(name)) for place, name in others):
         raise UsageError(f"--headers {named}: {found[0].name} alone does not build a module", hint=_HINT)
     return Headers(tree, found[0].name.removeprefix(_PREFIX))
 
@@ -92,10 +91,10 @@ class HeadersMake:
         in what it returns, whether it failed or not.
         """
         headers, words = self.headers, list(variables)
-        mounts = [*headers.mounts, Mount(work, WORK, writable=True), Mount(vmlinux, headers.vmlinux)]
+        mounts = [*headers.mounts, Mount(work, FILES, writable=True), Mount(vmlinux, headers.vmlinux)]
         if self.pahole is not None:
             mounts.append(Mount(self.pahole, PAHOLE))
             words.append(f"PAHOLE={PAHOLE}")
-        argv = ("make", "-C", headers.folder, f"M={WORK}", *words, "modules")
+        argv = ("make", "-C", headers.folder, f"M={FILES}", *words, "modules")
         command = Command(argv, tuple(mounts), {"LC_ALL": "C.UTF-8"}, label="out-of-tree module")
         return run(self.runner, command)

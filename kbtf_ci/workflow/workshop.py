@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from kbtf_ci.btf.cases.case import NotThereError
-from kbtf_ci.btf.cases.workshop import WORK, Output, Vmlinux
+from kbtf_ci.btf.cases.workshop import Output, Vmlinux
 from kbtf_ci.errors import InfrastructureError
-from kbtf_ci.infra.runner import Command, Completed, Mount, Runner, run
+from kbtf_ci.infra.runner import FILES, Command, Completed, Mount, Runner, run
 from kbtf_ci.infra.whole import whole_file
 from kbtf_ci.kernel.external import copy_build, encode_vmlinux, longer_source, make_external, relink
 from kbtf_ci.kernel.kbuild import Kbuild
-from kbtf_ci.kernel.pahole import Pahole, ask_kbuild
+from kbtf_ci.kernel.pahole import ask_kbuild
 
 _NOTHING = Path("/dev/null")
 
@@ -41,9 +41,10 @@ class Shop:
     lacking: str = ""
 
     def tool(self, argv: Sequence[str], files: Mapping[str, bytes], wanted: Sequence[str]) -> Output:
-        """Run a program in WORK, with ``files`` in it, and return those that are ``wanted``."""
+        """Run a program in FILES, with ``files`` in it, and return those that are ``wanted``."""
         with self._folder(files) as folder:
-            command = Command(tuple(argv), (Mount(folder, WORK, writable=True),), workdir=WORK, label="case")
+            mounts = (Mount(folder, FILES, writable=True),)
+            command = Command(tuple(argv), mounts, workdir=FILES, label="case")
             return _output(run(self.runner, command), folder, wanted)
 
     def external(
@@ -87,7 +88,7 @@ class Shop:
 
         def work() -> Output:
             with self._folder({}) as folder:
-                return _output(encode_vmlinux(build, self._pahole(build), folder, flags), folder, ("btf",))
+                return _output(encode_vmlinux(build, ask_kbuild(build), folder, flags), folder, ("btf",))
 
         done = self._kept(work, "encoded", flags)
         if done.status != 0 or "btf" not in done.files:
@@ -105,10 +106,6 @@ class Shop:
         if self.kbuild is None:
             raise NotThereError(self.lacking)
         return self.kbuild
-
-    @staticmethod
-    def _pahole(build: Kbuild) -> Pahole:
-        return ask_kbuild(build)
 
     @contextmanager
     def _folder(self, files: Mapping[str, bytes]) -> Iterator[Path]:

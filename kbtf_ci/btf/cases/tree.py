@@ -28,7 +28,8 @@ from kbtf_ci.btf.cases.case import (
 )
 from kbtf_ci.btf.cases.edit import enlarged
 from kbtf_ci.btf.cases.other_base import first_own_name
-from kbtf_ci.btf.cases.workshop import WORK, Output, Vmlinux, Workshop
+from kbtf_ci.btf.cases.workshop import Output, Vmlinux, Workshop
+from kbtf_ci.infra.runner import FILES
 from kbtf_ci.model.case import Expected, Need
 from kbtf_ci.model.outcome import Outcome
 from kbtf_ci.objfile.elf import ElfImage
@@ -97,7 +98,7 @@ def _cut(_: Healthy, shop: Workshop) -> NotBuilt:
 
 
 def _no_pahole(_: Healthy, shop: Workshop) -> NotBuilt:
-    return _failed(shop, {"pahole.sh": b"#!/bin/sh\n"}, f"PAHOLE={WORK}/pahole.sh")
+    return _failed(shop, {"pahole.sh": b"#!/bin/sh\n"}, f"PAHOLE={FILES}/pahole.sh")
 
 
 def _another_build(healthy: Healthy, shop: Workshop) -> Altered:
@@ -198,7 +199,7 @@ CASES: Final = (
         title="a module's Makefile sets PAHOLE to what cannot be run",
         story="A script that lost its mode bits in a tarball, say: the shell refuses it at the BTF step.",
         source=f"{_MODFINAL}, cmd_btf_ko; POSIX.1, exit status 126",
-        expected=not_built(f"<text>{WORK}/pahole.sh: Permission denied", "make<text> *** <text> Error 126"),
+        expected=not_built(f"<text>{FILES}/pahole.sh: Permission denied", "make<text> *** <text> Error 126"),
         build=_no_pahole,
         needs=_TREE,
     ),

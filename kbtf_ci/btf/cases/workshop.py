@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol
-
-WORK: Final = "/work"  # where a command finds its files, and leaves what it makes
+from typing import Protocol
 
 
 class Vmlinux(StrEnum):
@@ -23,7 +21,7 @@ class Vmlinux(StrEnum):
 
 @dataclass(frozen=True)
 class Output:
-    """The end of a command: its exit status, all that it said, and the files that lie in WORK then."""
+    """The end of a command: its exit status, all that it said, and the files that lie in FILES then."""
 
     status: int
     lines: tuple[str, ...]
@@ -31,13 +29,13 @@ class Output:
 
 
 class Workshop(Protocol):
-    """Runs commands in the toolchain image, on files of a case's own.
+    """Runs commands in the toolchain image, on files of a case's own, which lie in FILES (infra/runner.py).
 
     All but ``tool`` need the build that the kernel came from, and raise NotThereError where there is none.
     """
 
     def tool(self, argv: Sequence[str], files: Mapping[str, bytes], wanted: Sequence[str]) -> Output:
-        """Run a program in WORK, with ``files`` in it, and return those that are ``wanted``."""
+        """Run a program in FILES, with ``files`` in it, and return those that are ``wanted``."""
 
     def external(
         self,

@@ -29,7 +29,7 @@ BAD = BuiltModule(
     ),
     Prediction("hello", MODULE.file, Outcome.REJECTED, 22, "name", cause="relinked"),
 )
-SKIPPED = "  Skipping BTF generation for /work/hello.ko due to unavailability of vmlinux"
+SKIPPED = "  Skipping BTF generation for /files/hello.ko due to unavailability of vmlinux"
 
 
 def way(way: Way, *modules: BuiltModule, lines: tuple[str, ...] = ()) -> WayResult:

@@ -162,7 +162,7 @@ def test_a_case_that_no_guest_came_to_is_not_ok(tmp_path: Path, error: str, faul
 def test_a_build_that_fails_is_judged_by_what_it_said_beside_the_untouched_module(tmp_path: Path) -> None:
     one = bench(tmp_path)
     (case,) = named(["pahole-overridden"])
-    said_by_make = ("/bin/sh: 1: /work/pahole.sh: Permission denied", "make[3]: *** [m.ko] Error 126")
+    said_by_make = ("/bin/sh: 1: /files/pahole.sh: Permission denied", "make[3]: *** [m.ko] Error 126")
     made = replace(case, build=lambda *_: NotBuilt(said_by_make))
     (unbuilt,) = one.prepare([made], PlayedShop(), needs_modules=False)
     assert isinstance(unbuilt, Unbuilt)

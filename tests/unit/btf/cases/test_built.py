@@ -21,7 +21,7 @@ from kbtf_ci.btf.format.reader import Btf
 from tests.support.healthy import healthy, module, split, vmlinux
 from tests.support.workshop import Call, PlayedShop
 
-SKIPPING = "Skipping BTF generation for /work/m.ko due to unavailability of vmlinux"
+SKIPPING = "Skipping BTF generation for /files/m.ko due to unavailability of vmlinux"
 
 
 def built(name: str, shop: PlayedShop) -> Altered | NotBuilt:
@@ -116,7 +116,7 @@ def test_a_build_that_is_to_fail_has_its_lines_kept_and_may_not_succeed(name: st
     odd = shop.calls[-1]
     assert (odd.vmlinux, odd.variables) in (
         (Vmlinux.CUT, ()),
-        (Vmlinux.WHOLE, ("PAHOLE=/work/pahole.sh",)),
+        (Vmlinux.WHOLE, ("PAHOLE=/files/pahole.sh",)),
     )
     assert ("pahole.sh" in odd.files) == bool(odd.variables)
 
