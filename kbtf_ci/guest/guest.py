@@ -98,7 +98,7 @@ def _wait_for_init(vm: Vm, accel: Accel, deadline: Deadline) -> None:
     if not vm.wait(lambda: console.ready or console.not_ready or bool(console.unpacking), deadline):
         tail = console.tail()
         if accel is Accel.KVM and not tail:
-            raise KvmError(f"the guest printed nothing within {deadline.seconds:g} s in KVM")
+            raise KvmError.of_silence(deadline.seconds)
         raise GuestError(
             f"the guest did not come up within {deadline.seconds:g} s",
             hint="give it longer with --timeouts boot=...",

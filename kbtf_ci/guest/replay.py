@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import io
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from kbtf_ci.errors import GuestError, InfrastructureError
+from kbtf_ci.guest import accel as acceleration
 from kbtf_ci.guest.accel import KVM_DEVICE
 from kbtf_ci.guest.cpio import CpioWriter
 from kbtf_ci.guest.qemu import Accel, Machine, console_argv
 from kbtf_ci.guest.timeouts import EMULATION_FACTOR, Deadline, Timeouts
-from kbtf_ci.guest.vm import GuestDiedError, Vm, running
+from kbtf_ci.guest.vm import GuestDiedError, KvmError, Vm, running
 from kbtf_ci.infra.runner import Command, Mount, Runner
 from kbtf_ci.model.bundle import END, INITRAMFS, KERNEL, MARK, Seen
 from kbtf_ci.model.repro import ON_BTF, on_btf
@@ -73,15 +75,32 @@ class BundleGuest:
             except OSError as error:
                 raise InfrastructureError(f"{path}: cannot be written: {error.strerror}") from error
 
+    def observe(self, wanted: Accel, warn: Callable[[str], None]) -> tuple[Seen, Accel]:
+        """Return what the kernel said, and in what it ran: in TCG too where KVM was only ``auto``'s choice.
+
+        Raises as boot().
+        """
+        chosen = acceleration.choose(self.runner, wanted, warn)
+        try:
+            return self.boot(chosen), chosen
+        except KvmError as error:
+            if wanted is Accel.KVM:
+                raise
+            warn(f"{error.message}: the guest is emulated now, which is slower")
+            seen = self.boot(Accel.TCG)
+            # Emulated the same kernel comes to its end: it was not to blame.
+            acceleration.remember(error.message)
+            return seen, Accel.TCG
+
     def boot(self, accel: Accel) -> Seen:
         """Return what the kernel said of the module, in KVM or TCG.
 
-        Raises GuestError for a guest that dies or does not come to the end in time, and what Vm.check() does.
+        Raises GuestError for a guest that dies or does not come to the end in time, KvmError for one that
+        says nothing in KVM, and what Vm.check() does.
         """
         patience = self.timeouts.scaled(EMULATION_FACTOR) if accel is Accel.TCG else self.timeouts
-        deadline = Deadline(patience.boot + patience.load, patience.clock)
         with running(self.runner, self._command(accel), self.folder / "console.log") as vm:
-            _wait_for_end(vm, deadline)
+            _wait_for_end(vm, accel, patience)
             said = _said(vm)
         try:
             seen = Seen.parse(said)
@@ -99,8 +118,12 @@ class BundleGuest:
         )
 
 
-def _wait_for_end(vm: Vm, deadline: Deadline) -> None:
+def _wait_for_end(vm: Vm, accel: Accel, patience: Timeouts) -> None:
+    deadline = Deadline(patience.boot + patience.load, patience.clock)
+    first_line = Deadline(patience.boot, patience.clock)
     try:
+        if accel is Accel.KVM and not vm.wait(lambda: bool(vm.console.tail()), first_line):
+            raise KvmError.of_silence(first_line.seconds)
         if vm.wait(lambda: END in _said(vm), deadline):
             return
     except GuestDiedError:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from kbtf_ci.errors import EngineError, GuestError, InfrastructureError, KbtfError
 from kbtf_ci.guest.console import Console
@@ -35,6 +35,11 @@ class GuestDiedError(GuestError):
 
 class KvmError(InfrastructureError):
     """KVM stopped running the guest, or never ran it."""
+
+    @classmethod
+    def of_silence(cls, seconds: float) -> Self:
+        """Return that of a guest without a single line on its console."""
+        return cls(f"the guest printed nothing within {seconds:g} s in KVM")
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from kbtf_ci.errors import ExitCode, UsageError
-from kbtf_ci.guest import accel as acceleration
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.replay import BundleGuest
 from kbtf_ci.guest.timeouts import Timeouts
-from kbtf_ci.guest.vm import KvmError
 from kbtf_ci.infra.archive import read_archive
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.model import bundle as names
@@ -87,18 +85,9 @@ def replay(path: Path, suite: str, accel: Accel, timeouts: Timeouts, reporter: R
     bundle, members = read_bundle(path)
     reporter.stage("toolchain")
     runner = toolchain(suite, reporter).runner
-    chosen = acceleration.choose(runner, accel, reporter.warn)
     reporter.stage("guest")
     with tempfile.TemporaryDirectory(prefix="kbtf-ci-replay-") as name:
         guest = BundleGuest(runner, Path(name), bundle.memory_mib, timeouts)
         guest.place(members[names.KERNEL], members[names.INITRAMFS])
-        try:
-            seen = guest.boot(chosen)
-        except KvmError as error:
-            if accel is Accel.KVM:
-                raise
-            acceleration.remember(error.message)
-            reporter.warn(f"{error.message}: the guest is emulated now, which is slower")
-            chosen = Accel.TCG
-            seen = guest.boot(chosen)
-    return Replayed(bundle, seen, tuple(differences(bundle.seen, seen)), chosen.value)
+        seen, used = guest.observe(accel, reporter.warn)
+    return Replayed(bundle, seen, tuple(differences(bundle.seen, seen)), used.value)

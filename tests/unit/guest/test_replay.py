@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from kbtf_ci.errors import GuestError
+from kbtf_ci.errors import GuestError, InfrastructureError
+from kbtf_ci.guest.accel import remembered
 from kbtf_ci.guest.qemu import Accel, Machine
 from kbtf_ci.guest.replay import BundleGuest, initramfs, script
 from kbtf_ci.guest.timeouts import Timeouts
@@ -122,3 +123,47 @@ def test_a_guest_that_says_no_errno_is_no_answer(qemu: Path, tmp_path: Path) -> 
     with pytest.raises(GuestError, match="invalid literal"):
         booted(tmp_path)
     assert run_script(tmp_path, SEEN).returncode == 1
+
+
+def kvm_that(folder: Path, does: str) -> None:
+    """Let KVM be chosen, and QEMU do this in it."""
+    program = folder / "qemu-system-x86_64"
+    program.write_text(f'#!/bin/sh\ncase "$*" in *"accel kvm"*) {does};; esac\ncat {folder}/console\n')
+
+
+STUCK = "echo 'KVM internal error. Suberror: 1'; exec sleep 600"
+
+
+@pytest.mark.parametrize(
+    ("does", "why"),
+    [("exec sleep 600", "the guest printed nothing within 1 s in KVM"), (STUCK, "KVM internal error")],
+)
+def test_auto_alone_falls_back_when_kvm_runs_no_such_guest(
+    qemu: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, why: str
+) -> None:
+    monkeypatch.setenv("KBTF_CI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("kbtf_ci.guest.replay.acceleration.choose", lambda *_: Accel.KVM)
+    kvm_that(qemu, does)
+    guest = BundleGuest(LocalRunner(), tmp_path, 768, Timeouts.parse(["boot=1"]))
+    guest.place(b"kernel", b"initrd")
+    with pytest.raises(InfrastructureError, match=why):
+        guest.observe(Accel.KVM, pytest.fail)
+    assert remembered() == ""
+    warnings: list[str] = []
+    assert guest.observe(Accel.AUTO, warnings.append) == (SEEN, Accel.TCG)
+    assert why in warnings[0]
+    assert why in remembered()
+
+
+def test_a_bundle_that_comes_to_its_end_nowhere_says_nothing_of_kvm(
+    qemu: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KBTF_CI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("kbtf_ci.guest.replay.acceleration.choose", lambda *_: Accel.KVM)
+    kvm_that(qemu, STUCK)
+    says(qemu, CONSOLE[:-1])
+    guest = BundleGuest(LocalRunner(), tmp_path, 768, Timeouts())
+    guest.place(b"kernel", b"initrd")
+    with pytest.raises(GuestDiedError):
+        guest.observe(Accel.AUTO, lambda _: None)
+    assert remembered() == ""
