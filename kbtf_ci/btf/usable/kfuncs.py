@@ -93,7 +93,9 @@ def _set_at(words: list[int], at: int, types: Types, symbols: Mapping[int, str])
     known = [type_id for type_id in ids if type_id]
     ascending = known == sorted(set(known)) and ids[len(ids) - len(known) :] == known
     functions = all(types.kind(type_id) is Kind.FUNC for type_id in known)
-    if not known or not ascending or not functions or max(of_each) >= _KNOWN_FLAGS:
+    # Ids that are all 0 tell nothing by themselves: there it is the symbol that says it is a set.
+    told = bool(known) or symbols.get(4 * at, "").startswith(_SET_SYMBOL)
+    if not told or not ascending or not functions or max(of_each) >= _KNOWN_FLAGS:
         return None
     kfuncs = tuple(
         Kfunc(type_id, own, types.own.name(type_id) if type_id else _name(symbols.get(4 * place, "")))

@@ -120,6 +120,16 @@ def test_an_id_of_0_is_named_by_its_symbol_where_there_is_one(kernel: Kernel) ->
     assert bare.line.startswith("a kfunc: its id is 0")
 
 
+def test_a_set_without_one_known_id_is_told_by_its_symbol(kernel: Kernel) -> None:
+    words = (2, 1, 0, 0, 0, ACQUIRE)
+    symbols = {0: "__BTF_ID__set8__s", 8: "__BTF_ID__func__a__1", 16: "__BTF_ID__func__b__2"}
+    assert [(one.kfunc, one.rule) for one in found(kernel, *words, symbols=symbols)] == [
+        ("a", "kfunc.id"),
+        ("b", "kfunc.id"),
+    ]
+    assert found(kernel, *words) == []  # any other words may be so
+
+
 def test_a_module_finds_the_twin_in_vmlinux(kernel: Kernel) -> None:
     kernel.function("kick_impl", "bpf_prog_aux")
     base = kernel.btf
