@@ -23,6 +23,7 @@ from kbtf_ci.infra.profiles import parse_size_mib
 from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn, parse_fail_on
 from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.outcome import LoadPolicy
+from kbtf_ci.model.proof import Prove
 from kbtf_ci.workflow.guests import GuestOptions
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -110,8 +111,8 @@ guest_options = combine(
 )  # fmt: skip
 
 prove = click.option(
-    "--prove", type=click.Choice(["fentry"]),
-    help="Load a BPF program for every function of each module, and attach one a module.",
+    "--prove", type=click.Choice([one.value for one in Prove]),
+    help="Try BPF programs: fentry, on every function of each module; kfunc, calls of every kfunc.",
 )  # fmt: skip
 
 fail_on = click.option(
@@ -176,7 +177,7 @@ def guest_options_of(values: dict[str, Any]) -> GuestOptions:
         guests=values["guests"],
         timeouts=Timeouts.parse(values["timeouts"]),
         fail_on=parse_fail_on(values["fail_on"]) if "fail_on" in values else DEFAULT_FAIL_ON,
-        prove=bool(values.get("prove")),
+        prove=Prove(values["prove"]) if values.get("prove") else None,
     )
 
 

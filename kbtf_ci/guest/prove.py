@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from kbtf_ci.errors import InfrastructureError
 from kbtf_ci.guest.ssh import CommandError, GuestShell, ShellLostError, SilenceError
@@ -28,6 +28,9 @@ from kbtf_ci.model.proof import (
 
 COMMAND: Final = ("/sbin/prove",)
 _VMLINUX: Final = "vmlinux"
+# Functions of one attachment: it takes the longer for each the more there are.
+_AT_ONCE: Final = 512
+_Item = TypeVar("_Item")
 
 
 class Prover(Protocol):
@@ -37,17 +40,31 @@ class Prover(Protocol):
         """Try the modules of these names. What ends the guest is kept, and not raised."""
 
 
+@dataclass(frozen=True)
+class Provers:
+    """Several, one after the other."""
+
+    each: Sequence[Prover]
+
+    def prove(self, shell: GuestShell, modules: Sequence[str], silence: float) -> None:
+        """See Prover."""
+        for one in self.each:
+            one.prove(shell, modules, silence)
+
+
 @dataclass
 class FentryProver:
-    """Loads a program for every function of each module, and attaches one a module.
+    """Loads a program for every function of each module, and attaches it.
 
     ``functions`` are those of each module by its name, ``probe`` one of vmlinux's, without which nothing is
-    tried, ``config`` the kernel's. Of several guests at once each may call it.
+    tried, ``config`` the kernel's. ``multi`` is the attach type of programs for many functions at once, 0
+    for a kernel that has none, where one a module is attached. Of several guests at once each may call it.
     """
 
     functions: Mapping[str, Sequence[Function]]
     probe: Function
     config: Mapping[str, str]
+    multi: int = 0
     told: Callable[[str], None] = lambda _: None
     found: list[ModuleProof] = field(default_factory=list)
     cannot: str = ""
@@ -68,46 +85,67 @@ class FentryProver:
     def _prove(self, shell: GuestShell, modules: Sequence[str], silence: float) -> None:
         probe = self.probe.type_id
         asked = [f"btf {_VMLINUX}", f"load {probe}", f"attach {probe}", f"detach {probe}"]
-        answers = [_answer(line, ask) for line, ask in zip(_lines(shell, asked, silence), asked, strict=True)]
+        answers = [
+            answer_of(line, ask) for line, ask in zip(ask_all(shell, asked, silence), asked, strict=True)
+        ]
         failed = next((one.errno for one in answers if one.errno), 0)
         if failed:
             self.cannot = cannot(failed, self.config)
             return
-        asks = {name: list(_asks(name, self.functions[name])) for name in modules}
-        lines = _lines(shell, (ask for name in modules for ask in asks[name]), silence)
+        asks = {name: list(self._asks(name)) for name in modules}
+        lines = ask_all(shell, (ask for name in modules for ask in asks[name]), silence)
         for number, name in enumerate(modules, 1):
             self._take(name, list(zip(islice(lines, len(asks[name])), asks[name], strict=True)))
             self.told(f"{number} of {len(modules)}, {name}")
 
+    def _asks(self, name: str) -> Iterator[str]:
+        functions = self.functions[name]
+        yield f"btf {name}"
+        for one in functions:
+            yield " ".join(["load", str(one.type_id), *(str(argument.slot) for argument in one.arguments)])
+        attachable = [str(one.type_id) for one in _attachable(functions)]
+        if self.multi:
+            for some in _chunks(attachable):
+                yield " ".join(["multi", str(self.multi), *some])
+        elif attachable:
+            yield f"attach {attachable[0]}"
+
     def _take(self, name: str, said: Sequence[tuple[str, str]]) -> None:
-        (opened, *loads), functions = [_answer(line, ask) for line, ask in said], self.functions[name]
+        (opened, *answers), functions = [answer_of(line, ask) for line, ask in said], self.functions[name]
         if opened.errno:
             wrong = [Difference(name, "", "its BTF", "the kernel has none of that name")]
             proof = ModuleProof(name, (), tuple(wrong))
         else:
-            wrong = list(_differences(name, functions, loads))
-            attached, function = None, _attachable(functions)
-            if function is not None:
-                error = loads[-1].errno
-                attached = error == 0
-                if error:
-                    words = f"{errno_name(error)}, attaching"
-                    wrong.append(Difference(name, function.name, "attached", words))
+            wrong = list(_differences(name, functions, answers))
+            attachable, tried = _attachable(functions), answers[len(functions) :]
+            refused = self._not_attached(attachable, tried)
+            wrong += [Difference(name, one.name, "attached", words) for one, words in refused]
+            tries = len(attachable) if self.multi else min(1, len(attachable))
+            attached = tries - len(refused) if tries else None
             proof = ModuleProof(name, tuple(functions), tuple(wrong), attached)
         with self._lock:
             self.found.append(proof)
 
+    def _not_attached(
+        self, attachable: Sequence[Function], answers: Sequence[Answer]
+    ) -> list[tuple[Function, str]]:
+        """Return the functions that no program was attached to, and why."""
+        some = attachable if self.multi else attachable[:1]
+        chunks = zip(_chunks(some), answers, strict=True)
+        errors = {
+            one: answer.errno or answer.arguments.get(one.type_id, 0)
+            for chunk, answer in chunks
+            for one in chunk
+        }
+        return [(one, f"{errno_name(error)}, attaching") for one, error in errors.items() if error]
 
-def _asks(name: str, functions: Sequence[Function]) -> Iterator[str]:
-    yield f"btf {name}"
-    for one in functions:
-        yield " ".join(["load", str(one.type_id), *(str(argument.slot) for argument in one.arguments)])
-    if (attachable := _attachable(functions)) is not None:
-        yield f"attach {attachable.type_id}"
+
+def _attachable(functions: Iterable[Function]) -> list[Function]:
+    return [one for one in functions if one.traceable is Traceable.ATTACHABLE]
 
 
-def _attachable(functions: Iterable[Function]) -> Function | None:
-    return next((one for one in functions if one.traceable is Traceable.ATTACHABLE), None)
+def _chunks(some: Sequence[_Item]) -> list[Sequence[_Item]]:
+    return [some[first : first + _AT_ONCE] for first in range(0, len(some), _AT_ONCE)]
 
 
 def _differences(name: str, functions: Sequence[Function], answers: Sequence[Answer]) -> Iterator[Difference]:
@@ -116,11 +154,15 @@ def _differences(name: str, functions: Sequence[Function], answers: Sequence[Ans
             yield Difference(name, function.name, *different)
 
 
-def _lines(shell: GuestShell, asks: Iterable[str], silence: float) -> Iterator[str]:
+def ask_all(shell: GuestShell, asks: Iterable[str], silence: float) -> Iterator[str]:
+    """Yield a line of the guest's program for each question (containers/guest/prove.c).
+
+    Raises what GuestShell.run() does.
+    """
     return iter(shell.run(COMMAND, asks, silence=silence))
 
 
-def _answer(line: str, ask: str) -> Answer:
+def answer_of(line: str, ask: str) -> Answer:
     """Return what one line of the program says. Raises InfrastructureError for any that is no answer."""
     head, dash, words = line.partition(" - ")
     parts = head.split()

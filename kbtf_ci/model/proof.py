@@ -13,6 +13,14 @@ from enum import StrEnum
 from typing import Final
 
 
+class Prove(StrEnum):
+    """What programs are tried with."""
+
+    FENTRY = "fentry"  # every function of every module
+    KFUNC = "kfunc"  # every kfunc of every module and of vmlinux
+    ALL = "all"
+
+
 class Traceable(StrEnum):
     """What a kernel makes of an fentry program for a function (btf/usable/fentry.py has the source)."""
 
@@ -101,14 +109,13 @@ def _types(arguments: Mapping[int, int]) -> str:
 class ModuleProof:
     """What came of one module's functions.
 
-    ``attached`` is whether a program was attached to one of them, None where none is predicted to be
-    attachable.
+    ``attached`` is to how many of them a program was attached, None where none is predicted to be attachable.
     """
 
     module: str
     functions: tuple[Function, ...]
     differences: tuple[Difference, ...] = ()
-    attached: bool | None = None
+    attached: int | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +157,12 @@ class Proof:
     @property
     def attached(self) -> int:
         """How many modules have a function that a program was attached to."""
-        return sum(module.attached is True for module in self.modules)
+        return sum(bool(module.attached) for module in self.modules)
+
+    @property
+    def attached_functions(self) -> int:
+        """To how many functions one was attached: where the kernel cannot to many at once, one a module."""
+        return sum(module.attached or 0 for module in self.modules)
 
     @property
     def headline(self) -> str:

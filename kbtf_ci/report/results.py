@@ -13,6 +13,7 @@ from typing import Any
 from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn
 from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.kernel_warning import KernelWarning
+from kbtf_ci.model.kfunc_proof import KfuncProof
 from kbtf_ci.model.outcome import ModuleResult, Observation, Outcome
 from kbtf_ci.model.prediction import OverriddenPrediction, Prediction, disagreements
 from kbtf_ci.model.proof import Proof
@@ -21,6 +22,7 @@ from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.objfile.depmod import is_extra
 from kbtf_ci.report import kernel_warning
 from kbtf_ci.report.check import unusable_entries
+from kbtf_ci.report.proof import fentry_entry, kfunc_entry
 
 RESULTS_SCHEMA = "kbtf-ci/results/1"
 
@@ -64,6 +66,7 @@ def document(
     warnings: Sequence[KernelWarning] = (),
     vmlinux: VmlinuxSeen | None = None,
     proof: Proof | None = None,
+    kfunc_proof: KfuncProof | None = None,
     unusable: Sequence[Unusable] = (),
     fail_on: Collection[FailOn] = DEFAULT_FAIL_ON,
 ) -> dict[str, Any]:
@@ -78,7 +81,8 @@ def document(
         "kernel": vars(kernel).copy(),
         "guest": vars(guest).copy() if guest else None,
         "vmlinux": vars(vmlinux).copy() if vmlinux else None,
-        "proof": _proof(proof) if proof else None,
+        "proof": fentry_entry(proof) if proof else None,
+        "kfunc_proof": kfunc_entry(kfunc_proof) if kfunc_proof else None,
         "unusable": unusable_entries(unusable),
         "ended": ended or None,
         "fail_on": sorted(fail_on),
@@ -110,21 +114,6 @@ def _entry(result: ModuleResult, predicted: Prediction | None) -> dict[str, Any]
         "earlier": [_attempt(attempt) for attempt in result.earlier],
         "unusable": unusable_entries(predicted.unusable) if predicted else [],
         "predicted": _predicted(predicted) if predicted else None,
-    }
-
-
-def _proof(proof: Proof) -> dict[str, Any]:
-    return {
-        "kind": "fentry",
-        "cannot": proof.cannot or None,
-        "ended": proof.ended or None,
-        "modules": len(proof.modules),
-        "functions": proof.functions,
-        "as_predicted": {name.replace(" ", "_"): count for name, count in proof.counts.items()},
-        "attached": proof.attached,
-        "unreached": list(proof.unreached),
-        "seconds": round(proof.seconds, 2),
-        "differences": [vars(one).copy() for one in proof.differences],
     }
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from kbtf_ci.infra.text import printable
 from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.kernel_warning import KernelWarning
+from kbtf_ci.model.kfunc_proof import KfuncProof
 from kbtf_ci.model.outcome import ModuleResult, Outcome
 from kbtf_ci.model.prediction import OverriddenPrediction, Prediction, disagreements
 from kbtf_ci.model.proof import Proof
@@ -17,12 +17,12 @@ from kbtf_ci.model.usable import Unusable
 from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.report.check import differences, unusable_lines
 from kbtf_ci.report.kernel_warning import by_owner, title
+from kbtf_ci.report.proof import fentry_lines, kfunc_lines
 from kbtf_ci.report.results import GuestFacts, modes, totals
 
 # How many of the kernel's lines on one module are shown; results.json has them all.
 _LOG_LINES = 6
 # How many functions that programs do otherwise on are shown; results.json has them all.
-_DIFFERENCES = 20
 # How many modules that the run did not reach are named; beyond that the count says enough.
 _UNREACHED_NAMES = 10
 
@@ -38,6 +38,7 @@ def summary(
     warnings: Sequence[KernelWarning] = (),
     vmlinux: VmlinuxSeen | None = None,
     proof: Proof | None = None,
+    kfunc_proof: KfuncProof | None = None,
     unusable: Sequence[Unusable] = (),
 ) -> Iterator[str]:
     """Yield the lines of the summary.
@@ -58,7 +59,9 @@ def summary(
     for one in predictions:
         yield from unusable_lines(one.name, one.unusable)
     if proof is not None:
-        yield from _proof(proof)
+        yield from fentry_lines(proof)
+    if kfunc_proof is not None:
+        yield from kfunc_lines(kfunc_proof)
     advice = {one.name: f"{one.cause}: {one.advice}" for one in predictions if one.cause}
     yield from _faults([result for result in results if result.outcome is not Outcome.VERIFIED], advice)
     yield from _mismatches(predictions, advice)
@@ -70,23 +73,6 @@ def summary(
         )
     yield from _warnings(results, warnings)
     yield _one_line(counts)
-
-
-def _proof(proof: Proof) -> Iterator[str]:
-    if proof.headline:
-        yield proof.headline
-    for one in proof.differences[:_DIFFERENCES]:
-        yield f"    {printable(one.module)}:{printable(one.function)}: {one.expected} predicted, {one.seen}"
-    if proof.cannot:
-        return
-    counts = ", ".join(f"{count:,} {name}" for name, count in proof.counts.items() if count)
-    modules = len(proof.modules)
-    yield (
-        f"fentry: of {proof.functions:,} functions of {modules} modules as predicted: {counts or 'none'}; "
-        f"attached in {proof.attached} modules; {proof.seconds:.1f} s"
-    )
-    if proof.unreached:
-        yield f"fentry: not proven, for want of their code in a guest: {', '.join(proof.unreached)}"
 
 
 def _how(guest: GuestFacts, results: Sequence[ModuleResult]) -> str:

@@ -25,6 +25,7 @@ from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn
 from kbtf_ci.model.kernel import BuiltKernel
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import LoadPolicy
+from kbtf_ci.model.proof import Prove
 from kbtf_ci.objfile.compression import load
 from kbtf_ci.objfile.elf import MODULE_LIMIT
 from kbtf_ci.objfile.files import OpenKernel, boots_by_pvh
@@ -42,8 +43,8 @@ class GuestOptions:
     """What the user asked for of the guests; None leaves it to the profile or to what there is to load.
 
     ``extra`` are modules that are loaded besides the kernel's own, ``extra_only`` whether of those only what
-    they need is. ``prove`` is whether fentry programs are tried on the functions of all modules, for which
-    these are loaded with their code.
+    they need is. ``prove`` is what BPF programs are tried on all modules, for which these are loaded with
+    their code.
     """
 
     accel: Accel = Accel.AUTO
@@ -56,7 +57,7 @@ class GuestOptions:
     fail_on: frozenset[FailOn] = DEFAULT_FAIL_ON
     extra: tuple[Path, ...] = ()
     extra_only: bool = False
-    prove: bool = False
+    prove: Prove | None = None
 
     def policy(self, modules: int) -> LoadPolicy:
         """Return how so many modules are loaded: as carriers where all for real would take too long."""

@@ -8,25 +8,30 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from kbtf_ci.btf.format.wire import Kind
 from kbtf_ci.btf.predict.sweep import KernelSpec, Opened, sweep_with
 from kbtf_ci.btf.usable.fentry import functions
+from kbtf_ci.btf.usable.registered import registered_kfuncs
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.guest.carriers import CarrierArchive, write_archive
 from kbtf_ci.infra.whole import whole_file
 from kbtf_ci.model.kernel import BuiltKernel
+from kbtf_ci.model.kfunc_proof import RegisteredKfunc
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.prediction import OverriddenPrediction, Prediction
-from kbtf_ci.model.proof import Function
+from kbtf_ci.model.proof import Function, Prove
 from kbtf_ci.objfile.carrier import carrier_of
 from kbtf_ci.objfile.depmod import read_preference
 from kbtf_ci.objfile.elf import module_entry, unreadable_entry
 from kbtf_ci.objfile.inventory import Inventory, module_files, with_reason
 from kbtf_ci.objfile.tracing import Places
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Intake:
     ``predictions`` are in the order of ``modules``; ``overridden`` are those of files in whose place modprobe
     would load another. ``archives`` hold the carriers where they were asked for. ``functions`` maps a
     module's stored path to the names of its BTF's functions; ``traced`` maps a module's name to what is
-    predicted of fentry programs on them, where that was asked for.
+    predicted of fentry programs on them, and ``kfuncs`` to its kfuncs, where that was asked for.
     """
 
     modules: tuple[Module, ...]
@@ -45,6 +50,7 @@ class Intake:
     archives: tuple[CarrierArchive, ...]
     functions: Mapping[str, Sequence[str]]
     traced: Mapping[str, Sequence[Function]]
+    kfuncs: Mapping[str, Sequence[RegisteredKfunc]]
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class _Batch:
     archive: CarrierArchive | None
     functions: Mapping[str, Sequence[str]]
     traced: Mapping[str, Sequence[Function]]
+    kfuncs: Mapping[str, Sequence[RegisteredKfunc]]
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class _Reading:
     tree: Path
     skipped_btf: Mapping[str, str]
     carriers: Path | None
-    trace: bool
+    prove: Prove | None
 
     def __call__(self, number: int, batch: Sequence[Opened]) -> _Batch:
         entries = [(one, self._entry(one)) for one in batch]
@@ -71,8 +78,9 @@ class _Reading:
             path = self.carriers / f"{number:05}.cpio"
             archive = write_archive(path, list(_carriers(entries)))
         names = {module.stored: one.btf.own_names(Kind.FUNC) for one, module in entries if one.btf}
-        traced = dict(_traced(entries)) if self.trace else {}
-        return _Batch(tuple(module for _, module in entries), archive, names, traced)
+        traced = dict(_traced(entries)) if self.prove in {Prove.FENTRY, Prove.ALL} else {}
+        kfuncs = dict(_kfuncs(entries)) if self.prove in {Prove.KFUNC, Prove.ALL} else {}
+        return _Batch(tuple(module for _, module in entries), archive, names, traced, kfuncs)
 
     def _entry(self, one: Opened) -> Module:
         file = str(one.path.relative_to(self.tree))
@@ -87,16 +95,18 @@ def module_paths(kernel: BuiltKernel) -> list[Path]:
     return module_files(tree) if kernel.files is None else [tree / file for file in kernel.files]
 
 
-def take_in(spec: KernelSpec, kernel: BuiltKernel, carriers: Path | None, *, trace: bool = False) -> Intake:
+def take_in(
+    spec: KernelSpec, kernel: BuiltKernel, carriers: Path | None, prove: Prove | None = None
+) -> Intake:
     """Read every module of ``kernel`` once; ``carriers`` is the folder for archives of them, None for none.
 
-    ``trace``: predict what fentry programs on their functions come to.
+    ``prove``: predict also what BPF programs on them come to.
 
     A module that cannot be read is there, with its fault. Raises UsageError for a kernel without modules,
     InfrastructureError on a full disk.
     """
     tree = kernel.modules
-    reading = _Reading(tree, dict(kernel.skipped_btf), carriers, trace)
+    reading = _Reading(tree, dict(kernel.skipped_btf), carriers, prove)
     swept = sweep_with(spec, module_paths(kernel), len(os.sched_getaffinity(0)), reading)
     batches = swept.handled
     modules = [module for batch in batches for module in batch.modules]
@@ -112,19 +122,36 @@ def take_in(spec: KernelSpec, kernel: BuiltKernel, carriers: Path | None, *, tra
         ),
         archives=tuple(batch.archive for batch in batches if batch.archive is not None),
         functions={stored: names for batch in batches for stored, names in batch.functions.items()},
-        traced={
-            module.name: batch.traced[module.stored]
-            for batch in batches
-            for module in batch.modules
-            if module in chosen and module.stored in batch.traced
-        },
+        traced=dict(_by_name(chosen, batches, lambda batch: batch.traced)),
+        kfuncs=dict(_by_name(chosen, batches, lambda batch: batch.kfuncs)),
     )
+
+
+def _by_name(
+    chosen: Container[Module],
+    batches: Iterable[_Batch],
+    of: Callable[[_Batch], Mapping[str, Sequence[_Found]]],
+) -> Iterator[tuple[str, Sequence[_Found]]]:
+    for batch in batches:
+        found = of(batch)
+        for module in batch.modules:
+            if module in chosen and module.stored in found:
+                yield module.name, found[module.stored]
 
 
 def _traced(entries: Sequence[tuple[Opened, Module]]) -> Iterator[tuple[str, list[Function]]]:
     for one, module in entries:
         if one.btf is not None and one.file is not None and one.file.image is not None:
             yield module.stored, list(functions(one.btf, Places.of(one.file.image)))
+
+
+def _kfuncs(entries: Sequence[tuple[Opened, Module]]) -> Iterator[tuple[str, list[RegisteredKfunc]]]:
+    for one, module in entries:
+        if one.btf is not None and one.file is not None and one.file.image is not None:
+            unusable = one.prediction.unusable
+            found = list(registered_kfuncs(one.file.image, one.btf, module.name, unusable))
+            if found:
+                yield module.stored, found
 
 
 def _carriers(entries: Sequence[tuple[Opened, Module]]) -> Iterator[tuple[Module, bytes]]:

@@ -15,6 +15,7 @@ from kbtf_ci.infra import rundir
 from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn
 from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.kernel_warning import KernelWarning
+from kbtf_ci.model.kfunc_proof import KfuncProof
 from kbtf_ci.model.outcome import ModuleResult, exit_code, only_unreadable
 from kbtf_ci.model.prediction import OverriddenPrediction, Prediction
 from kbtf_ci.model.proof import Proof
@@ -46,6 +47,7 @@ class Verdict:
     warnings: tuple[KernelWarning, ...] = ()
     vmlinux: VmlinuxSeen | None = None
     proof: Proof | None = None
+    kfunc_proof: KfuncProof | None = None
     unusable: tuple[Unusable, ...] = ()
     fail_on: frozenset[FailOn] = DEFAULT_FAIL_ON
 
@@ -62,10 +64,15 @@ class Verdict:
         """What speaks against the kernel as a whole: by what it counts, its name in reports, and a line."""
         found = {
             FailOn.VMLINUX: ("vmlinux", self.vmlinux.headline if self.vmlinux else ""),
-            FailOn.PROOF: ("proof", self.proof.headline if self.proof else ""),
+            FailOn.PROOF: ("proof", self._proof_headline),
             FailOn.UNUSABLE: ("kfuncs", self._unusable_headline),
         }
         return {finding: told for finding, told in found.items() if told[1]}
+
+    @property
+    def _proof_headline(self) -> str:
+        each = [one.headline for one in (self.proof, self.kfunc_proof) if one is not None]
+        return "; ".join(line for line in each if line)
 
     @property
     def _unusable_headline(self) -> str:
@@ -97,6 +104,7 @@ class Verdict:
             "warnings": self.warnings,
             "vmlinux": self.vmlinux,
             "proof": self.proof,
+            "kfunc_proof": self.kfunc_proof,
             "unusable": self.unusable,
         }
 

@@ -38,7 +38,7 @@ from kbtf_ci.workflow.extra import with_extra
 from kbtf_ci.workflow.guests import GuestFactory, GuestOptions, bootable
 from kbtf_ci.workflow.intake import Intake, keep_functions, module_paths, take_in
 from kbtf_ci.workflow.preparation import prepared
-from kbtf_ci.workflow.proof import proof_of, prover_of
+from kbtf_ci.workflow.proof import KernelToProve, Proving
 from kbtf_ci.workflow.verdict import Verdict
 
 
@@ -55,7 +55,7 @@ def verify(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
             opened = open_kernel(kernel.image)
             boots = bootable(opened, this.directory.guest)
             carriers = scratch if policy is LoadPolicy.CARRIER else None
-            taken = take_in(_spec(opened.file, kernel, this), kernel, carriers, trace=options.prove)
+            taken = take_in(_spec(opened.file, kernel, this), kernel, carriers, options.prove)
             keep_functions(this.directory.functions, taken.functions)
             _tell(taken, reporter)
         with record.stage("guest image"):
@@ -64,8 +64,10 @@ def verify(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
             parts = _shares(factory, taken, policy, reporter)
         accel = preparation.accel()
     readable = sum(not one.fault for one in taken.modules)
-    prover = prover_of(opened.file.btf, taken, kernel.config, reporter) if options.prove else None
-    seen = _ObservationCollector(readable, opened.file.btf, reporter, prover)
+    unusable = unusable_of(opened, kernel_version("", opened.file))
+    to_prove = KernelToProve(opened, kernel.config, unusable)
+    proving = Proving.of(options.prove, to_prove, taken, reporter) if options.prove else Proving()
+    seen = _ObservationCollector(readable, opened.file.btf, reporter, proving.prover)
     with record.stage("guest"):
         guest, error = _observe(runner, parts, policy, accel, seen)
     if error is not None:
@@ -78,8 +80,9 @@ def verify(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
         stages=stages,
         warnings=warnings,
         vmlinux=seen.vmlinux,
-        unusable=unusable_of(opened, kernel_version("", opened.file)),
-        proof=proof_of(prover, taken) if prover is not None else None,
+        unusable=unusable,
+        proof=proving.proof(taken),
+        kfunc_proof=proving.kfunc_proof(),
         fail_on=options.fail_on,
     )
     verdict.write()

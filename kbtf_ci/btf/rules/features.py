@@ -14,8 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-import numpy as np
-
+from kbtf_ci.btf.format.lookup import enumerator, index_of, members_of
 from kbtf_ci.btf.format.reader import Btf
 from kbtf_ci.btf.format.records import CLASSIC, WIDE
 from kbtf_ci.btf.format.wire import HEADER_BYTES, LAYOUT_HEADER_BYTES, Kind
@@ -32,7 +31,6 @@ _KIND_CHECKS: Final = (
 _LAST_ENUMERATOR: Final = "BTF_KIND_MAX"  # include/uapi/linux/btf.h, an enumerator since 5.16
 _WIDE_ENUMERATOR: Final = "BTF_MAX_VLEN"  # one since f7a6b9eaff3e, a macro before
 _LAYOUT_MEMBER: Final = "layout_off"
-_ENTRY_WORDS: Final = {Kind.STRUCT: 3, Kind.ENUM: 2}
 
 
 def read_off(vmlinux: Btf, rules: Rules) -> Rules:
@@ -47,7 +45,7 @@ def read_off(vmlinux: Btf, rules: Rules) -> Rules:
 def _found(vmlinux: Btf) -> dict[str, Any]:
     """Return fields of Rules; None where the BTF does not say."""
     described = _has_function(vmlinux, _ALWAYS)
-    header = _members(vmlinux, "btf_header")
+    header = dict(members_of(vmlinux, "btf_header"))
     last = _last_kind(vmlinux, described=described)
     return {
         "header_bytes": _header_bytes(header),
@@ -63,25 +61,11 @@ def _found(vmlinux: Btf) -> dict[str, Any]:
 
 
 def _has_function(vmlinux: Btf, name: str) -> bool:
-    return _index(vmlinux, name, Kind.FUNC) is not None
-
-
-def _index(vmlinux: Btf, name: str, kind: Kind) -> int | None:
-    """Return the first record of that name and kind, None where there is none."""
-    offset = _offset(vmlinux, name)
-    records = vmlinux.records
-    of_kind = records.of(kind)
-    hits = of_kind[records.name_off[of_kind] == offset]
-    return int(hits[0]) if offset and len(hits) else None
-
-
-def _offset(vmlinux: Btf, name: str) -> int:
-    """Return where a name stands among the strings, each of which is there once; 0 where it does not."""
-    return vmlinux.strings.data.find(f"\0{name}\0".encode()) + 1
+    return index_of(vmlinux, name, Kind.FUNC) is not None
 
 
 def _last_kind(vmlinux: Btf, *, described: bool) -> Kind | None:
-    number = _enumerator(vmlinux, _LAST_ENUMERATOR)
+    number = enumerator(vmlinux, _LAST_ENUMERATOR)
     if number is not None:
         # A kind that we do not know is judged by the last that we do.
         return Kind(min(number, max(Kind))) if number > 0 else None
@@ -98,7 +82,7 @@ def _header_bytes(members: dict[str, int]) -> int | None:
 
 
 def _layout(vmlinux: Btf, *, described: bool) -> Any:
-    limit = _enumerator(vmlinux, _WIDE_ENUMERATOR)
+    limit = enumerator(vmlinux, _WIDE_ENUMERATOR)
     if limit is not None:
         return WIDE if limit > CLASSIC.vlen_mask else CLASSIC
     return CLASSIC if described else None
@@ -115,29 +99,9 @@ def _chains(vmlinux: Btf) -> dict[str, bool]:
 
 def _name_limit(vmlinux: Btf) -> int | None:
     """Return KSYM_NAME_LEN: struct bpf_ksym has a name of so many bytes (include/linux/bpf.h)."""
-    array = _members(vmlinux, "bpf_ksym").get("name", 0)
+    array = dict(members_of(vmlinux, "bpf_ksym")).get("name", 0)
     index = array - vmlinux.start_id
     records = vmlinux.records
     if not 0 <= index < records.complete or records.kind[index] != Kind.ARRAY:
         return None
     return int(records.words[records.at[index] + 5])
-
-
-def _members(vmlinux: Btf, name: str) -> dict[str, int]:
-    """Return the members of the first struct of that name and their types, empty where there is none."""
-    index = _index(vmlinux, name, Kind.STRUCT)
-    if index is None:
-        return {}
-    records = vmlinux.records
-    _, at = records.entries(np.array([index]), _ENTRY_WORDS[Kind.STRUCT])
-    names, types = records.words[at].tolist(), records.words[at + 1].tolist()
-    return {vmlinux.text(offset): type_id for offset, type_id in zip(names, types, strict=True)}
-
-
-def _enumerator(vmlinux: Btf, name: str) -> int | None:
-    """Return the value of an enumerator, None where there is none of that name."""
-    offset = _offset(vmlinux, name)
-    records = vmlinux.records
-    _, at = records.entries(records.of(Kind.ENUM), _ENTRY_WORDS[Kind.ENUM])
-    hits = at[records.words[at] == offset]
-    return int(records.words[hits[0] + 1]) if offset and len(hits) else None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import pytest
 
 from kbtf_ci.errors import InfrastructureError
-from kbtf_ci.guest.prove import COMMAND, FentryProver
+from kbtf_ci.guest.prove import COMMAND, FentryProver, Provers
 from kbtf_ci.guest.ssh import SilenceError
 from kbtf_ci.model.proof import Difference, Function, StructArgument, Traceable
 
@@ -58,7 +58,7 @@ def test_every_function_is_loaded_with_what_it_reads_and_one_a_module_attached()
         "btf m", "load 500", "load 501 0 2", "attach 501", "btf n", "load 502",
     ]  # fmt: skip
     assert [(one.module, one.attached, one.differences) for one in prover.found] == [
-        ("m", True, ()),
+        ("m", 1, ()),
         ("n", None, ()),
     ]
     assert (prover.cannot, prover.ended) == ("", "")
@@ -79,12 +79,41 @@ def test_what_is_otherwise_is_named(head: str, answer: str, difference: Differen
     assert prover.found[0].differences == (difference,)
 
 
+MANY = [Function(1000 + number, f"f{number}", Traceable.ATTACHABLE) for number in range(600)]
+
+
+def test_a_kernel_that_attaches_to_many_at_once_is_asked_for_all_of_them() -> None:
+    shell = Shell({"multi 59": "0 1003:16"}.get)
+    prover = FentryProver({"m": [INIT, *MANY], "n": [INIT]}, PROBE, {}, multi=59)
+    prover.prove(shell, ["m", "n"], 7.0)
+    multi = [line.split()[2:] for line in shell.asked if line.startswith("multi 59 ")]
+    assert [len(ids) for ids in multi] == [512, 88]
+    assert [type_id for ids in multi for type_id in ids] == [str(one.type_id) for one in MANY]
+    assert not any(line.startswith("attach 10") and line != "attach 100" for line in shell.asked)
+    m, n = prover.found
+    assert (m.attached, n.attached) == (599, None)
+    assert Difference("m", "f3", "attached", "EBUSY, attaching") in m.differences
+
+
+def test_where_no_program_for_many_is_taken_none_of_them_is_attached() -> None:
+    prover = FentryProver({"m": MANY}, PROBE, {}, multi=59)
+    prover.prove(Shell({"multi 59": "22"}.get), ["m"], 7.0)
+    assert prover.found[0].attached == 0
+    assert len(prover.found[0].differences) == len(MANY)
+
+
 @pytest.mark.parametrize("head", ["btf vmlinux", "load 100", "attach 100"])
 def test_a_kernel_that_takes_none_on_vmlinux_is_asked_no_more(head: str) -> None:
     prover, shell = prove({head: "12"}.get, "m")
     assert "takes no fentry program on vmlinux either (ENOMEM): CONFIG_BPF_JIT" in prover.cannot
     assert not any(line.startswith("btf m") for line in shell.asked)
     assert prover.found == []
+
+
+def test_several_provers_come_one_after_the_other() -> None:
+    first, second = (FentryProver(FUNCTIONS, PROBE, {}) for _ in range(2))
+    Provers([first, second]).prove(Shell(GOOD.get), ["m"], 7.0)
+    assert [one.module for prover in (first, second) for one in prover.found] == ["m", "m"]
 
 
 def test_a_guest_that_falls_silent_keeps_what_was_proven_before() -> None:

@@ -13,7 +13,6 @@ from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.kernel_warning import KernelWarning, WarningKind
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import Death, LoadMode, Observation, judge, with_warnings
-from kbtf_ci.model.proof import Difference, Function, ModuleProof, Proof, Traceable
 from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.report.junit import junit
 from kbtf_ci.report.ktap import ktap
@@ -240,45 +239,6 @@ def test_a_fault_of_the_whole_kernel_stands_in_every_report() -> None:
     page = markdown(KERNEL, {}, RESULTS, faults=faults)
     assert "in memory than its image: byte 7" in page
     assert not any("\x1b" in line for line in (*lines, *page.splitlines()) if "memory" in line)
-
-
-PROOF = Proof(
-    modules=(
-        ModuleProof(
-            "xfs",
-            (Function(7, "xfs_a", Traceable.ATTACHABLE), Function(8, "xfs_b", Traceable.INIT)),
-            (Difference("xfs", "xfs_b", "init (ENOENT)", "loads"),),
-            attached=True,
-        ),
-    ),
-    unreached=("ext2",),
-    seconds=1.26,
-)
-
-
-def test_a_proof_is_in_results_and_summary_with_what_differs() -> None:
-    values = document(KERNEL, GUEST, RESULTS, proof=PROOF)["proof"]
-    assert values == {
-        "kind": "fentry", "cannot": None, "ended": None, "modules": 1, "functions": 2,
-        "as_predicted": {"attachable": 1, "no_location": 0, "init": 0, "suffix": 0, "signature": 0},
-        "attached": 1, "unreached": ["ext2"], "seconds": 1.26,
-        "differences": [
-            {"module": "xfs", "function": "xfs_b", "expected": "init (ENOENT)", "seen": "loads"}
-        ],
-    }  # fmt: skip
-    lines = list(summary(KERNEL, GUEST, RESULTS, proof=PROOF))
-    assert PROOF.headline in lines
-    assert "    xfs:xfs_b: init (ENOENT) predicted, loads" in lines
-    as_predicted = "of 2 functions of 1 modules as predicted: 1 attachable"
-    assert f"fentry: {as_predicted}; attached in 1 modules; 1.3 s" in lines
-    assert "fentry: not proven, for want of their code in a guest: ext2" in lines
-    assert document(KERNEL, GUEST, RESULTS)["proof"] is None
-
-
-def test_a_kernel_that_cannot_is_one_line() -> None:
-    cannot = Proof(cannot="this kernel takes no fentry program")
-    lines = [line for line in summary(KERNEL, GUEST, RESULTS, proof=cannot) if "fentry" in line]
-    assert lines == ["this kernel takes no fentry program"]
 
 
 def test_the_same_btf_of_vmlinux_is_a_digest_and_no_words() -> None:

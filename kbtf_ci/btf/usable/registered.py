@@ -1,0 +1,30 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""The kfuncs in flagged sets of a module, or of vmlinux, each with what keeps programs from calling it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from kbtf_ci.btf.format.reader import Btf
+from kbtf_ci.btf.usable.kfuncs import kfunc_sets
+from kbtf_ci.model.kfunc_proof import RegisteredKfunc
+from kbtf_ci.model.usable import Unusable
+from kbtf_ci.objfile.elf import ElfImage
+
+_SECTION = ".BTF_ids"
+
+
+def registered_kfuncs(
+    image: ElfImage, btf: Btf, owner: str, unusable: Iterable[Unusable]
+) -> Iterator[RegisteredKfunc]:
+    """Yield each of them once; of kernels before 6.9 none, since nothing in their files tells the sets."""
+    section = image.section(_SECTION) or b""
+    rules = {one.kfunc: one.rule for one in unusable}
+    known: set[int] = set()
+    for one in kfunc_sets(section, image.byte_order, btf, image.symbols_in(_SECTION)):
+        for kfunc in one.kfuncs:
+            if kfunc.type_id and kfunc.type_id not in known:
+                known.add(kfunc.type_id)
+                yield RegisteredKfunc(owner, kfunc.type_id, kfunc.name, rules.get(kfunc.name, ""))
