@@ -52,6 +52,18 @@ class Provers:
             one.prove(shell, modules, silence)
 
 
+@dataclass(frozen=True)
+class Named:
+    """One that tries modules of these names, whatever the guest takes for loaded with its code."""
+
+    prover: Prover
+    names: tuple[str, ...]
+
+    def prove(self, shell: GuestShell, modules: Sequence[str], silence: float) -> None:
+        """See Prover."""
+        self.prover.prove(shell, self.names, silence)
+
+
 @dataclass
 class FentryProver:
     """Loads a program for every function of each module, and attaches it.

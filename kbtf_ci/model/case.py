@@ -28,6 +28,7 @@ class Traits:
     allows_mismatch: bool
     pvh: bool
     livepatch: bool = False
+    fentry: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Expected:
     everywhere, and ANY for lines that may be there. ``sysfs``: whether ``/sys/kernel/btf/<module>`` is there
     after the load. ``vmlinux_differs``: vmlinux's BTF in memory is another than the image's. ``outcome`` is
     None where there is no module, since its build fails. ``build`` holds lines that make says, in this order
-    and among others.
+    and among others. ``misdescribed`` names the functions that BPF programs find otherwise than the untouched
+    module describes them.
     """
 
     outcome: Outcome | None
@@ -48,6 +50,7 @@ class Expected:
     sysfs: bool = False
     vmlinux_differs: bool = False
     build: tuple[str, ...] = ()
+    misdescribed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Need(StrEnum):
     PVH = "pvh"  # an image whose vmlinux QEMU boots as it is
     LIVEPATCH = "livepatch"  # CONFIG_LIVEPATCH=y
     NO_LIVEPATCH = "no livepatch"
+    FENTRY = "fentry"  # what BPF programs on functions take: configs/trace.config
     TREE = "tree"  # the build that the kernel came from
 
 
@@ -86,6 +90,7 @@ _WANTED: Final = {
     Need.PVH: ("pvh", True, "QEMU cannot boot its vmlinux as it is: CONFIG_PVH is off"),
     Need.LIVEPATCH: ("livepatch", True, "CONFIG_LIVEPATCH is off"),
     Need.NO_LIVEPATCH: ("livepatch", False, "CONFIG_LIVEPATCH is on"),
+    Need.FENTRY: ("fentry", True, "it lacks what configs/trace.config has"),
 }
 
 

@@ -40,7 +40,8 @@ class Observed:
     """What the kernel said; ``log`` holds all lines, ``vmlinux_difference`` the first one, "" for none.
 
     ``outcome`` is the verdict as any run would reach it, ``reason`` its words; None where there is no module,
-    since its build failed. ``build`` is all that the build said.
+    since its build failed. ``build`` is all that the build said. ``misdescribed`` are the functions that BPF
+    programs found otherwise than the untouched module describes them.
     """
 
     outcome: Outcome | None
@@ -50,6 +51,7 @@ class Observed:
     vmlinux_difference: str = ""
     reason: str = ""
     build: tuple[str, ...] = ()
+    misdescribed: tuple[str, ...] = ()
 
 
 def pattern(line: str, module: str) -> re.Pattern[str]:
@@ -118,6 +120,9 @@ def faults(expected: Expected, observed: Observed, module: str) -> Iterator[str]
         yield "other lines in the kernel's log"
     if bool(observed.vmlinux_difference) is not expected.vmlinux_differs:
         yield f"vmlinux's BTF in memory: {observed.vmlinux_difference or 'as in the image'}"
+    if observed.misdescribed != expected.misdescribed:
+        found, wanted = (", ".join(one.misdescribed) or "none" for one in (observed, expected))
+        yield f"functions that programs find misdescribed: {found} where {wanted} was expected"
 
 
 def _errno(number: int) -> str:
@@ -133,6 +138,7 @@ class CaseResult:
     untouched module, None where it was not reached. ``prediction`` is the offline check's, for comparison
     alone, and ``differs`` whether the kernel did not keep to it. ``seconds`` is the time of its load, or of
     its guest where it has one of its own, ``build_seconds`` of what make and other tools took before.
+    ``misdescribed`` are the functions that are described otherwise than in the untouched module, offline.
     """
 
     name: str
@@ -147,6 +153,7 @@ class CaseResult:
     differs: bool = False
     seconds: float = 0.0
     build_seconds: float = 0.0
+    misdescribed: tuple[str, ...] = ()
 
     @property
     def faults(self) -> tuple[str, ...]:

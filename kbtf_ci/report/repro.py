@@ -120,22 +120,28 @@ def _row(one: CaseResult) -> tuple[str, ...]:
         _word(one.expected),
         observed,
         "ok" if one.ok else "WRONG",
-        _predicted(one.prediction, differs=one.differs),
+        _predicted(one),
     )
 
 
-def _predicted(prediction: Prediction | None, *, differs: bool) -> str:
+def _predicted(one: CaseResult) -> str:
+    prediction = one.prediction
     if prediction is None:
         return ""
-    word = "otherwise: " if differs else ""
-    word += _word(prediction)
+    word = "otherwise: " if one.differs else ""
+    word += _word(prediction) + _misdescribed(one.misdescribed)
     cause = prediction.cause or ("unusable kfuncs" if prediction.unusable else "")
     return f"{word} ({cause})" if cause else word
 
 
 def _word(one: Expected | Observed | Prediction) -> str:
     word = one.outcome.value if one.outcome else NOT_BUILT
-    return f"{word} {errno_text(one.errno)}" if one.errno else word
+    word = f"{word} {errno_text(one.errno)}" if one.errno else word
+    return word if isinstance(one, Prediction) else word + _misdescribed(one.misdescribed)
+
+
+def _misdescribed(functions: Sequence[str]) -> str:
+    return f", {', '.join(functions)} misdescribed" if functions else ""
 
 
 def _wrong(one: CaseResult) -> Iterator[str]:
@@ -220,6 +226,7 @@ def _entry(one: CaseResult) -> dict[str, Any]:
             "base_mismatch": prediction.base_mismatch,
             "cause": prediction.cause,
             "advice": prediction.advice,
+            "misdescribed": list(one.misdescribed),
             "differs": one.differs,
         },
         "seconds": one.seconds,
@@ -235,6 +242,7 @@ def _expected(expected: Expected) -> dict[str, Any]:
         "sysfs": expected.sysfs,
         "vmlinux_differs": expected.vmlinux_differs,
         "build_log": list(expected.build),
+        "misdescribed": list(expected.misdescribed),
     }
 
 
@@ -249,4 +257,5 @@ def _observed(one: CaseResult) -> dict[str, Any] | None:
         "sysfs": seen.sysfs,
         "vmlinux_difference": seen.vmlinux_difference,
         "build_log": list(build_lines(seen.build, one.expected.build, one.module)),
+        "misdescribed": list(seen.misdescribed),
     }

@@ -59,8 +59,8 @@ class Proving:
             kfuncs = {VMLINUX: kernel.kfuncs(vmlinux), **taken.kfuncs}
             kfunc = KfuncProver(kfuncs, program_kinds(vmlinux), kernel.config, reporter.progress)
         if asked in {Prove.FENTRY, Prove.ALL}:
-            multi = enumerator(vmlinux, _MULTI) or 0
-            fentry = FentryProver(taken.traced, _probe(vmlinux), kernel.config, multi, reporter.progress)
+            fentry = fentry_prover(vmlinux, taken.traced, kernel.config)
+            fentry.told = reporter.progress
         return cls(fentry, kfunc)
 
     @property
@@ -101,8 +101,15 @@ _NONE_TOLD: Final = (
 )
 
 
-def _probe(vmlinux: Btf) -> Function:
+def fentry_prover(
+    vmlinux: Btf, functions: Mapping[str, Sequence[Function]], config: Mapping[str, str]
+) -> FentryProver:
+    """Return what tries functions of modules, by the modules' names.
+
+    Raises UsageError for a vmlinux that has none to try first.
+    """
     for name in _EVERYWHERE:
         for type_id in vmlinux.find(name, Kind.FUNC):
-            return Function(type_id, name, Traceable.ATTACHABLE)
+            probe = Function(type_id, name, Traceable.ATTACHABLE)
+            return FentryProver(functions, probe, config, enumerator(vmlinux, _MULTI) or 0)
     raise UsageError(f"--prove fentry: vmlinux's BTF has none of {', '.join(_EVERYWHERE)}")

@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from kbtf_ci.btf.format.difference import first_difference
 from kbtf_ci.errors import ExitCode, GuestError, InfrastructureError, UsageError
 from kbtf_ci.guest.carriers import write_archive
 from kbtf_ci.guest.image import EarlyModule
+from kbtf_ci.guest.prove import FentryProver, Named
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.session import KMSG_LOG, Listener, observe
 from kbtf_ci.infra.profiles import find_profile
@@ -35,12 +36,14 @@ from kbtf_ci.model.case import Need, Traits
 from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
 from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.outcome import LoadPolicy, Observation
+from kbtf_ci.model.proof import Function, ModuleProof
 from kbtf_ci.model.repro import CaseResult, exit_code
 from kbtf_ci.model.run_record import GuestProfile
 from kbtf_ci.objfile.inventory import inventory
 from kbtf_ci.report import repro as report
 from kbtf_ci.workflow.guests import GuestFactory, GuestOptions, bootable
 from kbtf_ci.workflow.preparation import prepared
+from kbtf_ci.workflow.proof import fentry_prover
 from kbtf_ci.workflow.trial import Bench, Load, Seen, Trial, Unbuilt
 from kbtf_ci.workflow.workshop import Shop
 from kbtf_ci.workflow.workspace import kernel_of_build, open_build, toolchain
@@ -80,6 +83,19 @@ class Reproduced:
 
 
 @dataclass(frozen=True)
+class _Visit:
+    """What one guest is for: the modules, and the functions of some by name that programs are tried on.
+
+    ``vmlinux`` is the BTF of another vmlinux that boots, None for the kernel's own.
+    """
+
+    name: str
+    loads: Sequence[Load]
+    vmlinux: bytes | None = None
+    functions: Mapping[str, Sequence[Function]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class _Guests:
     """The guests of one call, one after the other, and where their logs go."""
 
@@ -93,19 +109,19 @@ class _Guests:
     logs: Path
     reporter: Reporter
 
-    def run(self, name: str, loads: Sequence[Load], vmlinux: bytes | None = None) -> Seen:
-        """Load modules in a guest of the kernel, or of one with another BTF of vmlinux, in this order.
+    def run(self, visit: _Visit) -> Seen:
+        """Load modules in a guest, in their order, and try programs on functions.
 
         What ends the guest is in what it returns. Raises InfrastructureError for what is not the kernel's
         doing.
         """
-        folder, logs = self.scratch / name, self.logs / name
+        folder, logs = self.scratch / visit.name, self.logs / visit.name
         for one in (folder, logs):
             one.mkdir(parents=True, exist_ok=True)
         seen = Seen()
         began = time.monotonic()
         try:
-            self._observe(folder, logs, loads, vmlinux, seen)
+            self._observe(folder, logs, visit, seen)
         except GuestError as error:
             seen.error = error.message
         finally:
@@ -114,17 +130,15 @@ class _Guests:
         seen.log = tuple(_STAMP.sub("", line, count=1) for line in _lines(logs / KMSG_LOG))
         return seen
 
-    def _observe(
-        self, folder: Path, logs: Path, loads: Sequence[Load], vmlinux: bytes | None, seen: Seen
-    ) -> None:
-        btf = self.bench.opened.file.btf
-        boots = self._boots(folder, vmlinux)
+    def _observe(self, folder: Path, logs: Path, visit: _Visit, seen: Seen) -> None:
+        btf, loads = self.bench.opened.file.btf, visit.loads
+        boots = self._boots(folder, visit.vmlinux)
         factory = GuestFactory(
             self.bench.kernel, self.options, self.runner, RunDirectory(folder), boots, self.root, btf
         )
         archive = write_archive(folder / "cases.cpio", [(one.module, one.data) for one in loads])
         spec = factory.with_archive(archive, self.early)
-        if vmlinux is not None:
+        if visit.vmlinux is not None:
             spec = replace(spec, packed=None)  # which holds the healthy one
 
         def observed(one: Observation) -> None:
@@ -134,12 +148,22 @@ class _Guests:
         def read(found: bytes) -> None:
             seen.difference = first_difference(btf, found) if found else "it is not there"
 
-        listener = Listener(observed, lambda *_: None, self.reporter.warn, vmlinux_read=read)
+        warn, prover = self.reporter.warn, self._prover(visit)
+        tried = Named(prover, tuple(prover.functions)) if prover else None
+        listener = Listener(observed, lambda *_: None, warn, vmlinux_read=read, prover=tried)
         modules = [one.module for one in loads]
         ran = observe(
             self.runner, spec, modules, LoadPolicy.CARRIER, logs=logs, listener=listener, accel=self.accel
         )
         seen.accel = ran.accel.value
+        if prover is not None:
+            seen.misdescribed = {one.module: _misdescribed(one) for one in prover.found}
+            seen.error = prover.cannot or prover.ended
+
+    def _prover(self, visit: _Visit) -> FentryProver | None:
+        if not visit.functions:
+            return None
+        return fentry_prover(self.bench.healthy.vmlinux, visit.functions, self.bench.kernel.config)
 
     def _boots(self, folder: Path, vmlinux: bytes | None) -> Path:
         """Return the file to boot; of another BTF of vmlinux, which is as long, an image with that in it."""
@@ -155,6 +179,10 @@ class _Guests:
             file.write(vmlinux)
             file.write(image.data[section.offset + section.size :])
         return path
+
+
+def _misdescribed(proof: ModuleProof) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one.function for one in proof.differences))
 
 
 def _lines(path: Path) -> list[str]:
@@ -264,7 +292,9 @@ def _run(
     controls = {one.control.module.name: one.control for one in tried} | {
         bench.control.module.name: bench.control
     }
-    seen = guests.run("modules", [*controls.values(), *(one.load for one in shared)])
+    functions = {one.load.module.name: one.functions for one in shared if one.functions}
+    loads = [*controls.values(), *(one.load for one in shared)]
+    seen = guests.run(_Visit("modules", loads, functions=functions))
     if seen.accel:
         guests = replace(guests, accel=Accel(seen.accel))  # what the first of them came to
     results = {one.case.name: bench.judged(one, seen, seen) for one in shared}
@@ -272,6 +302,6 @@ def _run(
     for one in tried:
         if one.vmlinux is not None:
             guests.reporter.stage(one.case.name)
-            own = guests.run(one.case.name, [one.load], one.vmlinux)
+            own = guests.run(_Visit(one.case.name, [one.load], one.vmlinux))
             results[one.case.name] = bench.judged(one, own, seen)
     return tuple(one if isinstance(one, CaseResult) else results[one.case.name] for one in made), seen.accel

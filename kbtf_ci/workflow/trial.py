@@ -25,19 +25,23 @@ from kbtf_ci.btf.cases.case import (
     as_module,
 )
 from kbtf_ci.btf.cases.workshop import Workshop
+from kbtf_ci.btf.format.reader import Btf
 from kbtf_ci.btf.predict.assess import Assessor, kernel_version
 from kbtf_ci.btf.predict.kernel_btf import rules_of
 from kbtf_ci.btf.predict.sweep import KernelSpec, predicted
 from kbtf_ci.btf.rules.versions import doubt
-from kbtf_ci.model.case import Traits
+from kbtf_ci.btf.usable.fentry import functions
+from kbtf_ci.model.case import Need, Traits
 from kbtf_ci.model.kernel import BuiltKernel
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import ModuleResult, Observation, judge
 from kbtf_ci.model.prediction import Prediction, disagreements
+from kbtf_ci.model.proof import WANTED, Function
 from kbtf_ci.model.repro import CaseResult, Observed
 from kbtf_ci.objfile.carrier import make_carrier
 from kbtf_ci.objfile.elf import ElfImage, module_entry
 from kbtf_ci.objfile.files import OpenKernel, boots_by_pvh, open_kernel, parse_module
+from kbtf_ci.objfile.tracing import Places
 from kbtf_ci.workflow.subject import find_subject
 
 _MISMATCH: Final = "CONFIG_MODULE_ALLOW_BTF_MISMATCH"
@@ -62,7 +66,9 @@ class Trial:
     """A case that applies: what is loaded, untouched and altered, and what the offline check predicts of it.
 
     ``vmlinux`` is the BTF of another vmlinux that boots, None for the healthy one. ``build`` is what make
-    said where it was called, and ``build_seconds`` how long tools took.
+    said where it was called, and ``build_seconds`` how long tools took. ``functions`` are those that BPF
+    programs are tried on, as the untouched module describes them, ``misdescribed`` the names of those that
+    the altered one describes otherwise.
     """
 
     case: Case
@@ -72,6 +78,8 @@ class Trial:
     vmlinux: bytes | None = None
     build: tuple[str, ...] = ()
     build_seconds: float = 0.0
+    functions: tuple[Function, ...] = ()
+    misdescribed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,8 @@ class Seen:
     """What one guest said.
 
     ``difference`` is the first one of vmlinux's BTF in its memory, ``log`` the kernel's of the whole boot,
-    ``error`` what ended it early; "" for none.
+    ``error`` what ended it early; "" for none. ``misdescribed`` has by module the functions that programs
+    found otherwise than they should.
     """
 
     observations: dict[str, Observation] = field(default_factory=dict)
@@ -97,6 +106,7 @@ class Seen:
     error: str = ""
     seconds: float = 0.0
     accel: str = ""
+    misdescribed: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,7 @@ class Bench:
             allows_mismatch=kernel.config.get(_MISMATCH) == "y",
             pvh=vmlinux is not None and boots_by_pvh(vmlinux),
             livepatch=kernel.config.get("CONFIG_LIVEPATCH") == "y",
+            fentry=all(kernel.config.get(symbol) == "y" for symbol in WANTED),
         )
         spec = KernelSpec(opened.file, rules_of(opened.file, version), kernel.config)
         return cls(kernel, opened, spec, traits, find_subject(kernel, opened.file))
@@ -181,9 +192,18 @@ class Bench:
             case AlteredFile():
                 control = altered.control_name
                 untouched, _ = _load(f"000-{control}.ko", control, altered.control, assessor)
-                return replace(trial, control=untouched, build=altered.build)
+                trial = replace(trial, control=untouched, build=altered.build)
+                return self._with_functions(trial) if Need.FENTRY in case.needs else trial
             case AlteredVmlinux():
                 return replace(trial, vmlinux=altered.btf)
+
+    def _with_functions(self, trial: Trial) -> Trial:
+        before, after = (
+            tuple(functions(Btf.parse(image.section(".BTF") or b"", self.healthy.vmlinux), Places.of(image)))
+            for image in (ElfImage(trial.control.data), ElfImage(trial.load.data))
+        )
+        changed = (old.name for old, new in zip(before, after, strict=True) if old != new)
+        return replace(trial, functions=before, misdescribed=tuple(changed))
 
     def _result(self, case: Case, **values: Any) -> CaseResult:
         expected = case.expected.under(self.traits)
@@ -209,6 +229,7 @@ class Bench:
             "prediction": trial.prediction,
             "broken": seen.error,
             "build_seconds": trial.build_seconds,
+            "misdescribed": trial.misdescribed,
         }
         if observation is not None:
             result = _judge(trial.load, observation)
@@ -217,7 +238,7 @@ class Bench:
             values |= {
                 "broken": "",
                 "observed": observed,
-                "differs": _differs(trial.prediction, result, observed),
+                "differs": _differs(trial, result, observed),
                 "seconds": own if trial.vmlinux is None else round(seen.seconds, 1),
             }
         return replace(self._result(trial.case, **values), module=trial.load.module.name)
@@ -248,10 +269,12 @@ def _observed(result: ModuleResult, observation: Observation, trial: Trial, seen
         vmlinux_difference=seen.difference,
         reason=result.reason,
         build=trial.build,
+        misdescribed=seen.misdescribed.get(trial.load.module.name, ()),
     )
 
 
-def _differs(prediction: Prediction, result: ModuleResult, observed: Observed) -> bool:
-    return (prediction.outcome, prediction.errno) != (observed.outcome, observed.errno) or bool(
-        disagreements([prediction], [result])
-    )
+def _differs(trial: Trial, result: ModuleResult, observed: Observed) -> bool:
+    prediction = trial.prediction
+    wanted = (prediction.outcome, prediction.errno, trial.misdescribed)
+    seen = (observed.outcome, observed.errno, observed.misdescribed)
+    return wanted != seen or bool(disagreements([prediction], [result]))

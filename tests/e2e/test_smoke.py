@@ -56,26 +56,37 @@ def test_a_second_run_compiles_nothing_and_two_at_once_pass(cli: Cli, smoke_run:
         assert results(cli.folder / name)["totals"] == results(smoke_run)["totals"]
 
 
-def test_without_a_tracer_the_kernel_is_said_to_take_no_fentry_program(cli: Cli, smoke_run: Path) -> None:
+def test_without_a_tracer_the_kernel_is_said_to_take_no_such_program(cli: Cli, smoke_run: Path) -> None:
     """The profile has none; "run --prove" brings it, and "verify" takes the kernel as it is."""
     run = shutil.copytree(smoke_run, cli.folder / "copy", ignore=shutil.ignore_patterns("*.cpio"))
-    done = cli("verify", run, "--prove", "fentry")
+    done = cli("verify", run, "--prove", "all")
     assert done.returncode == 1, done.stderr
-    (line,) = (line for line in done.stdout.splitlines() if "fentry" in line)
-    assert "takes no fentry program on vmlinux either" in line
-    assert "CONFIG_BPF_JIT" in line
+    (fentry,) = (line for line in done.stdout.splitlines() if "fentry" in line)
+    assert "takes no fentry program on vmlinux either" in fentry
+    (kfunc,) = (line for line in done.stdout.splitlines() if "kfunc" in line)
+    assert "takes no program that calls a kfunc (ENOTSUPP: JIT is required" in kfunc
+    assert all("CONFIG_BPF_JIT" in line for line in (fentry, kfunc))
     values = results(run)
     assert values["totals"]["verified"] == values["totals"]["modules"]
     assert (values["proof"]["functions"], values["proof"]["differences"]) == (0, [])
+    assert (values["kfunc_proof"]["kfuncs"], values["kfunc_proof"]["differences"]) == (0, [])
     assert cli("verify", run, "--prove", "fentry", "--load", "carrier").returncode == 2
 
 
 @pytest.mark.full
-def test_with_a_tracer_every_function_is_as_predicted(cli: Cli, smoke_run: Path) -> None:
-    done = cli("run", "--config", "smoke", "--prove", "fentry", "-o", "traced")
+def test_with_a_tracer_functions_and_kfuncs_are_as_predicted(cli: Cli, smoke_run: Path) -> None:
+    done = cli("run", "--config", "smoke", "--prove", "all", "-o", "traced")
     assert done.returncode == 0, done.stdout + done.stderr
-    proof = results(cli.folder / "traced")["proof"]
+    values = results(cli.folder / "traced")
+    proof, kfuncs = values["proof"], values["kfunc_proof"]
     assert (proof["differences"], proof["unreached"], proof["cannot"]) == ([], [], None)
     assert proof["functions"] > 1000
+    assert (kfuncs["differences"], kfuncs["refused"], kfuncs["cannot"]) == ([], [], None)
+    assert kfuncs["callable"] > 50
+    assert {one["name"] for one in kfuncs["live"]} == {"conntrack", "cpumask"}
     assert "CONFIG_FUNCTION_TRACER=y" in (cli.folder / "traced/kernel.config").read_text()
     assert "CONFIG_FUNCTION_TRACER=y" not in (smoke_run / "kernel.config").read_text()
+    misdescribed = ("func-of-another-prototype", "argument-of-another-struct")
+    done = cli("repro", "run", "traced", *misdescribed)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "2 ok, 0 wrong, 0 do not apply"

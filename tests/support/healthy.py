@@ -21,11 +21,26 @@ def vmlinux() -> Sketch:
     """Return pair's, with what a distilled base names, two structs alike, and a DATASEC of two variables."""
     one = pair.vmlinux()
     low, high = one.string("low"), one.string("high")
-    one.add(sk.STRUCT, one.string("task_struct"), 64, low, 1, 0, high, 1, 32, vlen=2)
-    for _ in range(2):
-        one.add(sk.STRUCT, one.string("twin"), 16)
+    task = one.add(sk.STRUCT, one.string("task_struct"), 64, low, 1, 0, high, 1, 32, vlen=2)
+    twins = [one.add(sk.STRUCT, one.string("twin"), 16) for _ in range(2)]
     first, second = (one.add(sk.VAR, one.string(name), 1, 1) for name in ("one_var", "other_var"))
     one.add(sk.DATASEC, one.string(".data..percpu"), 64, first, 0, 4, second, 8, 4, vlen=2)
+    one.add(sk.FUNC_PROTO, 0, 1, low, 1, 0, 0, vlen=2)  # variadic
+    for struct in (twins[0], task):
+        one.add(sk.PTR, 0, struct)
+    return one
+
+
+def congestion(base: Sketch) -> Sketch:
+    """Return BTF of three functions, of which one has a prototype of its own."""
+    one = Sketch(base.end_id, len(base.strings))
+    task = base.end_id - 1
+    sock = one.string("sk")
+    common = one.add(sk.FUNC_PROTO, 0, 1, sock, task, vlen=1)
+    one.add(sk.FUNC, one.string("bbr_main"), common)
+    one.add(sk.FUNC, one.string("bbr_init"), common)
+    own = one.add(sk.FUNC_PROTO, 0, 0, sock, task, one.string("bw"), 1, vlen=2)
+    one.add(sk.FUNC, one.string("bbr_set_pacing_rate"), own)
     return one
 
 
@@ -56,5 +71,6 @@ def healthy() -> Healthy:
     base = vmlinux()
     btf, data = split(base).bytes(), base.bytes()
     ids = b"\1\0\0\0\1\0\0\0\x2a\0\0\0\0\0\0\0"
-    others = {"tcp_bbr": module("tcp_bbr", btf, **{".BTF_ids": ids})}
+    sections = {".BTF_ids": ids, ".rela.gnu.linkonce.this_module": b"\1" * 48}
+    others = {"tcp_bbr": module("tcp_bbr", congestion(base).bytes(), **sections)}
     return Healthy("m", module("m", btf), btf, Btf.parse(data), data, others.get)

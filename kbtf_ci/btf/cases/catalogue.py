@@ -13,6 +13,7 @@ from kbtf_ci.btf.cases import (
     damaged,
     distilled,
     kfuncs,
+    misdescribed,
     mismatch,
     module_struct,
     other_base,
@@ -34,6 +35,7 @@ CASES: Final = (
     *distilled.CASES,
     *module_struct.CASES,
     *kfuncs.CASES,
+    *misdescribed.CASES,
     *tree.CASES,
     *vmlinux.CASES,
 )

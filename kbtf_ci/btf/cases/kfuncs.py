@@ -22,13 +22,11 @@ from kbtf_ci.btf.cases.case import (
     always,
 )
 from kbtf_ci.btf.cases.edit import patched
+from kbtf_ci.btf.cases.renamed import CONTROL, SUBJECT, renamed, subject
 from kbtf_ci.model.case import Expected
 from kbtf_ci.model.outcome import Outcome
 from kbtf_ci.objfile.elf import ElfImage
 
-_SUBJECT: Final = "tcp_bbr"
-_CONTROL: Final = "tcp_bb0"
-_SIGNATURE: Final = b"~Module signature appended~\n"  # MODULE_SIG_STRING, include/linux/module_signature.h
 # struct btf_id_set8: cnt, flags, then an id and its flags each (include/linux/btf_ids.h).
 _SET_FLAGS, _FIRST_ID = 4, 8
 
@@ -37,40 +35,14 @@ def _with_ids(name: str, at: int) -> Callable[[Healthy], Altered]:
     """Return what sets a word of the first kfunc set to 0, in a module that goes by ``name``."""
 
     def make(healthy: Healthy) -> Altered:
-        data = healthy.find(_SUBJECT)
-        if data is None:
-            raise NotThereError(f"this kernel has no module {_SUBJECT}")
-        ids = ElfImage(data, _SUBJECT).find(".BTF_ids")
+        data = subject(healthy)
+        ids = ElfImage(data, SUBJECT).find(".BTF_ids")
         if ids is None:
-            raise NotThereError(f"{_SUBJECT} registers no kfuncs")
+            raise NotThereError(f"{SUBJECT} registers no kfuncs")
         altered = patched(data, ids.offset + at, bytes(4))
-        return AlteredFile(_renamed(altered, name), name, _renamed(data, _CONTROL), _CONTROL)
+        return AlteredFile(renamed(altered, name), name, renamed(data, CONTROL), CONTROL)
 
     return make
-
-
-def _renamed(data: bytes, name: str) -> bytes:
-    """Return the module by another name of the same length, and unsigned."""
-    image = ElfImage(data, _SUBJECT)
-    for section, before in ((".modinfo", b"name="), (".gnu.linkonce.this_module", b"")):
-        place = image.find(section)
-        start, end = (place.offset, place.offset + place.size) if place else (0, 0)
-        found = data.find(before + _SUBJECT.encode() + b"\0", start, end)
-        if found < 0:
-            raise NotThereError(f"{_SUBJECT} does not say its name in {section}")
-        data = patched(data, found + len(before), name.encode())
-    return _unsigned(data)
-
-
-def _unsigned(data: bytes) -> bytes:
-    """Return a module without its signature, which another content would make a wrong one.
-
-    Before the mark lie struct module_signature, of 12 bytes with the length in its last four, and that many.
-    """
-    if not data.endswith(_SIGNATURE):
-        return data
-    end = len(data) - len(_SIGNATURE) - 12
-    return data[: end - int.from_bytes(data[end + 8 : end + 12], "big")]
 
 
 _REFUSED: Final = always(Expected(Outcome.LOAD_FAILED, EINVAL))

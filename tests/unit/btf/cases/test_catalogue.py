@@ -26,11 +26,14 @@ from kbtf_ci.btf.cases.edit import written_against
 from kbtf_ci.btf.format.reader import Btf
 from kbtf_ci.btf.rules.check import Kernel, check
 from kbtf_ci.btf.rules.versions import Rules
+from kbtf_ci.btf.usable.fentry import functions
 from kbtf_ci.errors import UsageError
 from kbtf_ci.model.case import ANY, Need, Traits
 from kbtf_ci.model.outcome import Outcome
+from kbtf_ci.model.proof import Function, Traceable
 from kbtf_ci.model.repro import agrees, lines_on_btf, pattern
 from kbtf_ci.objfile.elf import ElfImage
+from kbtf_ci.objfile.tracing import Places
 from tests.support import sketch as sk
 from tests.support.healthy import STRUCT_BYTES, THIS, healthy, module, split, vmlinux
 
@@ -126,12 +129,53 @@ def test_what_is_altered_is_not_what_it_was_and_the_module_goes_by_its_name(one:
         assert len(made.btf) == len(subject.vmlinux_data)
         assert made.btf != subject.vmlinux_data
     elif isinstance(made, AlteredFile):
-        assert image.section(".BTF") == subject.btf
-        assert image.section(".BTF_ids") != ElfImage(made.control).section(".BTF_ids")
+        untouched = ElfImage(made.control)
+        altered_ = [name for name in (".BTF", ".BTF_ids") if image.section(name) != untouched.section(name)]
+        assert altered_ == [".BTF" if Need.FENTRY in one.needs else ".BTF_ids"]
     else:
         assert (image.section(".BTF"), image.section(".BTF.base")) == (made.btf, made.base)
         otherwise = made.struct_bytes is not None or made.name != ""
         assert otherwise or (made.btf, made.base) != (subject.btf, None)
+
+
+def functions_of(name: str, *, untouched: bool = False) -> dict[str, Function]:
+    one, subject = case(name), healthy()
+    made = one.make(subject) if one.make else None
+    assert isinstance(made, AlteredFile)
+    image = ElfImage(made.control if untouched else made.data)
+    btf = Btf.parse(image.section(".BTF") or b"", subject.vmlinux)
+    return {function.name: function for function in functions(btf, Places.of(image))}
+
+
+@pytest.mark.parametrize("one", [one for one in RUN if Need.FENTRY in one.needs], ids=lambda one: one.name)
+def test_exactly_the_function_that_is_named_is_described_otherwise(one: Case) -> None:
+    before, after = functions_of(one.name, untouched=True), functions_of(one.name)
+    changed = tuple(name for name in before if before[name] != after[name])
+    assert changed == one.expected.under(REFUSING).misdescribed
+    made = one.make(healthy()) if one.make else None
+    assert isinstance(made, AlteredFile)
+    relocations = ElfImage(made.data).section(".rela.gnu.linkonce.this_module") or b"?"
+    assert not any(relocations)  # its init function registers what another has registered
+
+
+def test_a_variadic_prototype_is_none_for_a_program_and_another_struct_is_one() -> None:
+    assert functions_of("func-of-another-prototype")["bbr_main"].traceable is Traceable.SIGNATURE
+    name = "bbr_set_pacing_rate"
+    before = functions_of("argument-of-another-struct", untouched=True)[name].arguments
+    after = functions_of("argument-of-another-struct")[name].arguments
+    assert [one.slot for one in before] == [one.slot for one in after] == [0]
+    assert before != after
+
+
+def test_a_module_without_such_a_function_makes_no_case() -> None:
+    subject = healthy()
+    for name in ("func-of-another-prototype", "argument-of-another-struct"):
+        one = case(name)
+        assert one.make
+        others: tuple[dict[str, bytes], ...] = ({}, {"tcp_bbr": module("tcp_bbr", subject.btf)})
+        for other in others:
+            with pytest.raises(NotThereError):
+                one.make(replace(subject, find=other.get))
 
 
 def verdicts(allows: bool) -> Iterator[tuple[Case, str, int, tuple[str, ...], bytes | None, bytes | None]]:
