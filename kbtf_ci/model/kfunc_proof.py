@@ -15,9 +15,13 @@ from kbtf_ci.model.proof import Answer, Difference, errno_name
 VMLINUX: Final = "vmlinux"
 _NAMES: Final = 5  # of kfuncs, in a line
 
-# The verifier's words where a kfunc is of no use to a program of that type, whatever its BTF says
-# (kernel/bpf/verifier.c, check_kfunc_call(); kernel/bpf/offload.c, bpf_dev_bound_kfunc_check()).
-_NOT_FOR_THIS_TYPE: Final = (" is not allowed", "metadata kfuncs require device-bound program")
+# The verifier's words where a kfunc is of no use to a program, whatever its BTF says: kernel/bpf/verifier.c,
+# check_kfunc_call(), and from 7.3 on its look at arguments; offload.c, bpf_dev_bound_kfunc_check().
+_NOT_FOR_THIS_PROGRAM: Final = (
+    " is not allowed",
+    "metadata kfuncs require device-bound program",
+    "requires a program with an associated arena",
+)
 # errno of the kernel's own, include/linux/errno.h: no JIT, or one that calls no kfuncs.
 ENOTSUPP: Final = 524
 
@@ -72,7 +76,7 @@ def may_call(called: Answer) -> bool:
 
     Without its arguments hardly any call is taken; that the kfunc is not for this type comes before them.
     """
-    return not called.errno or not any(words in called.words for words in _NOT_FOR_THIS_TYPE)
+    return not called.errno or not any(words in called.words for words in _NOT_FOR_THIS_PROGRAM)
 
 
 def refusal(answer: Answer) -> str:

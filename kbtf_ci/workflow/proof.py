@@ -97,7 +97,7 @@ class Proving:
 
 
 _NONE_TOLD: Final = (
-    "no kfuncs to call: the files of this kernel tell none, as before 6.9 nothing marks their sets"
+    "no kfuncs to call: before 6.9 nothing in a kernel's files marks their sets (--prove fentry needs none)"
 )
 
 

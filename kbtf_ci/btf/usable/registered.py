@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from kbtf_ci.btf.format.reader import Btf
 from kbtf_ci.btf.usable.kfuncs import kfunc_sets
@@ -13,7 +14,10 @@ from kbtf_ci.model.kfunc_proof import RegisteredKfunc
 from kbtf_ci.model.usable import Unusable
 from kbtf_ci.objfile.elf import ElfImage
 
-_SECTION = ".BTF_ids"
+_SECTION: Final = ".BTF_ids"
+# One of bpf_test_modify_return_ids (net/bpf/test_run.c), declared as a set of kfuncs and registered for
+# programs that alter what a function returns.
+_NO_KFUNC: Final = "bpf_modify_return_test"
 
 
 def registered_kfuncs(
@@ -24,6 +28,8 @@ def registered_kfuncs(
     rules = {one.kfunc: one.rule for one in unusable}
     known: set[int] = set()
     for one in kfunc_sets(section, image.byte_order, btf, image.symbols_in(_SECTION)):
+        if any(kfunc.name == _NO_KFUNC for kfunc in one.kfuncs):
+            continue
         for kfunc in one.kfuncs:
             if kfunc.type_id and kfunc.type_id not in known:
                 known.add(kfunc.type_id)

@@ -107,8 +107,13 @@ def test_what_one_type_refuses_another_may_take() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [NOT_ALLOWED, "22 - metadata kfuncs require device-bound program"]
-)  # fmt: skip
+    "words",
+    [
+        NOT_ALLOWED,
+        "22 - metadata kfuncs require device-bound program",
+        "22 - R3 arena pointer requires a program with an associated arena",
+    ],
+)
 def test_what_no_type_may_call_is_not_proven_though_its_name_is_found(words: str) -> None:
     prover, _ = prove({**FOUND, "xdp call 1": words, "syscall call 1": words})
     assert prover.found[0].seen is KfuncState.NOT_PROVEN

@@ -29,6 +29,17 @@ def test_a_kfunc_of_several_sets_is_there_once_and_an_unresolved_one_not_at_all(
     ]
 
 
+def test_functions_for_programs_that_modify_a_return_are_no_kfuncs() -> None:
+    sketch = sk.Sketch(strings=bytearray(b"\0"))
+    proto = sketch.add(sk.FUNC_PROTO, 0, 0)
+    names = ("bpf_fentry_test1", "bpf_modify_return_test", "bpf_kfunc")
+    one, two, three = (sketch.add(sk.FUNC, sketch.string(name), proto) for name in names)
+    words = (2, 1, one, 0, two, 0, 1, 1, three, 0)
+    image = ElfImage(make_elf([(".BTF_ids", struct.pack(f"<{len(words)}I", *words))]))
+    found = registered_kfuncs(image, Btf.parse(sketch.bytes()), "vmlinux", [])
+    assert [one.name for one in found] == ["bpf_kfunc"]
+
+
 def test_a_file_without_sets_has_none() -> None:
     sketch = sk.Sketch(strings=bytearray(b"\0"))
     image = ElfImage(make_elf([(".text", b"")]))
