@@ -15,8 +15,8 @@ from kbtf_ci import __version__
 from kbtf_ci.errors import ExitCode
 
 _COMMANDS = (
-    "run", "build", "verify", "check", "module", "diagnose", "sizes", "regen", "repro", "bisect", "btf-cache",
-    "prune", "shell", "setup", "doctor",
+    "run", "build", "verify", "check", "module", "diagnose", "sizes", "regen", "repro", "bisect", "report",
+    "btf-cache", "prune", "shell", "setup", "doctor",
 )  # fmt: skip
 _BISECT = "--bisect"
 

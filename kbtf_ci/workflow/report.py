@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""What was found in two runs, put beside each other: from their results.json and the functions they kept."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, Field, ValidationError
+
+from kbtf_ci.errors import UsageError, file_error
+from kbtf_ci.infra.rundir import RunDirectory
+from kbtf_ci.model.comparison import Comparison, ModuleFacts, RunFacts
+
+_SCHEMA: Final = "kbtf-ci/results/1"
+_FUNCTIONS: Final = "kbtf-ci/functions/1"
+
+
+class _Kernel(BaseModel):
+    release: str
+
+
+class _Module(BaseModel):
+    name: str
+    file: str
+    outcome: str
+    btf_bytes: Annotated[int, Field(ge=0)]
+
+
+class _Results(BaseModel):
+    schema_: Annotated[str, Field(alias="schema")]
+    kernel: _Kernel
+    modules: list[_Module]
+
+
+class _Functions(BaseModel):
+    schema_: Annotated[str, Field(alias="schema")]
+    modules: Mapping[str, list[str]]
+
+
+class _Run(BaseModel):
+    stages: Mapping[str, float] = {}
+
+
+def compare(after: Path, before: Path) -> Comparison:
+    """Return what has changed from ``before`` to ``after``, each a run directory or its results.json.
+
+    Raises UsageError for what is neither, or cannot be read.
+    """
+    return Comparison(_facts(before), _facts(after))
+
+
+def _facts(path: Path) -> RunFacts:
+    directory = RunDirectory(path if path.is_dir() else path.parent)
+    file = directory.results_json if path.is_dir() else path
+    results = _results(file)
+    functions = _functions(directory.functions)
+    modules = {
+        module.name: ModuleFacts(module.name, module.outcome, module.btf_bytes, _of_module(module, functions))
+        for module in results.modules
+    }
+    return RunFacts(str(path), results.kernel.release, modules, _stages(directory.run_json))
+
+
+def _of_module(module: _Module, functions: Mapping[str, list[str]] | None) -> frozenset[str] | None:
+    if functions is None:
+        return None
+    # What is compressed in the tree is kept by the file's own name, and listed without the ending.
+    for name in (module.file, *(f"{module.file}{ending}" for ending in (".xz", ".zst", ".gz"))):
+        if name in functions:
+            return frozenset(functions[name])
+    return frozenset()
+
+
+def _results(file: Path) -> _Results:
+    try:
+        found = _Results.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise file_error(error, file, "cannot be read") from error
+    except ValidationError as error:
+        raise UsageError(
+            f"{file}: not the results of a run: {_first(error)}",
+            hint="name a run directory, or the results.json of one",
+        ) from error
+    if found.schema_ != _SCHEMA:
+        raise UsageError(f"{file}: its schema is {found.schema_!r}, and {_SCHEMA} was expected")
+    return found
+
+
+def _functions(file: Path) -> Mapping[str, list[str]] | None:
+    """Return the functions of each module by its file, None where they were not kept."""
+    if not file.is_file():
+        return None
+    try:
+        found = _Functions.model_validate(json.loads(gzip.decompress(file.read_bytes())))
+    except (OSError, EOFError, ValueError) as error:
+        raise UsageError(f"{file}: cannot be read: {_words(error)}") from error
+    return found.modules if found.schema_ == _FUNCTIONS else None
+
+
+def _stages(file: Path) -> Mapping[str, float]:
+    try:
+        return _Run.model_validate_json(file.read_bytes()).stages if file.is_file() else {}
+    except (OSError, ValidationError):
+        return {}  # of a run the seconds are the least
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]
+
+
+def _words(error: Exception) -> str:
+    return _first(error) if isinstance(error, ValidationError) else " ".join(str(error).split())[:200]

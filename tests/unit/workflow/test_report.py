@@ -1,0 +1,145 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""``kbtf-ci report --compare``: what two run directories kept, put beside each other, and bad input."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from kbtf_ci.commands.report import report
+from kbtf_ci.errors import UsageError
+from kbtf_ci.workflow.report import compare
+
+NASTY = "<script>alert(1)</script>|\x1b[2J"
+
+
+def kept(
+    folder: Path, modules: dict[str, tuple[int, list[str]]], stages: dict[str, float] | None = None
+) -> Path:
+    """Make a folder hold what a run does."""
+    (folder / "kernel").mkdir(parents=True)
+    entries = [
+        {"name": name, "file": f"kernel/{name}.ko", "outcome": "VERIFIED", "btf_bytes": size}
+        for name, (size, _) in modules.items()
+    ]
+    values: dict[str, Any] = {
+        "schema": "kbtf-ci/results/1",
+        "kernel": {"release": "6.12.3"},
+        "modules": entries,
+    }
+    (folder / "results.json").write_text(json.dumps(values))
+    names = {f"kernel/{name}.ko": functions for name, (_, functions) in modules.items()}
+    functions = {"schema": "kbtf-ci/functions/1", "modules": names}
+    (folder / "kernel/functions.json.gz").write_bytes(gzip.compress(json.dumps(functions).encode()))
+    (folder / "run.json").write_text(json.dumps({"stages": stages or {}}))
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> tuple[Path, Path]:
+    before = kept(tmp_path / "before", {"xfs": (100, ["a", "b"]), NASTY: (5, [])}, {"build": 60.0})
+    return before, kept(
+        tmp_path / "after", {"xfs": (150, ["a"]), "new": (1, [])}, {"build": 30.0, "guest": 2.0}
+    )
+
+
+def called(*words: object) -> Result:
+    return CliRunner().invoke(report, [str(word) for word in words])
+
+
+def test_two_runs_are_compared_from_what_they_kept(runs: tuple[Path, Path]) -> None:
+    before, after = runs
+    done = called(after, "--compare", before)
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert "2 modules -> 2; 105 bytes of BTF -> 151 (+46, +43.81 %)" in lines
+    assert "    xfs  1 lost: b" in lines
+    assert "    xfs  100 -> 150  +50" in lines
+    assert "    build  60.0 -> 30.0" in lines
+    assert "    guest  none -> 2.0" in lines
+    assert "\x1b" not in done.output
+
+
+def test_the_document_has_all_that_changed(runs: tuple[Path, Path]) -> None:
+    before, after = runs
+    found = json.loads(called(after, "--compare", before / "results.json", "--json").output)
+    assert found["schema"] == "kbtf-ci/comparison/1"
+    assert (found["gained"], found["lost"]) == (["new"], [NASTY])
+    assert found["functions"] == [{"module": "xfs", "lost": ["b"], "gained": []}]
+    assert found["sizes"] == [{"module": "xfs", "before": 100, "after": 150}]
+    assert (found["bytes_more"], found["lost_functions"], found["over_budget"]) == (46, 1, [])
+    assert found["stages"][1] == {"stage": "guest", "before": None, "after": 2.0}
+
+
+def test_a_budget_that_is_not_kept_fails_and_says_why(runs: tuple[Path, Path]) -> None:
+    before, after = runs
+    for words, said in (
+        (("--max-growth", "2%"), "BTF has grown by 43.81 %, and the budget is 2 %"),
+        (("--max-lost-functions", "0"), "1 functions are described no more, and the budget is 0: xfs:b"),
+        (("--max-btf-bytes", "150"), "151 bytes of BTF"),
+        (("--max-lost-modules", "0"), "1 modules are gone"),
+    ):
+        for style in ((), ("--markdown",), ("--json",)):
+            done = called(after, "--baseline", before, *words, *style)
+            assert done.exit_code == 1
+            assert said in done.output
+    assert called(after, "--baseline", before, "--max-growth", "50").exit_code == 0
+
+
+def test_a_name_is_no_markup(runs: tuple[Path, Path]) -> None:
+    before, after = runs
+    page = called(after, "--compare", before, "--markdown").output
+    assert "<script>" not in page
+    assert "\x1b" not in page
+    (row,) = (line for line in page.splitlines() if "script" in line)
+    assert row.count(" |") - row.count("\\|") <= 1
+
+
+@pytest.mark.parametrize("word", ["x", "-1", "nan", "%"])
+def test_a_percentage_that_is_none_is_refused(runs: tuple[Path, Path], word: str) -> None:
+    before, after = runs
+    assert called(after, "--compare", before, "--max-growth", word).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "Invalid JSON"),
+        ("[]", "not the results of a run"),
+        ('{"schema": "x", "kernel": {"release": "r"}, "modules": [{"name": 1}]}', "modules.0"),
+        ('{"schema": "other/1", "kernel": {"release": "r"}, "modules": []}', "'other/1'"),
+    ],
+)
+def test_what_holds_no_results_is_named(tmp_path: Path, text: str, words: str) -> None:
+    good = kept(tmp_path / "good", {})
+    bad = kept(tmp_path / "bad", {}) / "results.json"
+    bad.write_text(text)
+    with pytest.raises(UsageError, match=r"bad/results\.json") as told:
+        compare(good, bad)
+    assert words in told.value.message
+
+
+def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
+    good = kept(tmp_path / "good", {})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"empty/results\.json"):
+        compare(good, tmp_path / "empty")
+
+
+def test_functions_that_were_not_kept_or_cannot_be_read_are_told(runs: tuple[Path, Path]) -> None:
+    before, after = runs
+    file = before / "kernel/functions.json.gz"
+    file.write_bytes(b"no gzip")
+    with pytest.raises(UsageError, match=r"functions\.json\.gz: cannot be read"):
+        compare(after, before)
+    file.unlink()
+    done = called(after, "--compare", before)
+    assert "functions: not compared, for one run has not kept their names" in done.output
+    assert called(after, "--compare", before, "--max-lost-functions", "0").exit_code == 2
