@@ -23,7 +23,8 @@ class Prediction:
     will be none. ``base_mismatch`` says what the kernel will not notice: the first type that does not belong
     to this vmlinux. ``cause`` and ``advice`` are for a person, "" where all is fine. ``loader_checks``:
     whether the checks before BTF's were made, for which raw BTF has not enough to show. ``unusable`` are
-    kfuncs of it that no BPF program can call.
+    kfuncs of it that no BPF program can call. ``extra_bytes`` is the size of ``.BTF.extra``, which is not
+    judged.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Prediction:
     advice: str = ""
     loader_checks: bool = True
     unusable: tuple[Unusable, ...] = ()
+    extra_bytes: int = 0
 
     @property
     def is_fine(self) -> bool:
@@ -78,6 +80,8 @@ def disagreements(
 
 def _differ(one: Prediction, result: ModuleResult) -> bool:
     seen = result.observation
+    if one.outcome is Outcome.UNREADABLE:
+        return False  # nothing was predicted
     if result.outcome in (Outcome.NOT_REACHED, Outcome.NO_BTF) or seen is None or seen.death is not None:
         return False
     if result.outcome is Outcome.LOAD_FAILED:

@@ -42,7 +42,10 @@ def find_subject(kernel: BuiltKernel, file: KernelFile) -> Healthy:
 
 
 def _healthy(paths: list[Path], file: KernelFile) -> Iterator[Healthy]:
-    vmlinux = Btf.parse(file.btf)
+    try:
+        vmlinux = Btf.parse(file.btf)
+    except BtfError as error:
+        raise UsageError(f"{file.path}: {error.message}") from error
     by_name = {unpacked_name(path.name).removesuffix(".ko").replace("-", "_"): path for path in paths}
 
     def find(name: str) -> bytes | None:

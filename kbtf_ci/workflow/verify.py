@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from kbtf_ci.btf.format.difference import first_difference
 from kbtf_ci.btf.predict.assess import kernel_version
-from kbtf_ci.btf.predict.kernel_btf import rules_of, unusable_of
+from kbtf_ci.btf.predict.kernel_btf import judged_by, unusable_of
 from kbtf_ci.btf.predict.sweep import KernelSpec
 from kbtf_ci.btf.rules.versions import doubt
 from kbtf_ci.errors import KbtfError
@@ -107,7 +107,10 @@ def _spec(image: KernelFile, kernel: BuiltKernel, this: Run) -> KernelSpec:
     version = kernel_version("", image)
     if unsure := doubt(version):
         this.reporter.warn(unsure)
-    return KernelSpec(image, rules_of(image, version), kernel.config)
+    judged = judged_by(image, version)
+    if judged.newer:
+        this.reporter.warn(f"{kernel.image}: {judged.newer}")
+    return KernelSpec(image, judged.rules, kernel.config)
 
 
 def _tell(taken: Intake, reporter: Reporter) -> None:

@@ -21,7 +21,7 @@ from kbtf_ci.btf.base_match.targets import NO_SIZE, Targets
 from kbtf_ci.btf.format.fields import name_offsets, type_ids
 from kbtf_ci.btf.format.names import Bools, Ints
 from kbtf_ci.btf.format.reader import Btf
-from kbtf_ci.btf.format.wire import COMPOSITES, ENTRY_BYTES, KIND_NAMES, MODIFIERS, Kind
+from kbtf_ci.btf.format.wire import COMPOSITES, ENTRY_BYTES, MODIFIERS, Kind
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def describe(btf: Btf, type_id: int) -> str:
         return f"[{type_id}] (no such type)"
     kind = btf.kinds[type_id]
     name = btf.name(type_id)
-    word = KIND_NAMES[kind] if kind else "void"
+    word = Kind(kind).name if kind else "void"
     return f"[{type_id}] {word} '{name}'" if name else f"[{type_id}] {word}"
 
 

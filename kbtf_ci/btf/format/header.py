@@ -8,7 +8,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from kbtf_ci.btf.format.records import NATIVE, ByteOrder
+from kbtf_ci.btf.format.records import NATIVE, ByteOrder, KindSizes
+from kbtf_ci.btf.format.wire import LAYOUT_ENTRY
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,13 @@ class Header:
         own = data[: min(length, known)].ljust(known, b"\0")
         magic, version, flags, *words = struct.unpack(f"{order}HBB{(known - 4) // 4}I", own)
         return cls(magic, version, flags, *words)
+
+    def layout(self, data: bytes, order: ByteOrder = NATIVE) -> KindSizes:
+        """Return what its layout section says of each kind, by number; nothing where there is none."""
+        section = self._part(data, self.layout_off, self.layout_len) if self.layout_len else b""
+        whole = section[: len(section) // 4 * 4]
+        rows = enumerate(struct.iter_unpack(f"{order}{LAYOUT_ENTRY}", whole))
+        return {kind: (fixed, each) for kind, (fixed, each, _) in rows}
 
     def types(self, data: bytes) -> bytes:
         """Return the type section."""

@@ -16,7 +16,7 @@ import numpy as np
 from kbtf_ci.btf.format.header import Header
 from kbtf_ci.btf.format.names import Names, Strings
 from kbtf_ci.btf.format.records import NATIVE, ByteOrder, End, Records, walk
-from kbtf_ci.btf.format.wire import HEADER_BYTES, LAYOUT_HEADER_BYTES, MAGIC, VERSION, Kind
+from kbtf_ci.btf.format.wire import HEADER_BYTES, LAYOUT_HEADER_BYTES, MAGIC, VERSION, Kind, told_kind
 from kbtf_ci.errors import UsageError
 
 
@@ -44,11 +44,25 @@ class Btf:
         order = _byte_order(data)
         header = Header.unpack(data, _known(data, order), order)
         _check(header, data)
-        records = walk(header.types(data), order=order)
+        # What a kind that is not known here refers to stays unknown; a layout section says where it ends.
+        records = walk(header.types(data), order=order, newer=header.layout(data, order))
         if records.end is not End.WHOLE:
             start = 1 if base is None else base.nr_types
-            raise BtfError(f"BTF type [{start + max(len(records) - 1, 0)}]: {_BROKEN[records.end]}")
+            raise _broken(records, start + max(len(records) - 1, 0))
         return cls.of(header, data, records, base)
+
+    @classmethod
+    def beginning(cls, data: bytes) -> Btf | None:
+        """Return a base as far as its kinds are known; None where header or sections do not fit either."""
+        try:
+            order = _byte_order(data)
+            header = Header.unpack(data, _known(data, order), order)
+            _check(header, data)
+        except BtfError:
+            return None
+        return cls.of(
+            header, data, walk(header.types(data), order=order, newer=header.layout(data, order)), None
+        )
 
     @classmethod
     def of(
@@ -108,9 +122,29 @@ class Btf:
 
 _BROKEN: Final = {
     End.HEAD: "the type section ends within the record behind it",
-    End.KIND: "its kind is not known",
     End.TAIL: "the type section ends within it",
 }
+
+
+class NewerKindError(BtfError):
+    """A type is of a kind that came after those that are known here."""
+
+
+def _broken(records: Records, type_id: int) -> BtfError:
+    if records.end is not End.KIND:
+        return BtfError(f"BTF type [{type_id}]: {_BROKEN[records.end]}")
+    kind = int(records.kind[-1])
+    if not kind:
+        return BtfError(f"BTF type [{type_id}]: its kind is not known: kind 0, which is no type's")
+    return NewerKindError(newer_kind(type_id, kind))
+
+
+def newer_kind(type_id: int, kind: int) -> str:
+    """Return in words that a type is of a kind which came after those that are known here."""
+    return (
+        f"BTF type [{type_id}]: its kind is not known: {told_kind(kind)}, and kbtf-ci knows kinds up to "
+        f"{int(max(Kind))} ({max(Kind).name}); a newer pahole or kernel wrote it, or it is damaged"
+    )
 
 
 def _byte_order(data: bytes) -> ByteOrder:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -18,6 +19,8 @@ from kbtf_ci.btf.format.names import Bools, Ints
 from kbtf_ci.btf.format.wire import ENTRY_BYTES, FIXED_BYTES, RECORD_BYTES, Kind
 
 ByteOrder = Literal["<", ">"]
+# Of kinds by number: bytes behind a record's three words, and bytes of each entry.
+KindSizes = Mapping[int, tuple[int, int]]
 NATIVE: Final[ByteOrder] = "<" if sys.byteorder == "little" else ">"
 _NO_INDICES: Final = np.empty(0, np.int64)
 
@@ -159,19 +162,34 @@ _EACH: Final = [ENTRY_BYTES.get(kind, 0) for kind in range(_SLOTS)]  # type: ign
 
 
 def walk(
-    section: bytes, layout: InfoLayout = WIDE, last_kind: int = max(Kind), order: ByteOrder = NATIVE
+    section: bytes,
+    layout: InfoLayout = WIDE,
+    last_kind: int = max(Kind),
+    order: ByteOrder = NATIVE,
+    newer: KindSizes | None = None,
 ) -> Records:
     """Divide a type section into records, as btf_check_all_metas() does (kernel/bpf/btf.c).
 
-    Never fails: where the section is broken the walk ends, and ``Records.end`` says how.
+    ``newer`` has the sizes of kinds beyond ``last_kind`` that are stepped over. Never fails: where the
+    section is broken the walk ends, and ``Records.end`` says how.
     """
     whole = len(section) // 4 * 4
     words = np.frombuffer(section[:whole], f"{order}u4")
-    at, end = _steps(words.tolist(), len(section), layout, last_kind)
+    sizes = {kind: _in_words(size) for kind, size in (newer or {}).items() if kind > last_kind}
+    known = {kind: size for kind, size in sizes.items() if size is not None}
+    at, end = _steps(words.tolist(), len(section), layout, last_kind, known)
     return Records(words.astype(np.int64), np.array(at, np.int64), len(section), end, layout)
 
 
-def _steps(words: list[int], size: int, layout: InfoLayout, last_kind: int) -> tuple[list[int], End]:
+def _in_words(size: tuple[int, int]) -> tuple[int, int] | None:
+    """Return sizes in words; None where they are none, as every record starts at one."""
+    fixed, each = size
+    return None if fixed % 4 or each % 4 else (fixed // 4, each // 4)
+
+
+def _steps(
+    words: list[int], size: int, layout: InfoLayout, last_kind: int, newer: KindSizes
+) -> tuple[list[int], End]:
     at: list[int] = []
     position = 0
     kind_mask, vlen_mask = layout.kind_mask, layout.vlen_mask
@@ -184,6 +202,10 @@ def _steps(words: list[int], size: int, layout: InfoLayout, last_kind: int) -> t
         kind = info >> 24 & kind_mask
         at.append(position)
         if kind == 0 or kind > last_kind:
-            return at, End.KIND
+            if kind not in newer:
+                return at, End.KIND
+            more = newer[kind]
+            position += 3 + more[0] + more[1] * (info & vlen_mask)
+            continue
         position += 3 + fixed[kind] + each[kind] * (info & vlen_mask)
     return at, End.WHOLE if 4 * position == size else End.TAIL

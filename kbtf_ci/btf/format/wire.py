@@ -18,6 +18,7 @@ LAYOUT_HEADER_BYTES: Final = 32
 # struct btf_type: name_off, info, size or type.
 RECORD_BYTES: Final = 12
 MAX_TYPE: Final = 0x000F_FFFF
+MAX_KIND: Final = 0x7F
 MAX_NAME_OFFSET: Final = 0x00FF_FFFF
 
 
@@ -44,6 +45,32 @@ class Kind(IntEnum):
     DECL_TAG = 17
     TYPE_TAG = 18
     ENUM64 = 19
+
+    @classmethod
+    def _missing_(cls, value: object) -> Kind | None:
+        """Return a member of its own for a kind that came later, such as a layout section steps over."""
+        if not isinstance(value, int) or not 0 < value <= MAX_KIND:
+            return None
+        one = int.__new__(cls, value)
+        one._name_, one._value_ = f"KIND_{value}", value
+        return one
+
+
+# Kinds that are proposed and in no release yet, by number (Alan Maguire's series for locations of inlined
+# functions, bpf@vger.kernel.org, 8 October 2025). Another kernel may come to use the numbers otherwise.
+PROPOSED_KINDS: Final = {20: "LOC_PARAM", 21: "LOC_PROTO", 22: "LOCSEC"}
+# struct btf_layout, since 7.1: bytes behind a record's three words, bytes of each entry, flags.
+LAYOUT_ENTRY: Final = "BBH"
+
+# Kinds that have a name, known or proposed.
+KINDS_TOLD: Final = frozenset({*map(int, Kind), *PROPOSED_KINDS})
+
+
+def told_kind(number: int) -> str:
+    """Return a kind in words, ``kind 20 (LOC_PARAM, as proposed upstream)``."""
+    if number in PROPOSED_KINDS:
+        return f"kind {number} ({PROPOSED_KINDS[number]}, as proposed upstream)"
+    return f"kind {number} ({KIND_NAMES[number]})" if number < len(KIND_NAMES) else f"kind {number}"
 
 
 # kernel/bpf/btf.c, btf_kind_str: what the kernel calls each kind in its log.

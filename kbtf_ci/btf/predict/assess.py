@@ -111,6 +111,8 @@ class Assessor:
             return Outcome.NO_BTF
         if first is not None and first.errno:
             return Outcome.LOAD_FAILED
+        if verdict.newer:
+            return Outcome.UNREADABLE
         if verdict.errno:
             return Outcome.REJECTED
         if verdict.sysfs is None or not self.takes_btf:

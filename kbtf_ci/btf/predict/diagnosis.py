@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +13,7 @@ from kbtf_ci.btf.base_match.shift import Origin, origin
 from kbtf_ci.btf.format.header import Header
 from kbtf_ci.btf.format.names import Strings
 from kbtf_ci.btf.format.records import walk
-from kbtf_ci.btf.format.wire import HEADER_BYTES, LAYOUT_HEADER_BYTES, SWAPPED_MAGIC
+from kbtf_ci.btf.format.wire import HEADER_BYTES, KINDS_TOLD, LAYOUT_HEADER_BYTES, SWAPPED_MAGIC, told_kind
 from kbtf_ci.btf.predict.assess import Assessment, Assessor
 from kbtf_ci.btf.predict.nearest import nearest
 from kbtf_ci.btf.rules.loader import LoaderCheck
@@ -51,6 +52,13 @@ def diagnose(one: Assessment, assessor: Assessor, *, siblings_have_btf: bool = F
             "damaged",
             f"Its BTF refers to {one.verdict.unchecked}. The kernel follows such ids unchecked while it "
             "moves the BTF to vmlinux's, and may oops. Do not load it; build it again.",
+        )
+    if one.verdict.newer:
+        return Diagnosis(
+            "newer than kbtf-ci",
+            f"{_sentence(one.verdict.newer)} This kernel says that it knows kinds up to "
+            f"{assessor.kernel.rules.newest_kind}: the BTF was not judged, the kernel may well take it. A "
+            "newer kbtf-ci may know the kind.",
         )
     return _refused(one, assessor)
 
@@ -112,6 +120,8 @@ def _refused(one: Assessment, assessor: Assessor) -> Diagnosis:
         return _vmlinux_refused(assessor.kernel.rejection)
     if rule.startswith("relocate."):
         return _relocation(one, assessor)
+    if rule == "type.kind":
+        return _unknown_kind(one, assessor)
     for rules, explain in ((_NEWER_RULES, _newer), (_SHAPE_RULES, _cut)):
         if rule in rules:
             found = explain(one)
@@ -127,13 +137,19 @@ def _vmlinux_refused(rejection: Rejection | None) -> Diagnosis:
     cut = (_is_of_the_frame(rule) or rule in _SHAPE_RULES) and rule not in _NEWER_RULES
     return Diagnosis(
         "vmlinux refused",
-        f"The kernel refuses vmlinux's own BTF ({rule}), and so that of every module. "
+        f"The kernel refuses vmlinux's own BTF ({rule}{_kind_told(rejection)}), and so that of every module. "
         + (
             "It was cut short or damaged after pahole wrote it: link vmlinux again, or copy it again."
             if cut
             else "Take the pahole that this kernel's scripts/Makefile.btf knows."
         ),
     )
+
+
+def _kind_told(rejection: Rejection | None) -> str:
+    if rejection is None or rejection.rule != "type.kind" or not rejection.records:
+        return ""
+    return f": {rejection.records[0].decode(errors='replace').removeprefix('BPF: ')}"
 
 
 def _is_of_the_frame(rule: str) -> bool:
@@ -165,6 +181,23 @@ def _newer(one: Assessment) -> Diagnosis | None:
         "newer pahole",
         f"Its BTF {what}: a pahole wrote it that was told features of newer kernels. Use the flags of this "
         "kernel's scripts/Makefile.btf.",
+    )
+
+
+def _unknown_kind(one: Assessment, assessor: Assessor) -> Diagnosis:
+    """Tell which kind the kernel does not know, in the BTF or its distilled base."""
+    words = next((line for line in one.verdict.log if "Invalid kind:" in line), "")
+    found = re.search(r"\[(\d+)\] Invalid kind:(\d+)", words)
+    if found is None or not int(found[2]):
+        return _damaged(one)
+    kind = int(found[2])
+    return Diagnosis(
+        "newer pahole" if kind <= max(KINDS_TOLD) else "newer pahole or damaged",
+        f"Its BTF has type [{found[1]}] of {told_kind(kind)}, and this kernel knows kinds up to "
+        f"{int(assessor.kernel.rules.last_kind)} ({assessor.kernel.rules.last_kind.name}): a pahole wrote it "
+        "that was told features of newer kernels"
+        f"{'' if kind <= max(KINDS_TOLD) else ', or the file is damaged'}. Use the flags of this kernel's "
+        "scripts/Makefile.btf.",
     )
 
 

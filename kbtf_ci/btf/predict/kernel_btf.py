@@ -9,12 +9,15 @@ A kernel that would itself refuse the BTF of its vmlinux is another matter, and 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from kbtf_ci.btf.format.header import Header
-from kbtf_ci.btf.format.reader import Btf, BtfError
-from kbtf_ci.btf.format.wire import HEADER_BYTES, SWAPPED_MAGIC
-from kbtf_ci.btf.rules.features import read_off
-from kbtf_ci.btf.rules.versions import FIRST, Rules, Version, is_too_old
+from kbtf_ci.btf.format.reader import Btf, BtfError, NewerKindError
+from kbtf_ci.btf.format.wire import HEADER_BYTES, MAX_KIND, SWAPPED_MAGIC, Kind, told_kind
+from kbtf_ci.btf.rules.features import read_kinds, read_off
+from kbtf_ci.btf.rules.versions import FIRST, LAST, Rules, Version, is_too_old
 from kbtf_ci.btf.usable.kfuncs import unusable_in
 from kbtf_ci.errors import UsageError
 from kbtf_ci.model.usable import Unusable
@@ -38,16 +41,55 @@ def require_base(file: KernelFile) -> None:
         )
 
 
+@dataclass(frozen=True)
+class JudgedBy:
+    """The rules of a kernel, and what of its own BTF is of kinds that came after those known here.
+
+    ``newer`` is a sentence on the first such type, "" as a rule. ``stepped_over``: its layout section says
+    how long they are, so that all the rest was read.
+    """
+
+    rules: Rules
+    newer: str = ""
+    stepped_over: bool = False
+
+
 def rules_of(file: KernelFile, version: Version) -> Rules:
+    """Return what judged_by() does, the rules alone."""
+    return judged_by(file, version).rules
+
+
+def judged_by(file: KernelFile, version: Version) -> JudgedBy:
     """Return the rules by which a kernel checks BTF: its own BTF's word, and its version's for the rest.
 
-    Of BTF that cannot be read, as where vmlinux is damaged, the version's alone.
+    Of BTF that cannot be read, as where vmlinux is damaged, the version's alone; of BTF that ends for us at a
+    kind that is not known here the version's, and whether the kernel knows it.
     """
     rules = Rules.for_version(version)
     try:
-        return read_off(Btf.parse(file.btf), rules)
+        btf = Btf.parse(file.btf)
+    except NewerKindError as error:
+        return JudgedBy(_with_kinds(file, rules), str(error))
     except BtfError:
-        return rules
+        return JudgedBy(rules)
+    return JudgedBy(read_off(btf, rules), _stepped_over(btf), stepped_over=True)
+
+
+def _with_kinds(file: KernelFile, rules: Rules) -> Rules:
+    start = Btf.beginning(file.btf)
+    told = read_kinds(start, rules) if start is not None else rules
+    # A kernel that is newer than the last whose checks are known may know any.
+    return replace(told, newest_kind=MAX_KIND) if not told.newest_kind and told.version > LAST else told
+
+
+def _stepped_over(btf: Btf) -> str:
+    newer = np.flatnonzero(btf.records.kind > max(Kind))
+    if not len(newer):
+        return ""
+    first = int(newer[0])
+    more = f" and {len(newer) - 1:,} more of such kinds" if len(newer) > 1 else ""
+    kind = told_kind(int(btf.records.kind[first]))
+    return f"BTF type [{btf.start_id + first}]: {kind}{more}, not known to kbtf-ci: stepped over, not judged"
 
 
 def require_split_btf(version: Version, source: str) -> None:

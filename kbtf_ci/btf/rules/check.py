@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from kbtf_ci.btf.format.header import Header
-from kbtf_ci.btf.format.reader import Btf
-from kbtf_ci.btf.format.records import walk
+from kbtf_ci.btf.format.reader import Btf, newer_kind
+from kbtf_ci.btf.format.records import End, KindSizes, walk
 from kbtf_ci.btf.rules import chains, header, metas, relocate
 from kbtf_ci.btf.rules.header import check_header
-from kbtf_ci.btf.rules.rejection import Rejection
+from kbtf_ci.btf.rules.rejection import NewerKindError, Rejection
 from kbtf_ci.btf.rules.rows import CheckContext
 from kbtf_ci.btf.rules.versions import Rules
 
@@ -32,7 +32,9 @@ class Verdict:
     ``sysfs`` are the bytes that ``/sys/kernel/btf/<name>`` will have, None where there will be no such file.
     ``unchecked`` says which id, never checked, the kernel would follow while it relocates: it may well oops,
     and nothing else is predicted then. "" as a rule. ``btf`` is the BTF as the kernel will use it, moved to
-    vmlinux's where it had a base of its own; None where it is refused.
+    vmlinux's where it had a base of its own; None where it is refused. ``newer`` names a type of a kind that
+    the kernel knows and whose checks are not known here: no verdict then, the other fields say nothing. ""
+    as a rule.
     """
 
     errno: int
@@ -42,17 +44,22 @@ class Verdict:
     sysfs: bytes | None
     unchecked: str = ""
     btf: Btf | None = None
+    newer: str = ""
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel as far as it judges modules' BTF. Make it with ``open``."""
+    """A kernel as far as it judges modules' BTF. Make it with ``open``.
+
+    ``newer`` says which type of vmlinux is of a kind that is not known here, so that nothing is judged.
+    """
 
     rules: Rules
     allow_mismatch: bool
     vmlinux: Btf | None
     rejection: Rejection | None
     distillable: relocate.Base | None
+    newer: str = ""
 
     @classmethod
     def open(cls, vmlinux: bytes, rules: Rules, *, allow_mismatch: bool = False) -> Kernel:
@@ -61,7 +68,10 @@ class Kernel:
         Where they refuse it, every module is refused with the same errno (btf_parse_vmlinux()).
         """
         try:
-            btf = parse(vmlinux, rules, None)
+            btf = parse(vmlinux, rules, None, is_vmlinux=True)
+        except NewerKindError as error:
+            told = f"vmlinux's {newer_kind(error.type_id, error.kind)}"
+            return cls(rules, allow_mismatch, None, None, None, told)
         except Rejection as rejection:
             return cls(rules, allow_mismatch, None, rejection, None)
         return cls(rules, allow_mismatch, btf, None, relocate.Base(btf))
@@ -71,6 +81,8 @@ def check(kernel: Kernel, name: str, btf: bytes | None, base: bytes | None = Non
     """Return what ``kernel`` says of a module with this ``.BTF`` and ``.BTF.base`` (None: no section)."""
     if not btf:
         return Verdict(0, 0, "", (), None)
+    if kernel.newer:
+        return _not_judged(kernel.newer)
     try:
         data, parsed = _parse_module(kernel, btf, base)
         return Verdict(0, 0, "", (), data, btf=parsed)
@@ -79,20 +91,40 @@ def check(kernel: Kernel, name: str, btf: bytes | None, base: bytes | None = Non
         return Verdict(number, rejection.errno, rejection.rule, tuple(_log(kernel, name, rejection)), None)
     except relocate.UncheckedError as error:
         return Verdict(0, 0, "relocate.unchecked", (), None, str(error))
+    except NewerKindError as error:
+        return _not_judged(newer_kind(error.type_id, error.kind))
 
 
-def parse(data: bytes, rules: Rules, base: Btf | None) -> Btf:
-    """Return BTF that passes all checks but relocation, or raise Rejection."""
+def _not_judged(newer: str) -> Verdict:
+    return Verdict(0, 0, "kind.newer", (), None, newer=newer)
+
+
+def parse(data: bytes, rules: Rules, base: Btf | None, *, is_vmlinux: bool = False) -> Btf:
+    """Return BTF that passes all checks but relocation, or raise Rejection.
+
+    Raises NewerKindError for a kind that this kernel knows and whose checks are not known here; vmlinux's
+    are stepped over where its layout section says how long they are, as that kernel has accepted them.
+    """
     head = check_header(data, rules.header_bytes, has_base=base is not None)
-    records = walk(head.types(data), rules.layout, rules.last_kind)
+    newer = _newer_sizes(head, data, rules) if is_vmlinux else {}
+    records = walk(head.types(data), rules.layout, rules.last_kind, newer=newer)
     btf = Btf.of(head, data, records, base, _start_id(base))
     try:
         metas.check_metas(CheckContext(records, btf.names, btf.start_id if base else 1, rules))
         chains.check_chains(btf, rules)
     except Rejection as rejection:
         rejection.of_type &= base is not None
+        kind = int(records.kind[-1]) if records.end is End.KIND else 0
+        if rejection.rule == "type.kind" and 0 < kind <= rules.newest_kind:
+            raise NewerKindError(btf.nr_types - 1, kind) from None
         raise
     return btf
+
+
+def _newer_sizes(head: Header, data: bytes, rules: Rules) -> KindSizes:
+    """Return the sizes of the kinds that the kernel knows and that are not known here."""
+    sizes = head.layout(data)
+    return {kind: sizes[kind] for kind in sizes if rules.last_kind < kind <= rules.newest_kind}
 
 
 def _start_id(base: Btf | None) -> int:

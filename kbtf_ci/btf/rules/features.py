@@ -17,7 +17,7 @@ from typing import Any, Final
 from kbtf_ci.btf.format.lookup import enumerator, index_of, members_of
 from kbtf_ci.btf.format.reader import Btf
 from kbtf_ci.btf.format.records import CLASSIC, WIDE
-from kbtf_ci.btf.format.wire import HEADER_BYTES, LAYOUT_HEADER_BYTES, Kind
+from kbtf_ci.btf.format.wire import HEADER_BYTES, LAYOUT_HEADER_BYTES, MAX_KIND, Kind
 from kbtf_ci.btf.rules.versions import Rules
 
 # In the table of operations of every kernel with split BTF: where it is missing, none of these is described.
@@ -42,6 +42,17 @@ def read_off(vmlinux: Btf, rules: Rules) -> Rules:
     return replace(rules, **found, read_off=frozenset(found))
 
 
+def read_kinds(vmlinux: Btf, rules: Rules) -> Rules:
+    """Return ``rules`` with the last kind that an enumerator names, of BTF that can be read in part.
+
+    What is missing there may stand behind it: nothing else is concluded.
+    """
+    newest = _newest_kind(vmlinux)
+    return (
+        rules if newest is None else replace(rules, newest_kind=newest, read_off=frozenset({"newest_kind"}))
+    )
+
+
 def _found(vmlinux: Btf) -> dict[str, Any]:
     """Return fields of Rules; None where the BTF does not say."""
     described = _has_function(vmlinux, _ALWAYS)
@@ -51,6 +62,7 @@ def _found(vmlinux: Btf) -> dict[str, Any]:
         "header_bytes": _header_bytes(header),
         "layout": _layout(vmlinux, described=described),
         "last_kind": last,
+        "newest_kind": _newest_kind(vmlinux),
         "name_limit": _name_limit(vmlinux),
         # Signed enums and ENUM64 came together (6089fb325cf7).
         "enum_kflag": last >= Kind.ENUM64 if last is not None else None,
@@ -67,12 +79,17 @@ def _has_function(vmlinux: Btf, name: str) -> bool:
 def _last_kind(vmlinux: Btf, *, described: bool) -> Kind | None:
     number = enumerator(vmlinux, _LAST_ENUMERATOR)
     if number is not None:
-        # A kind that we do not know is judged by the last that we do.
+        # A kind that is not known here cannot be judged; Rules.newest_kind remembers that there is one.
         return Kind(min(number, max(Kind))) if number > 0 else None
     if not described:
         return None
     # Before there was an enumerator there was no TYPE_TAG, whose check is that of all references.
     return next((kind for name, kind in _KIND_CHECKS if _has_function(vmlinux, name)), Kind.DATASEC)
+
+
+def _newest_kind(vmlinux: Btf) -> int | None:
+    number = enumerator(vmlinux, _LAST_ENUMERATOR)
+    return min(number, MAX_KIND) if number is not None and max(Kind) < number < 1 << 31 else None
 
 
 def _header_bytes(members: dict[str, int]) -> int | None:

@@ -13,6 +13,18 @@ ENOTSUPP: Final = 524  # include/linux/errno.h: internal to the kernel, C librar
 _CALL_BYTES: Final = 1024
 
 
+class NewerKindError(Exception):
+    """The kernel knows the kind of a type, and the checks of that kind are not known here.
+
+    Raised in the place of a verdict; all that comes before the type was accepted.
+    """
+
+    def __init__(self, type_id: int, kind: int) -> None:
+        super().__init__(type_id, kind)
+        self.type_id = type_id
+        self.kind = kind
+
+
 class Rejection(Exception):  # noqa: N818 - the kernel's verdict, no error of ours
     """Raised by the first check that fails; never leaves this package.
 

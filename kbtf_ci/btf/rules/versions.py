@@ -41,7 +41,8 @@ class Rules:
     6.3. ``record_bytes``: where printk cuts a record, NUL and the two bytes of its level counted out
     (kernel/printk/printk.c, vprintk_store(): PRINTKRB_RECORD_MAX, and before 6.3 LOG_LINE_MAX, which
     CONFIG_PRINTK_CALLER makes 16 bytes shorter still). ``read_off`` names the fields that the kernel's own
-    BTF told (features.py); the others are its version's.
+    BTF told (features.py); the others are its version's. ``newest_kind``: the last kind that its own BTF
+    says it knows, where that came after ``last_kind`` and is not known here; 0 where there is none.
     """
 
     version: Version
@@ -58,6 +59,7 @@ class Rules:
     quiet_mismatch: bool
     record_bytes: int
     read_off: frozenset[str] = frozenset()
+    newest_kind: int = 0
 
     @classmethod
     def for_version(cls, version: Version) -> Rules:

@@ -295,3 +295,21 @@ def test_types_may_lead_nowhere() -> None:
     sketch = vmlinux()
     sketch.add(sk.PTR, 99_999, 99_999)
     assert Btf.parse(sketch.bytes()).name(5) == ""
+
+
+def test_a_layout_section_says_how_long_kinds_are_that_are_not_known_here() -> None:
+    """struct btf_layout (include/uapi/linux/btf.h, 7.1): bytes behind the record, bytes an entry, flags."""
+    sketch = Sketch(strings=bytearray(b"\0a\0\0"))
+    number = sketch.add(sk.INT, 1, 4, 32)
+    sketch.raw(1, sk.info(20), 8, 7, 7)
+    sketch.raw(0, sk.info(21, 2), 0, 1, 2)
+    last = sketch.add(sk.PTR, 0, number)
+    rows = [*[(0, 0)] * 20, (8, 0), (0, 4)]
+    sketch.behind = b"".join(struct.pack("<BBH", fixed, each, 0) for fixed, each in rows)
+    sketch.more_header = struct.pack("<II", len(sketch.types()) + 4, len(sketch.behind))
+    btf = Btf.parse(sketch.bytes())
+    assert (btf.nr_types, btf.kinds) == (last + 1, bytes([0, sk.INT, 20, 21, sk.PTR]))
+    # Sizes of no whole words: nothing can be stepped over.
+    sketch.behind = sketch.behind[:80] + b"\x07" + sketch.behind[81:]
+    with pytest.raises(BtfError, match=r"type \[2\]: its kind is not known: kind 20 \(LOC_PARAM"):
+        Btf.parse(sketch.bytes())
