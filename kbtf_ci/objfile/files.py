@@ -9,6 +9,7 @@ in it; whatever those bytes are, only UsageError comes out.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import struct
 from collections.abc import Iterator, Mapping
@@ -43,6 +44,15 @@ _XEN_ELFNOTE_PHYS32_ENTRY = 18  # include/xen/interface/elfnote.h
 _BANNER = re.compile(rb"Linux version [0-9][^\0\n]{0,1000}")
 _CONFIG_START, _CONFIG_END = b"IKCFG_ST", b"IKCFG_ED"  # kernel/configs.c
 
+# Proposed (Alan Maguire, bpf@vger.kernel.org, 8 October 2025): split BTF for locations of inlined functions.
+EXTRA = ".BTF.extra"
+# CONFIG_DEBUG_INFO_BTF=m, proposed (bpf@vger.kernel.org, 23 September 2026): the module of this name carries
+# vmlinux's BTF; in vmlinux stay its size (u32, the kernel's byte order) and SHA-256.
+BTF_MODULE = "btf_vmlinux"
+_META = ".BTF.meta"
+_META_BYTES = 36
+_ONE_BUILD = "name kernel and modules of one build"
+
 _WAY_OUT = "name an unstripped vmlinux, or /sys/kernel/btf/vmlinux of the running kernel"
 
 
@@ -55,8 +65,8 @@ class ModuleFile:
     of each key, as get_modinfo() takes it, and ``vermagic`` is one of them. ``this_module_bytes`` is the size
     of ``struct module`` that it was built for, ``init_offset`` and ``exit_offset`` are where in it the
     pointers to init_module() and cleanup_module() go, in bytes; None where the file does not say.
-    ``btf_ids_bytes`` is the size of ``.BTF_ids``, 0 for none. ``image`` is the file, unpacked. ``raw``: the
-    file is split BTF alone, of which nothing but ``btf`` is known.
+    ``btf_ids_bytes`` is the size of ``.BTF_ids``, ``extra_bytes`` of ``.BTF.extra``, 0 for none. ``image``
+    is the file, unpacked. ``raw``: the file is split BTF alone, of which nothing but ``btf`` is known.
     """
 
     path: Path
@@ -74,13 +84,16 @@ class ModuleFile:
     has_symbols: bool
     image: ElfImage | None = field(default=None, repr=False, compare=False)
     raw: bool = False
+    extra_bytes: int = 0
 
 
 @dataclass(frozen=True)
 class KernelFile:
     """One kernel: the BTF that its modules' BTF is written against, and who it says it is.
 
-    ``kind`` is ``vmlinux``, ``bzImage`` (whatever carries a compressed vmlinux) or ``raw`` (BTF alone).
+    ``kind`` is ``vmlinux``, ``bzImage`` (whatever carries a compressed vmlinux), ``raw`` (BTF alone) or
+    ``module`` (btf_vmlinux.ko, which knows of the kernel only its release and the size of pointers).
+    ``extra_bytes`` is the size of ``.BTF.extra``, 0 for none.
     ``banner`` is linux_banner without its newline and ``release`` the version in it; ``config`` the embedded
     configuration, values as in a .config file (``y``, ``m``, ``"text"``), None where there is none;
     ``build_id`` in hex; ``pointer_bytes`` 4 or 8, by the ELF class. Raw BTF knows none of these: they are
@@ -95,6 +108,7 @@ class KernelFile:
     kind: str
     build_id: str
     pointer_bytes: int | None = None
+    extra_bytes: int = 0
 
 
 def read_module_file(path: Path) -> ModuleFile:
@@ -115,7 +129,7 @@ def parse_module(data: Buffer, path: Path) -> ModuleFile:
     if image.type != "ET_REL":
         raise UsageError(f"{path}: not a kernel module: its ELF type is {image.type}, not ET_REL")
     info = modinfo(image.section(".modinfo") or b"")
-    this_module, btf_ids = image.find(_THIS_MODULE), image.find(".BTF_ids")
+    this_module = image.find(_THIS_MODULE)
     slots = image.relocated_slots(_THIS_MODULE)
     return ModuleFile(
         path=path,
@@ -128,11 +142,17 @@ def parse_module(data: Buffer, path: Path) -> ModuleFile:
         this_module_bytes=this_module.size if this_module else None,
         init_offset=slots.get("init_module"),
         exit_offset=slots.get("cleanup_module"),
-        btf_ids_bytes=btf_ids.size if btf_ids else 0,
+        btf_ids_bytes=_size(image, ".BTF_ids"),
+        extra_bytes=_size(image, EXTRA),
         signed=data[-len(_SIGNATURE) :] == _SIGNATURE,
         has_symbols=image.has_type(SHT_SYMTAB),
         image=image,
     )
+
+
+def _size(image: ElfImage, name: str) -> int:
+    section = image.find(name)
+    return section.size if section else 0
 
 
 def _raw_btf(data: Buffer, path: Path) -> bytes:
@@ -181,12 +201,16 @@ class OpenKernel:
     vmlinux: ElfImage | None
 
 
-def open_kernel(path: Path) -> OpenKernel:
-    """Return the kernel at ``path``, unpacked once. Raises UsageError as parse_kernel() and load() do."""
-    return _opened(load(path, KERNEL_LIMIT), path)
+def open_kernel(path: Path, btf_module: Path | None = None) -> OpenKernel:
+    """Return the kernel at ``path``, unpacked once. Raises UsageError as parse_kernel() and load() do.
+
+    Where it has no BTF, as with CONFIG_DEBUG_INFO_BTF=m, it is that of ``btf_module``, the btf_vmlinux.ko of
+    its modules; UsageError where that is another kernel's.
+    """
+    return _opened(load(path, KERNEL_LIMIT), path, btf_module)
 
 
-def _opened(data: Buffer, path: Path) -> OpenKernel:
+def _opened(data: Buffer, path: Path, btf_module: Path | None = None) -> OpenKernel:
     data = unpack(data, str(path), KERNEL_LIMIT)
     if data[:2] in _BTF_MAGIC:
         return OpenKernel(KernelFile(path, _raw_btf(data, path), "", "", None, "raw", ""), None)
@@ -194,23 +218,59 @@ def _opened(data: Buffer, path: Path) -> OpenKernel:
     if data[:4] != b"\x7fELF":
         kind, data = "bzImage", embedded_vmlinux(data, str(path), KERNEL_LIMIT)
     image = ElfImage(data, str(path))
+    if image.type == "ET_REL" and _is_btf_module(image, path):
+        return OpenKernel(_kernel_of_module(image, path), None)
     if image.type not in ("ET_EXEC", "ET_DYN"):
         raise UsageError(f"{path}: not a kernel: its ELF type is {image.type}", hint=_WAY_OUT)
-    return OpenKernel(_kernel_file(image, kind, path), image)
+    return OpenKernel(_kernel_file(image, kind, path, btf_module), image)
 
 
-def _kernel_file(image: ElfImage, kind: str, path: Path) -> KernelFile:
+def _is_btf_module(image: ElfImage, path: Path) -> bool:
+    return module_name(modinfo(image.section(".modinfo") or b""), path.name) == BTF_MODULE
+
+
+def _kernel_of_module(image: ElfImage, path: Path) -> KernelFile:
+    """Return what btf_vmlinux.ko says of its kernel."""
     btf = _kernel_btf(image, path)
+    words = modinfo(image.section(".modinfo") or b"").get("vermagic", "").split()
+    return KernelFile(path, btf, words[0] if words else "", "", None, "module", "", image.pointer_bytes)
+
+
+def _btf_of_module(kernel: ElfImage, release: str, path: Path, btf_module: Path) -> bytes:
+    """Return the BTF that a kernel without any takes from btf_vmlinux.ko. UsageError where it would not."""
+    found = open_kernel(btf_module).file
+    meta = kernel.section(_META) or b""
+    if len(meta) == _META_BYTES:
+        (size,) = struct.unpack_from(f"{kernel.byte_order}I", meta)
+        if (size, meta[4:]) != (len(found.btf), hashlib.sha256(found.btf).digest()):
+            raise UsageError(
+                f"{btf_module}: its .BTF ({len(found.btf):,} bytes) is not the one that {_META} of {path} "
+                f"wants ({size:,} bytes, SHA-256 {meta[4:12].hex()}...)",
+                hint=_ONE_BUILD,
+            )
+    if found.release and release and found.release != release:
+        raise UsageError(f"{btf_module}: of {found.release}, and {path} is {release}", hint=_ONE_BUILD)
+    return found.btf
+
+
+def _kernel_file(image: ElfImage, kind: str, path: Path, btf_module: Path | None) -> KernelFile:
     banner = _banner(image)
+    release = banner.split()[2] if banner else ""
+    section = image.find(".BTF")
+    if btf_module is not None and (section is None or section.size == 0):
+        btf = _btf_of_module(image, release, path, btf_module)
+    else:
+        btf = _kernel_btf(image, path)
     return KernelFile(
         path=path,
         btf=btf,
-        release=banner.split()[2] if banner else "",
+        release=release,
         banner=banner,
         config=_config(image, path),
         kind=kind,
         build_id=next((note.hex() for note in _notes(image, b"GNU\0", _NT_GNU_BUILD_ID)), ""),
         pointer_bytes=image.pointer_bytes,
+        extra_bytes=_size(image, EXTRA),
     )
 
 
@@ -224,6 +284,11 @@ def boots_by_pvh(vmlinux: ElfImage) -> bool:
 
 def _kernel_btf(image: ElfImage, path: Path) -> bytes:
     section = image.find(".BTF")
+    if (section is None or section.size == 0) and image.find(_META) is not None:
+        raise UsageError(
+            f"{path}: a kernel of CONFIG_DEBUG_INFO_BTF=m, whose BTF is in {BTF_MODULE}.ko",
+            hint=f"check it with the folder of its modules, or name {BTF_MODULE}.ko itself as --vmlinux",
+        )
     if section is None or section.size == 0:
         raise UsageError(
             f"{path}: a kernel with no .BTF section",

@@ -64,6 +64,7 @@ def entry(one: Prediction) -> dict[str, Any]:
         "advice": one.advice,
         "loader_checks": one.loader_checks,
         "unusable": unusable_entries(one.unusable),
+        "extra_bytes": one.extra_bytes,
     }
 
 
@@ -131,6 +132,9 @@ def text(
     raw = sum(not one.loader_checks for one in predictions)
     if raw:
         yield f"{raw} raw BTF: what the module loader asks before it looks at BTF is not checked there"
+    extra = [one.extra_bytes for one in predictions if one.extra_bytes]
+    if extra:
+        yield f"{len(extra)} modules hold a .BTF.extra section ({sum(extra):,} bytes), which is not judged"
     size = sum(one.btf_bytes for one in predictions)
     rules = ".".join(map(str, version))
     yield f"{release or 'kernel'}, rules of {rules}: {len(predictions)} modules, {size:,} bytes of split BTF"

@@ -10,7 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kbtf_ci.btf.predict.assess import kernel_version
-from kbtf_ci.btf.predict.kernel_btf import require_base, require_split_btf, rules_of, unusable_of
+from kbtf_ci.btf.predict.kernel_btf import (
+    JudgedBy,
+    judged_by,
+    require_base,
+    require_split_btf,
+    unusable_of,
+)
 from kbtf_ci.btf.predict.sweep import KernelSpec, sweep
 from kbtf_ci.btf.rules.versions import Rules, Version, doubt
 from kbtf_ci.errors import ExitCode, UsageError, file_error
@@ -19,7 +25,15 @@ from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.model.config import parse_config
 from kbtf_ci.model.prediction import Prediction
 from kbtf_ci.model.usable import Unusable
-from kbtf_ci.objfile.files import KernelFile, open_kernel, read_module_file
+from kbtf_ci.objfile.elf import unpacked_name
+from kbtf_ci.objfile.files import (
+    BTF_MODULE,
+    EXTRA,
+    KernelFile,
+    open_kernel,
+    read_kernel_file,
+    read_module_file,
+)
 from kbtf_ci.objfile.inventory import module_files
 from kbtf_ci.report import check as report
 
@@ -85,20 +99,59 @@ def check(options: CheckOptions, reporter: Reporter) -> Checked:
             "check wants a kernel", hint="--vmlinux FILE, or a run directory in the place of modules"
         )
     reporter.stage("check")
-    opened = open_kernel(options.vmlinux)
+    listed = tuple(dict.fromkeys(path for given in options.modules for path in module_files(given)))
+    paths = tuple(path for path in listed if not _is_btf_module(path))
+    carrier = next((path for path in listed if _is_btf_module(path)), None)
+    opened = open_kernel(options.vmlinux, carrier)
     kernel = opened.file
     require_base(kernel)
-    paths = tuple(dict.fromkeys(path for given in options.modules for path in module_files(given)))
     version = _version(options, kernel, paths)
     config = _config(options, kernel)
-    warnings = tuple(_warnings(kernel, version, config, options))
+    # Who names a version says whose kernel/bpf/btf.c it is.
+    judged = JudgedBy(Rules.for_version(version)) if options.version else judged_by(kernel, version)
+    _require_known_kinds(kernel, judged)
+    warnings = (
+        *_warnings(kernel, version, config, options),
+        *_coming(kernel, judged),
+        *_carried(kernel, carrier),
+    )
     for text in warnings:
         reporter.warn(text)
-    # Who names a version says whose kernel/bpf/btf.c it is.
-    rules = Rules.for_version(version) if options.version else rules_of(kernel, version)
+    rules = judged.rules
     spec = KernelSpec(kernel, rules, config)
     found = sweep(spec, paths, options.jobs, lambda done: reporter.progress(f"{done} of {len(paths)}"))
     return Checked(kernel.release, rules, found, warnings, unusable_of(opened, version))
+
+
+def _is_btf_module(path: Path) -> bool:
+    """Whether this is the module with vmlinux's own BTF, by its name, as the kernel knows it."""
+    return unpacked_name(path.name).removesuffix(".ko").replace("-", "_") == BTF_MODULE
+
+
+def _require_known_kinds(kernel: KernelFile, judged: JudgedBy) -> None:
+    """Raise UsageError for a kernel that knows kinds which cannot even be stepped over."""
+    if judged.newer and not judged.stepped_over and judged.rules.newest_kind:
+        raise UsageError(
+            f"{kernel.path}: {judged.newer}",
+            hint="the kernel knows more kinds than this kbtf-ci: take a newer kbtf-ci",
+        )
+
+
+def _coming(kernel: KernelFile, judged: JudgedBy) -> Iterator[str]:
+    """Yield what of the kernel's file is of newer formats, and is not judged."""
+    if judged.newer:
+        yield f"{kernel.path}: {judged.newer}"
+    if kernel.extra_bytes:
+        yield f"{kernel.path}: holds {EXTRA} ({kernel.extra_bytes:,} bytes), which is not judged"
+
+
+def _carried(kernel: KernelFile, carrier: Path | None) -> Iterator[str]:
+    """Yield what comes of btf_vmlinux.ko among the modules: it is no module with split BTF."""
+    if carrier is None:
+        return
+    same = read_kernel_file(carrier).btf == kernel.btf
+    what = "is taken for vmlinux's" if same else "is not vmlinux's, and the kernel would not take it"
+    yield f"{carrier}: its .BTF {what}; it is not judged as a module's"
 
 
 def _with_run_directories(options: CheckOptions) -> CheckOptions:

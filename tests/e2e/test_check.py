@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import struct
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from kbtf_ci.objfile.elf import ElfImage
 from kbtf_ci.objfile.files import read_kernel_file, read_module_file
 from tests.e2e.conftest import Cli, results
 from tests.support import sketch as sk
+from tests.support.images import EXEC, Part, build, module
 
 # Modules big enough for their BTF to give away where it came from.
 REFUSED, SILENT, STRIPPED, TRUNCATED = "nf_conntrack", "ext2", "xt_state", "tun"
@@ -162,3 +165,49 @@ def test_a_kfunc_that_was_never_resolved_is_named_before_any_boot(cli: Cli, spar
     assert not any(entry["unusable"] for name, entry in entries.items() if name != "tcp_bbr")
     alone = cli("check", "--vmlinux", spare_run / "kernel/vmlinux")
     assert (alone.returncode, "0 modules" in alone.stdout) == (0, True)
+
+
+def altered(run: Path, version: bytes) -> None:
+    """Have kernel and modules of a run call themselves by another version of 6.12's length."""
+    for path in (run / "kernel/vmlinux", *(run / "kernel/modules").rglob("*.ko")):
+        data = path.read_bytes().replace(b"Linux version 6.12.", b"Linux version " + version)
+        path.write_bytes(data.replace(b"vermagic=6.12.", b"vermagic=" + version))
+
+
+def test_a_kernel_that_calls_itself_5_14_is_judged_by_what_its_btf_says(cli: Cli, spare_run: Path) -> None:
+    """As RHEL 9's, which has ENUM64 and calls itself 5.14; 6.12's own bytes stand in for it."""
+    altered(spare_run, b"5.14.")
+    words = ("--vmlinux", spare_run / "kernel/vmlinux", spare_run / "kernel/modules")
+    found = json.loads(cli("check", "--json", *words).stdout)
+    assert found["kernel"]["rules"] == "5.14"
+    assert {"last_kind", "enum_kflag"} <= set(found["kernel"]["rules_read_off"])
+    totals = found["totals"]
+    assert totals["modules"] == totals["accepted"] >= 50
+    assert totals["flagged"] == 0
+    by_version = json.loads(cli("check", "--json", "--kernel-version", "5.14", *words).stdout)
+    assert by_version["kernel"]["rules_read_off"] == []
+    assert by_version["totals"]["rejected"] == totals["modules"]
+
+
+def test_vmlinux_btf_in_a_module_is_the_base(cli: Cli, spare_run: Path) -> None:
+    """CONFIG_DEBUG_INFO_BTF=m as proposed (bpf@vger.kernel.org, 23 September 2026), around real BTF."""
+    real = read_kernel_file(spare_run / "kernel/vmlinux")
+    meta = struct.pack("<I", len(real.btf)) + hashlib.sha256(real.btf).digest()
+    image = spare_run / "vmlinux"
+    parts = [Part(".rodata", real.banner.encode() + b"\n\0"), Part(".BTF.meta", meta)]
+    image.write_bytes(build(parts, kind=EXEC))
+    tree = spare_run / "kernel/modules"
+    done = cli("check", "--vmlinux", image, tree)
+    assert (done.returncode, "whose BTF is in btf_vmlinux.ko" in done.stderr) == (2, True)
+    carrier = tree / "kernel/kernel/bpf/btf_vmlinux.ko"
+    carrier.parent.mkdir(parents=True, exist_ok=True)
+    info = f"vermagic={real.release} SMP \0name=btf_vmlinux\0".encode()
+    carrier.write_bytes(module(btf=real.btf, base=None, modinfo=info))
+    for kernel in (image, carrier):
+        done = cli("check", "--json", "--vmlinux", kernel, tree)
+        assert done.returncode == 0, done.stderr
+        totals = json.loads(done.stdout)["totals"]
+        assert totals["modules"] == totals["accepted"] >= 50
+    carrier.write_bytes(module(btf=with_two_types_less(real.btf), base=None, modinfo=info))
+    done = cli("check", "--vmlinux", image, tree)
+    assert (done.returncode, "is not the one that .BTF.meta" in done.stderr) == (2, True)

@@ -203,6 +203,7 @@ def predicted(one: Assessment, assessor: Assessor, *, siblings_have_btf: bool) -
         advice=why.text if why else "",
         loader_checks=not one.module.raw,
         unusable=_unusable(one, assessor),
+        extra_bytes=one.module.extra_bytes,
     )
 
 
