@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kbtf_ci.btf.format.lookup import enumerator
-from kbtf_ci.btf.format.reader import Btf
+from kbtf_ci.btf.format.reader import Btf, BtfError
 from kbtf_ci.btf.format.wire import Kind
 from kbtf_ci.btf.usable.programs import program_kinds
 from kbtf_ci.btf.usable.registered import registered_kfuncs
@@ -37,6 +37,13 @@ class KernelToProve:
     config: Mapping[str, str]
     unusable: Sequence[Unusable]
 
+    def btf(self) -> Btf:
+        """Return vmlinux's BTF. Raises UsageError where it cannot be read."""
+        try:
+            return Btf.parse(self.opened.file.btf)
+        except BtfError as error:
+            raise UsageError(f"{self.opened.file.path}: --prove: {error.message}") from error
+
     def kfuncs(self, vmlinux: Btf) -> list[RegisteredKfunc]:
         """Return vmlinux's own, none where the file is its BTF alone."""
         image = self.opened.vmlinux
@@ -53,7 +60,7 @@ class Proving:
     @classmethod
     def of(cls, asked: Prove, kernel: KernelToProve, taken: Intake, reporter: Reporter) -> Proving:
         """Return what was asked for. Raises UsageError for a vmlinux that has no function to try first."""
-        vmlinux = Btf.parse(kernel.opened.file.btf)
+        vmlinux = kernel.btf()
         fentry = kfunc = None
         if asked in {Prove.KFUNC, Prove.ALL}:
             kfuncs = {VMLINUX: kernel.kfuncs(vmlinux), **taken.kfuncs}
