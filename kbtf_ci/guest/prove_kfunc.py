@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from kbtf_ci.guest.prove import answer_of, ask_all
 from kbtf_ci.guest.ssh import CommandError, GuestShell, ShellLostError, SilenceError
@@ -126,16 +127,23 @@ def _tried(
 def _called(
     shell: GuestShell, kind: ProgramKind, kfuncs: Sequence[RegisteredKfunc], silence: float
 ) -> Iterator[tuple[RegisteredKfunc, Answer, Answer]]:
-    """Yield what became of a call of each kfunc in that type of program, and of one that is never reached."""
+    """Yield what became of a call of each kfunc in that type of program, and of one that is never reached.
+
+    Of a module whose BTF the kernel does not have nothing is yielded.
+    """
     asks = [kind.question]
-    for number, kfunc in enumerate(kfuncs):
-        if not number or kfunc.owner != kfuncs[number - 1].owner:
-            asks.append(f"btf {kfunc.owner}")
-        asks += [f"call {kfunc.type_id}", f"dead {kfunc.type_id}"]
+    for owner, of_owner in groupby(kfuncs, lambda one: one.owner):
+        ids = [kfunc.type_id for kfunc in of_owner]
+        asks += [f"btf {owner}", *(f"{word} {type_id}" for type_id in ids for word in ("call", "dead"))]
     said = zip(asks, ask_all(shell, asks, silence), strict=True)
-    answers = (answer_of(line, ask) for ask, line in said if ask.startswith(("call ", "dead ")))
-    for kfunc in kfuncs:
-        yield kfunc, next(answers), next(answers)
+    answers = (answer_of(line, ask) for ask, line in said)
+    next(answers)
+    for _, of_owner in groupby(kfuncs, lambda one: one.owner):
+        opened = next(answers)
+        for kfunc in of_owner:
+            called, dead = next(answers), next(answers)
+            if not opened.errno:
+                yield kfunc, called, dead
 
 
 def _run(

@@ -41,7 +41,7 @@ class Expected:
     after the load. ``vmlinux_differs``: vmlinux's BTF in memory is another than the image's. ``outcome`` is
     None where there is no module, since its build fails. ``build`` holds lines that make says, in this order
     and among others. ``misdescribed`` names the functions that BPF programs find otherwise than the untouched
-    module describes them.
+    module describes them, ``uncallable`` the kfuncs that they cannot call.
     """
 
     outcome: Outcome | None
@@ -51,6 +51,7 @@ class Expected:
     vmlinux_differs: bool = False
     build: tuple[str, ...] = ()
     misdescribed: tuple[str, ...] = ()
+    uncallable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

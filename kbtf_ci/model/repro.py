@@ -41,7 +41,8 @@ class Observed:
 
     ``outcome`` is the verdict as any run would reach it, ``reason`` its words; None where there is no module,
     since its build failed. ``build`` is all that the build said. ``misdescribed`` are the functions that BPF
-    programs found otherwise than the untouched module describes them.
+    programs found otherwise than the untouched module describes them, ``uncallable`` the kfuncs that they
+    could not call.
     """
 
     outcome: Outcome | None
@@ -52,6 +53,7 @@ class Observed:
     reason: str = ""
     build: tuple[str, ...] = ()
     misdescribed: tuple[str, ...] = ()
+    uncallable: tuple[str, ...] = ()
 
 
 def pattern(line: str, module: str) -> re.Pattern[str]:
@@ -120,9 +122,14 @@ def faults(expected: Expected, observed: Observed, module: str) -> Iterator[str]
         yield "other lines in the kernel's log"
     if bool(observed.vmlinux_difference) is not expected.vmlinux_differs:
         yield f"vmlinux's BTF in memory: {observed.vmlinux_difference or 'as in the image'}"
-    if observed.misdescribed != expected.misdescribed:
-        found, wanted = (", ".join(one.misdescribed) or "none" for one in (observed, expected))
-        yield f"functions that programs find misdescribed: {found} where {wanted} was expected"
+    yield from _programs(expected, observed)
+
+
+def _programs(expected: Expected, observed: Observed) -> Iterator[str]:
+    for what in ("misdescribed", "uncallable"):
+        found, wanted = (", ".join(getattr(one, what)) or "none" for one in (observed, expected))
+        if found != wanted:
+            yield f"what programs find {what}: {found} where {wanted} was expected"
 
 
 def _errno(number: int) -> str:

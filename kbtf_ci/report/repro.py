@@ -137,11 +137,17 @@ def _predicted(one: CaseResult) -> str:
 def _word(one: Expected | Observed | Prediction) -> str:
     word = one.outcome.value if one.outcome else NOT_BUILT
     word = f"{word} {errno_text(one.errno)}" if one.errno else word
-    return word if isinstance(one, Prediction) else word + _misdescribed(one.misdescribed)
+    if isinstance(one, Prediction):
+        return word
+    return word + _misdescribed(one.misdescribed) + _uncallable(one.uncallable)
 
 
 def _misdescribed(functions: Sequence[str]) -> str:
     return f", {', '.join(functions)} misdescribed" if functions else ""
+
+
+def _uncallable(kfuncs: Sequence[str]) -> str:
+    return f", {', '.join(kfuncs)} uncallable" if kfuncs else ""
 
 
 def _wrong(one: CaseResult) -> Iterator[str]:
@@ -227,6 +233,7 @@ def _entry(one: CaseResult) -> dict[str, Any]:
             "cause": prediction.cause,
             "advice": prediction.advice,
             "misdescribed": list(one.misdescribed),
+            "unusable": [kfunc.kfunc for kfunc in prediction.unusable],
             "differs": one.differs,
         },
         "seconds": one.seconds,
@@ -243,6 +250,7 @@ def _expected(expected: Expected) -> dict[str, Any]:
         "vmlinux_differs": expected.vmlinux_differs,
         "build_log": list(expected.build),
         "misdescribed": list(expected.misdescribed),
+        "uncallable": list(expected.uncallable),
     }
 
 
@@ -258,4 +266,5 @@ def _observed(one: CaseResult) -> dict[str, Any] | None:
         "vmlinux_difference": seen.vmlinux_difference,
         "build_log": list(build_lines(seen.build, one.expected.build, one.module)),
         "misdescribed": list(seen.misdescribed),
+        "uncallable": list(seen.uncallable),
     }

@@ -12,18 +12,20 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kbtf_ci.btf.cases.case import Case
 from kbtf_ci.btf.format.difference import first_difference
+from kbtf_ci.btf.usable.programs import program_kinds
 from kbtf_ci.errors import ExitCode, GuestError, InfrastructureError, UsageError
 from kbtf_ci.guest.carriers import write_archive
 from kbtf_ci.guest.image import EarlyModule
-from kbtf_ci.guest.prove import FentryProver, Named
+from kbtf_ci.guest.prove import FentryProver, Named, Prover, Provers
+from kbtf_ci.guest.prove_kfunc import KfuncProver
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.session import KMSG_LOG, Listener, observe
 from kbtf_ci.infra.profiles import find_profile
@@ -34,9 +36,10 @@ from kbtf_ci.infra.runs import Run, begun, new_run, old_run
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.model.case import Need, Traits
 from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
+from kbtf_ci.model.kfunc_proof import KfuncState
 from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.outcome import LoadPolicy, Observation
-from kbtf_ci.model.proof import Function, ModuleProof
+from kbtf_ci.model.proof import ModuleProof
 from kbtf_ci.model.repro import CaseResult, exit_code
 from kbtf_ci.model.run_record import GuestProfile
 from kbtf_ci.objfile.inventory import inventory
@@ -84,7 +87,7 @@ class Reproduced:
 
 @dataclass(frozen=True)
 class _Visit:
-    """What one guest is for: the modules, and the functions of some by name that programs are tried on.
+    """What one guest is for: the modules, and the trials for which BPF programs are tried on some.
 
     ``vmlinux`` is the BTF of another vmlinux that boots, None for the kernel's own.
     """
@@ -92,7 +95,46 @@ class _Visit:
     name: str
     loads: Sequence[Load]
     vmlinux: bytes | None = None
-    functions: Mapping[str, Sequence[Function]] = field(default_factory=dict)
+    tried: Sequence[Trial] = ()
+
+
+@dataclass(frozen=True)
+class _Programs:
+    """The BPF programs of a visit; None for none."""
+
+    fentry: FentryProver | None = None
+    kfunc: KfuncProver | None = None
+
+    @classmethod
+    def of(cls, visit: _Visit, bench: Bench) -> _Programs:
+        """Return those that its trials ask for."""
+        functions = {one.load.module.name: one.functions for one in visit.tried if one.functions}
+        if not functions:
+            return cls()
+        vmlinux, config = bench.healthy.vmlinux, bench.kernel.config
+        kfuncs = {one.load.module.name: one.kfuncs for one in visit.tried}
+        return cls(
+            fentry_prover(vmlinux, functions, config), KfuncProver(kfuncs, program_kinds(vmlinux), config)
+        )
+
+    @property
+    def prover(self) -> Prover | None:
+        """What a guest is given, whose modules it does not take for loaded with their code."""
+        if self.fentry is None or self.kfunc is None:
+            return None
+        return Named(Provers([self.kfunc, self.fentry]), tuple(self.fentry.functions))
+
+    def tell(self, seen: Seen) -> None:
+        """Put what they came to into what the guest said."""
+        if self.fentry is None or self.kfunc is None:
+            return
+        seen.misdescribed = {one.module: _misdescribed(one) for one in self.fentry.found}
+        for one in self.kfunc.found:
+            if one.seen is KfuncState.REFUSED:
+                names = seen.uncallable.get(one.kfunc.owner, ())
+                seen.uncallable[one.kfunc.owner] = (*names, one.kfunc.name)
+        ends = (self.fentry.cannot, self.fentry.ended, self.kfunc.cannot, self.kfunc.ended)
+        seen.error = next((text for text in ends if text), "")
 
 
 @dataclass(frozen=True)
@@ -148,22 +190,16 @@ class _Guests:
         def read(found: bytes) -> None:
             seen.difference = first_difference(btf, found) if found else "it is not there"
 
-        warn, prover = self.reporter.warn, self._prover(visit)
-        tried = Named(prover, tuple(prover.functions)) if prover else None
-        listener = Listener(observed, lambda *_: None, warn, vmlinux_read=read, prover=tried)
+        programs = _Programs.of(visit, self.bench)
+        listener = Listener(
+            observed, lambda *_: None, self.reporter.warn, vmlinux_read=read, prover=programs.prover
+        )
         modules = [one.module for one in loads]
         ran = observe(
             self.runner, spec, modules, LoadPolicy.CARRIER, logs=logs, listener=listener, accel=self.accel
         )
         seen.accel = ran.accel.value
-        if prover is not None:
-            seen.misdescribed = {one.module: _misdescribed(one) for one in prover.found}
-            seen.error = prover.cannot or prover.ended
-
-    def _prover(self, visit: _Visit) -> FentryProver | None:
-        if not visit.functions:
-            return None
-        return fentry_prover(self.bench.healthy.vmlinux, visit.functions, self.bench.kernel.config)
+        programs.tell(seen)
 
     def _boots(self, folder: Path, vmlinux: bytes | None) -> Path:
         """Return the file to boot; of another BTF of vmlinux, which is as long, an image with that in it."""
@@ -292,9 +328,8 @@ def _run(
     controls = {one.control.module.name: one.control for one in tried} | {
         bench.control.module.name: bench.control
     }
-    functions = {one.load.module.name: one.functions for one in shared if one.functions}
     loads = [*controls.values(), *(one.load for one in shared)]
-    seen = guests.run(_Visit("modules", loads, functions=functions))
+    seen = guests.run(_Visit("modules", loads, tried=shared))
     if seen.accel:
         guests = replace(guests, accel=Accel(seen.accel))  # what the first of them came to
     results = {one.case.name: bench.judged(one, seen, seen) for one in shared}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,14 +25,18 @@ from kbtf_ci.btf.cases.case import (
     as_module,
 )
 from kbtf_ci.btf.cases.workshop import Workshop
-from kbtf_ci.btf.format.reader import Btf
+from kbtf_ci.btf.format.lookup import index_of
+from kbtf_ci.btf.format.reader import Btf, BtfError
+from kbtf_ci.btf.format.wire import Kind
 from kbtf_ci.btf.predict.assess import Assessor, kernel_version
 from kbtf_ci.btf.predict.kernel_btf import rules_of
 from kbtf_ci.btf.predict.sweep import KernelSpec, predicted
 from kbtf_ci.btf.rules.versions import doubt
 from kbtf_ci.btf.usable.fentry import functions
+from kbtf_ci.btf.usable.registered import registered_kfuncs
 from kbtf_ci.model.case import Need, Traits
 from kbtf_ci.model.kernel import BuiltKernel
+from kbtf_ci.model.kfunc_proof import RegisteredKfunc
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import ModuleResult, Observation, judge
 from kbtf_ci.model.prediction import Prediction, disagreements
@@ -46,6 +50,7 @@ from kbtf_ci.workflow.subject import find_subject
 
 _MISMATCH: Final = "CONFIG_MODULE_ALLOW_BTF_MISMATCH"
 _CONTROL: Final = "untouched"
+_WITHOUT_TWIN: Final = ("kfunc.implicit", "kfunc.impl")
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Trial:
     ``vmlinux`` is the BTF of another vmlinux that boots, None for the healthy one. ``build`` is what make
     said where it was called, and ``build_seconds`` how long tools took. ``functions`` are those that BPF
     programs are tried on, as the untouched module describes them, ``misdescribed`` the names of those that
-    the altered one describes otherwise.
+    the altered one describes otherwise; ``kfuncs`` are the altered one's, which programs call.
     """
 
     case: Case
@@ -80,6 +85,7 @@ class Trial:
     build_seconds: float = 0.0
     functions: tuple[Function, ...] = ()
     misdescribed: tuple[str, ...] = ()
+    kfuncs: tuple[RegisteredKfunc, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ class Seen:
 
     ``difference`` is the first one of vmlinux's BTF in its memory, ``log`` the kernel's of the whole boot,
     ``error`` what ended it early; "" for none. ``misdescribed`` has by module the functions that programs
-    found otherwise than they should.
+    found otherwise than they should, ``uncallable`` the kfuncs that they could not call.
     """
 
     observations: dict[str, Observation] = field(default_factory=dict)
@@ -107,6 +113,7 @@ class Seen:
     seconds: float = 0.0
     accel: str = ""
     misdescribed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    uncallable: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,7 +137,7 @@ class Bench:
             allows_mismatch=kernel.config.get(_MISMATCH) == "y",
             pvh=vmlinux is not None and boots_by_pvh(vmlinux),
             livepatch=kernel.config.get("CONFIG_LIVEPATCH") == "y",
-            fentry=all(kernel.config.get(symbol) == "y" for symbol in WANTED),
+            fentry=_takes_programs(kernel.config, opened.file.btf),
         )
         spec = KernelSpec(opened.file, rules_of(opened.file, version), kernel.config)
         return cls(kernel, opened, spec, traits, find_subject(kernel, opened.file))
@@ -193,17 +200,26 @@ class Bench:
                 control = altered.control_name
                 untouched, _ = _load(f"000-{control}.ko", control, altered.control, assessor)
                 trial = replace(trial, control=untouched, build=altered.build)
-                return self._with_functions(trial) if Need.FENTRY in case.needs else trial
+                return self._with_programs(trial, altered.original) if Need.FENTRY in case.needs else trial
             case AlteredVmlinux():
                 return replace(trial, vmlinux=altered.btf)
 
-    def _with_functions(self, trial: Trial) -> Trial:
-        before, after = (
-            tuple(functions(Btf.parse(image.section(".BTF") or b"", self.healthy.vmlinux), Places.of(image)))
-            for image in (ElfImage(trial.control.data), ElfImage(trial.load.data))
-        )
-        changed = (old.name for old, new in zip(before, after, strict=True) if old != new)
-        return replace(trial, functions=before, misdescribed=tuple(changed))
+    def _with_programs(self, trial: Trial, original: bytes) -> Trial:
+        """Return a trial with what BPF programs are tried on, as the untouched module describes it.
+
+        A program on a kfunc with an implicit argument takes its twin's prototype, too (kernel/bpf/verifier.c,
+        bpf_check_attach_target(), since 7.2).
+        """
+        name = trial.load.module.name
+        untouched, altered = ElfImage(original, name), ElfImage(trial.load.data, name)
+        base = self.healthy.vmlinux
+        before, after = (Btf.parse(one.section(".BTF") or b"", base) for one in (untouched, altered))
+        described = tuple(functions(before, Places.of(untouched)))
+        pairs = zip(described, functions(after, Places.of(altered)), strict=True)
+        kfuncs = tuple(registered_kfuncs(altered, after, name, trial.prediction.unusable))
+        without = {one.name for one in kfuncs if one.unusable in _WITHOUT_TWIN}
+        changed = tuple(old.name for old, new in pairs if old != new or old.name in without)
+        return replace(trial, functions=described, misdescribed=changed, kfuncs=kfuncs)
 
     def _result(self, case: Case, **values: Any) -> CaseResult:
         expected = case.expected.under(self.traits)
@@ -244,6 +260,21 @@ class Bench:
         return replace(self._result(trial.case, **values), module=trial.load.module.name)
 
 
+# Of a kernel without a configuration at hand: functions that are there where it takes programs on functions.
+_OF_PROGRAMS: Final = ("bpf_int_jit_compile", "bpf_trace_run1", "register_ftrace_direct")
+
+
+def _takes_programs(config: Mapping[str, str], btf: bytes) -> bool:
+    """Return whether BPF programs can be attached to functions: by the configuration, or vmlinux's BTF."""
+    if config:
+        return all(config.get(symbol) == "y" for symbol in WANTED)
+    try:
+        vmlinux = Btf.parse(btf)
+    except BtfError:
+        return False
+    return all(index_of(vmlinux, name, Kind.FUNC) is not None for name in _OF_PROGRAMS)
+
+
 def _load(file: str, name: str, data: bytes, assessor: Assessor) -> tuple[Load, Prediction]:
     """Return a module as a guest gets it, and what the offline check predicts of it."""
     module = replace(module_entry(ElfImage(data), file), name=name)
@@ -270,11 +301,13 @@ def _observed(result: ModuleResult, observation: Observation, trial: Trial, seen
         reason=result.reason,
         build=trial.build,
         misdescribed=seen.misdescribed.get(trial.load.module.name, ()),
+        uncallable=seen.uncallable.get(trial.load.module.name, ()),
     )
 
 
 def _differs(trial: Trial, result: ModuleResult, observed: Observed) -> bool:
     prediction = trial.prediction
-    wanted = (prediction.outcome, prediction.errno, trial.misdescribed)
-    seen = (observed.outcome, observed.errno, observed.misdescribed)
+    unusable = tuple(one.name for one in trial.kfuncs if one.unusable)
+    wanted = (prediction.outcome, prediction.errno, trial.misdescribed, unusable)
+    seen = (observed.outcome, observed.errno, observed.misdescribed, observed.uncallable)
     return wanted != seen or bool(disagreements([prediction], [result]))

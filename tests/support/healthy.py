@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import struct
+
 from kbtf_ci.btf.cases.case import Healthy
 from kbtf_ci.btf.format.reader import Btf
 from tests.support import pair
@@ -26,19 +28,20 @@ def vmlinux() -> Sketch:
     first, second = (one.add(sk.VAR, one.string(name), 1, 1) for name in ("one_var", "other_var"))
     one.add(sk.DATASEC, one.string(".data..percpu"), 64, first, 0, 4, second, 8, 4, vlen=2)
     one.add(sk.FUNC_PROTO, 0, 1, low, 1, 0, 0, vlen=2)  # variadic
-    for struct in (twins[0], task):
-        one.add(sk.PTR, 0, struct)
+    for pointed in (twins[0], task):
+        one.add(sk.PTR, 0, pointed)
     return one
 
 
 def congestion(base: Sketch) -> Sketch:
-    """Return BTF of three functions, of which one has a prototype of its own."""
+    """Return BTF of functions, of which one has a prototype of its own."""
     one = Sketch(base.end_id, len(base.strings))
     task = base.end_id - 1
     sock = one.string("sk")
     common = one.add(sk.FUNC_PROTO, 0, 1, sock, task, vlen=1)
     one.add(sk.FUNC, one.string("bbr_main"), common)
     one.add(sk.FUNC, one.string("bbr_init"), common)
+    one.add(sk.FUNC, one.string("dctcp_ssthresh"), common)
     own = one.add(sk.FUNC_PROTO, 0, 0, sock, task, one.string("bw"), 1, vlen=2)
     one.add(sk.FUNC, one.string("bbr_set_pacing_rate"), own)
     return one
@@ -67,10 +70,13 @@ def module(name: str, btf: bytes, **others: bytes) -> bytes:
 
 
 def healthy() -> Healthy:
-    """Return the module over that vmlinux, and a tcp_bbr with a set of one kfunc beside it."""
+    """Return the module over that vmlinux, and two beside it with a set of two kfuncs."""
     base = vmlinux()
     btf, data = split(base).bytes(), base.bytes()
-    ids = b"\1\0\0\0\1\0\0\0\x2a\0\0\0\0\0\0\0"
+    functions = congestion(base)
+    kfuncs = [base.end_id + number for number in (1, 3)]
+    ids = struct.pack("<6I", 2, 1, kfuncs[0], 0, kfuncs[1], 0)
     sections = {".BTF_ids": ids, ".rela.gnu.linkonce.this_module": b"\1" * 48}
-    others = {"tcp_bbr": module("tcp_bbr", congestion(base).bytes(), **sections)}
+    names = ("tcp_bbr", "tcp_dctcp")
+    others = {name: module(name, functions.bytes(), **sections) for name in names}
     return Healthy("m", module("m", btf), btf, Btf.parse(data), data, others.get)

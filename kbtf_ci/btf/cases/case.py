@@ -67,9 +67,10 @@ class AlteredBtf:
 
 @dataclass(frozen=True)
 class AlteredFile:
-    """A whole module that goes by ``name``, and the same untouched but for its name.
+    """A whole module that goes by ``name``, and one untouched but for its name.
 
-    ``build`` is what its build said.
+    ``build`` is what its build said. ``original`` is what it was made from, where BPF programs are tried on
+    it, b"" where they are not.
     """
 
     data: bytes
@@ -77,6 +78,7 @@ class AlteredFile:
     control: bytes
     control_name: str
     build: tuple[str, ...] = ()
+    original: bytes = b""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def _with_function(name: str, function: str, change: _Change) -> Callable[[Healt
         if len(altered) != section.size:
             raise NotThereError(f"{SUBJECT}'s BTF is laid out otherwise than pahole does")
         whole = inert(patched(data, section.offset, altered))
-        return AlteredFile(renamed(whole, name), name, renamed(data, CONTROL), CONTROL)
+        return AlteredFile(renamed(whole, name), name, renamed(inert(data), CONTROL), CONTROL, original=data)
 
     return make
 
@@ -84,8 +84,8 @@ def _pointers(btf: Btf, unlike: int) -> Iterator[int]:
     raise NotThereError("vmlinux has no other pointer to a struct")
 
 
-def _misdescribed(function: str) -> Expectation:
-    return always(Expected(Outcome.VERIFIED, sysfs=True, misdescribed=(function,)))
+def _misdescribed(function: str, *uncallable: str) -> Expectation:
+    return always(Expected(Outcome.VERIFIED, sysfs=True, misdescribed=(function,), uncallable=uncallable))
 
 
 CASES: Final = (
@@ -95,10 +95,10 @@ CASES: Final = (
         title="a function is described with another one's prototype",
         story="BTF of another build of the same source, or an editor's hand: every id leads somewhere, and "
         "the kernel takes it. A program on the function is refused for arguments that it does not have, or "
-        "reads what is not there.",
+        "reads what is not there; as a kfunc none can call it.",
         source="kernel/bpf/btf.c: btf_func_check() takes any FUNC_PROTO, btf_distill_func_proto() "
         "refuses a variadic one (EINVAL)",
-        expected=_misdescribed(_FUNCTION),
+        expected=_misdescribed(_FUNCTION, _FUNCTION),
         make=_with_function("tcp_bb3", _FUNCTION, _variadic),
         needs=frozenset({Need.FENTRY}),
     ),

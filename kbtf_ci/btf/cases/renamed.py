@@ -11,29 +11,30 @@ from kbtf_ci.btf.cases.case import Healthy, NotThereError
 from kbtf_ci.btf.cases.edit import patched
 from kbtf_ci.objfile.elf import ElfImage
 
-# It registers kfuncs and needs no other module.
+# They register kfuncs and need no other module.
 SUBJECT: Final = "tcp_bbr"
+OTHER_SUBJECT: Final = "tcp_dctcp"
 CONTROL: Final = "tcp_bb0"
 _SIGNATURE: Final = b"~Module signature appended~\n"  # MODULE_SIG_STRING, include/linux/module_signature.h
 
 
-def subject(healthy: Healthy) -> bytes:
+def subject(healthy: Healthy, name: str = SUBJECT) -> bytes:
     """Return the module as it is. Raises NotThereError."""
-    data = healthy.find(SUBJECT)
+    data = healthy.find(name)
     if data is None:
-        raise NotThereError(f"this kernel has no module {SUBJECT}")
+        raise NotThereError(f"this kernel has no module {name}")
     return data
 
 
-def renamed(data: bytes, name: str) -> bytes:
+def renamed(data: bytes, name: str, old: str = SUBJECT) -> bytes:
     """Return the module by another name of the same length, and unsigned. Raises NotThereError."""
-    image = ElfImage(data, SUBJECT)
+    image = ElfImage(data, old)
     for section, before in ((".modinfo", b"name="), (".gnu.linkonce.this_module", b"")):
         place = image.find(section)
         start, end = (place.offset, place.offset + place.size) if place else (0, 0)
-        found = data.find(before + SUBJECT.encode() + b"\0", start, end)
+        found = data.find(before + old.encode() + b"\0", start, end)
         if found < 0:
-            raise NotThereError(f"{SUBJECT} does not say its name in {section}")
+            raise NotThereError(f"{old} does not say its name in {section}")
         data = patched(data, found + len(before), name.encode())
     return _unsigned(data)
 

@@ -119,6 +119,12 @@ def test_what_no_type_may_call_is_not_proven_though_its_name_is_found(words: str
     assert prover.found[0].seen is KfuncState.NOT_PROVEN
 
 
+def test_of_a_module_that_is_gone_nothing_is_proven_and_nothing_refused() -> None:
+    gone = dict.fromkeys(("xdp call 3", "xdp dead 3", "syscall call 3", "syscall dead 3"), "9")
+    prover, _ = prove({**FOUND, **gone, "btf nf_conntrack": "2"})
+    assert [one.seen for one in prover.found[2:]] == [KfuncState.NOT_PROVEN] * 2
+
+
 def test_a_type_that_this_kernel_has_not_is_left_out() -> None:
     prover, shell = prove({**FOUND, "program lsm": "22 - no"}, (XDP, LSM))
     assert prover.programs == ("xdp",)

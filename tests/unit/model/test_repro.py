@@ -40,6 +40,7 @@ def test_a_case_that_went_as_written_is_ok() -> None:
         (replace(OBSERVED, log=(*SEEN[:2], SEEN[2].replace("a_case", "b"))), "other lines"),
         (replace(OBSERVED, vmlinux_difference="byte 7"), "vmlinux's BTF in memory: byte 7"),
         (replace(OBSERVED, misdescribed=("f", "g")), "find misdescribed: f, g where none was expected"),
+        (replace(OBSERVED, uncallable=("k",)), "find uncallable: k where none was expected"),
     ],
 )
 def test_whatever_is_otherwise_is_a_fault_and_is_named(observed: Observed, words: str) -> None:

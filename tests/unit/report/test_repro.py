@@ -71,11 +71,11 @@ def test_the_json_has_the_schemas_keys() -> None:
     )  # fmt: skip
     assert ok["expected"] == {
         "outcome": "REJECTED", "errno": -22, "kernel_log": ["BPF: Invalid magic", LAST], "sysfs": False,
-        "vmlinux_differs": False, "build_log": [], "misdescribed": [],
+        "vmlinux_differs": False, "build_log": [], "misdescribed": [], "uncallable": [],
     }  # fmt: skip
     assert ok["observed"] == {
         "outcome": "REJECTED", "errno": -22, "kernel_log": list(SEEN[1:]), "sysfs": False,
-        "vmlinux_difference": "", "build_log": [], "misdescribed": [],
+        "vmlinux_difference": "", "build_log": [], "misdescribed": [], "uncallable": [],
     }  # fmt: skip
     assert (ok["control"], ok["seconds"], ok["predicted"]["cause"]) == ("VERIFIED", 0.012, "damaged")
     assert (ok["predicted"]["differs"], wrong["predicted"]["differs"]) == (False, True)
