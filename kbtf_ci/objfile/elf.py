@@ -64,6 +64,15 @@ class FunctionSymbol:
 
 
 @dataclass(frozen=True)
+class PlacedSymbol:
+    """A symbol of some section: its place there and its size, both in bytes."""
+
+    name: str
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
 class _Layout:
     """How the tables of one class and byte order are laid out; names as in elf(5)."""
 
@@ -174,15 +183,16 @@ class ElfImage:
             name = self._string(strings, int(row["st_name"]))
             yield FunctionSymbol(name, int(row["st_shndx"]), int(row["st_value"]), int(row["st_size"]))
 
-    def symbols_in(self, name: str) -> dict[int, str]:
-        """Return the symbols that lie in section ``name``, by their place in it in bytes."""
+    def symbols_in(self, name: str) -> Iterator[PlacedSymbol]:
+        """Yield the symbols that lie in section ``name``, in the order of the symbol table."""
         section, table = self.find(name), self._symbols()
         if section is None or table is None:
-            return {}
+            return
         rows, strings = table
-        here = rows[(rows["st_shndx"] == section.index) & (rows["st_name"] > 0)]
         start = 0 if self.type == "ET_REL" else int(self._table["sh_addr"][section.index])
-        return {int(row["st_value"]) - start: self._string(strings, int(row["st_name"])) for row in here}
+        for row in rows[(rows["st_shndx"] == section.index) & (rows["st_name"] > 0)]:
+            place = int(row["st_value"]) - start
+            yield PlacedSymbol(self._string(strings, int(row["st_name"])), place, int(row["st_size"]))
 
     def relocated_addresses(self, name: str) -> Iterator[tuple[int, int]]:
         """Yield what is put into section ``name``, in order: the index of a section and an address there.

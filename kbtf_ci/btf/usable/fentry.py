@@ -45,6 +45,15 @@ def functions(btf: Btf, places: Places) -> Iterator[Function]:
             yield Function(type_id, name, _traceable(name, places), arguments)
 
 
+def is_distilled(types: Types, prototype: Prototype) -> bool:
+    """Return whether btf_distill_func_proto() can tell how a function of this prototype is called."""
+    try:
+        list(_arguments(types, prototype))
+    except (_SignatureError, NoPrototypeError):
+        return False
+    return True
+
+
 def _traceable(name: str, places: Places) -> Traceable:
     place = places.kept.get(name)
     if place is None:

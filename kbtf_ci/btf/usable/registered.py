@@ -9,12 +9,11 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from kbtf_ci.btf.format.reader import Btf
-from kbtf_ci.btf.usable.kfuncs import kfunc_sets
+from kbtf_ci.btf.usable.sets import KFUNCS, SECTION, KfuncSet, Symbols, declared_sets, id_words, shaped_sets
 from kbtf_ci.model.kfunc_proof import RegisteredKfunc
 from kbtf_ci.model.usable import Unusable
 from kbtf_ci.objfile.elf import ElfImage
 
-_SECTION: Final = ".BTF_ids"
 # One of bpf_test_modify_return_ids (net/bpf/test_run.c), declared as a set of kfuncs and registered for
 # programs that alter what a function returns.
 _NO_KFUNC: Final = "bpf_modify_return_test"
@@ -24,13 +23,19 @@ def registered_kfuncs(
     image: ElfImage, btf: Btf, owner: str, unusable: Iterable[Unusable]
 ) -> Iterator[RegisteredKfunc]:
     """Yield each of them once; of kernels before 6.9 none, since nothing in their files tells the sets."""
-    section = image.section(_SECTION) or b""
     rules = {one.kfunc: one.rule for one in unusable}
     known: set[int] = set()
-    for one in kfunc_sets(section, image.byte_order, btf, image.symbols_in(_SECTION)):
+    for one in _flagged_sets(image, btf):
         if any(kfunc.name == _NO_KFUNC for kfunc in one.kfuncs):
             continue
         for kfunc in one.kfuncs:
             if kfunc.type_id and kfunc.type_id not in known:
                 known.add(kfunc.type_id)
                 yield RegisteredKfunc(owner, kfunc.type_id, kfunc.name, rules.get(kfunc.name, ""))
+
+
+def _flagged_sets(image: ElfImage, btf: Btf) -> Iterator[KfuncSet]:
+    words = id_words(image.section(SECTION) or b"", image.byte_order)
+    symbols = Symbols.of(image.symbols_in(SECTION))
+    found = declared_sets(words, btf, symbols) if symbols.there else shaped_sets(words, btf)
+    yield from (one for one in found if one.flags & KFUNCS)
