@@ -115,7 +115,7 @@ def _miscounted(one: KfuncSet) -> Unusable:
         else "no program can call those behind the count"
     )
     return Unusable(
-        ", ".join(one.declared[one.count :]), one.name, "kfunc.count",
+        _names(one.kfuncs[one.count :]), one.name, "kfunc.count",
         f"the set says it has {one.count} functions and has room for {declared}: {effect}",
         "6.1", "resolve_btfids, which counts them, did not run, or did not end: link again",
     )  # fmt: skip
@@ -179,7 +179,7 @@ def _finds(ids: list[int], wanted: int) -> bool:
 def _no_function(types: Types, kfunc: Kfunc) -> str:
     kind = types.kind(kfunc.type_id)
     if kind is not Kind.FUNC:
-        what = f"that of a {kind.name}" if kind else "of no type"
+        what = f"of kind {kind.name}" if kind else "of no type"
         return f"its id {kfunc.type_id} is {what}, not of a function"
     if not types.own.name(kfunc.type_id):
         return f"the function of its id {kfunc.type_id} has no name"
