@@ -67,9 +67,13 @@ class KfuncProver:
             self.seconds = max(self.seconds, time.monotonic() - began)
 
     def _prove(self, shell: GuestShell, owners: Sequence[str], silence: float) -> None:
-        kinds = [kind for kind, answer in _tried(shell, self.kinds, silence) if not answer.errno]
+        tried = list(_tried(shell, self.kinds, silence))
+        kinds = [kind for kind, answer in tried if not answer.errno]
         with self._lock:
             self.programs = tuple(kind.name for kind in kinds)
+        if not kinds:
+            self.cannot = f"this kernel loads no BPF program ({refusal(tried[0][1])})"
+            return
         calls = _Calls([kfunc for name in owners for kfunc in self.kfuncs[name]])
         for kind in kinds:
             if not calls.left or self.cannot:

@@ -131,6 +131,12 @@ def test_a_type_that_this_kernel_has_not_is_left_out() -> None:
     assert sum(line.startswith("program lsm") for line in shell.asked) == 1
 
 
+def test_a_kernel_that_loads_no_program_at_all_is_asked_no_more() -> None:
+    prover, shell = prove({"program xdp": "38", "program syscall": "38"})
+    assert prover.cannot == "this kernel loads no BPF program (ENOSYS)"
+    assert (prover.found, len(shell.asked)) == ([], 2)
+
+
 @pytest.mark.parametrize(
     ("answer", "difference"),
     [("0 0:3", "returned 3, not 2"), ("0", "returned None, not 2"), ("22 - a word", "EINVAL: a word")],
