@@ -224,6 +224,6 @@ CASES: Final = (
         expected=taken(),
         since=(7, 0),
         needs=_TREE,
-        why_not="no load fails: kbtf-ci check --vmlinux names such kfuncs",
+        why_not="of vmlinux, which kbtf-ci check --vmlinux names; a module's is kfunc-without-twin",
     ),
 )
