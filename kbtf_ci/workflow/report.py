@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 from kbtf_ci.errors import UsageError, file_error
 from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.model.comparison import Comparison, ModuleFacts, RunFacts
+from kbtf_ci.objfile.elf import unpacked_name
 
 _SCHEMA: Final = "kbtf-ci/results/1"
 _FUNCTIONS: Final = "kbtf-ci/functions/1"
@@ -60,21 +61,15 @@ def _facts(path: Path) -> RunFacts:
     file = directory.results_json if path.is_dir() else path
     results = _results(file)
     functions = _functions(directory.functions)
+
+    def of(file: str) -> frozenset[str] | None:
+        return None if functions is None else frozenset(functions.get(file, ()))
+
     modules = {
-        module.name: ModuleFacts(module.name, module.outcome, module.btf_bytes, _of_module(module, functions))
+        module.name: ModuleFacts(module.name, module.outcome, module.btf_bytes, of(module.file))
         for module in results.modules
     }
     return RunFacts(str(path), results.kernel.release, modules, _stages(directory.run_json))
-
-
-def _of_module(module: _Module, functions: Mapping[str, list[str]] | None) -> frozenset[str] | None:
-    if functions is None:
-        return None
-    # What is compressed in the tree is kept by the file's own name, and listed without the ending.
-    for name in (module.file, *(f"{module.file}{ending}" for ending in (".xz", ".zst", ".gz"))):
-        if name in functions:
-            return frozenset(functions[name])
-    return frozenset()
 
 
 def _results(file: Path) -> _Results:
@@ -100,7 +95,10 @@ def _functions(file: Path) -> Mapping[str, list[str]] | None:
         found = _Functions.model_validate(json.loads(gzip.decompress(file.read_bytes())))
     except (OSError, EOFError, ValueError) as error:
         raise UsageError(f"{file}: cannot be read: {_words(error)}") from error
-    return found.modules if found.schema_ == _FUNCTIONS else None
+    if found.schema_ != _FUNCTIONS:
+        return None
+    # Kept by the names that the files really have, compressed or not.
+    return {unpacked_name(file): names for file, names in found.modules.items()}
 
 
 def _stages(file: Path) -> Mapping[str, float]:

@@ -143,3 +143,12 @@ def test_functions_that_were_not_kept_or_cannot_be_read_are_told(runs: tuple[Pat
     done = called(after, "--compare", before)
     assert "functions: not compared, for one run has not kept their names" in done.output
     assert called(after, "--compare", before, "--max-lost-functions", "0").exit_code == 2
+
+
+def test_functions_are_kept_by_names_of_compressed_files(runs: tuple[Path, Path]) -> None:
+    before, after = runs
+    file = before / "kernel/functions.json.gz"
+    packed = gzip.decompress(file.read_bytes()).replace(b".ko", b".ko.xz")
+    file.write_bytes(gzip.compress(packed))
+    found = compare(after, before)
+    assert [(one.name, one.lost) for one in found.functions] == [("xfs", ("b",))]
