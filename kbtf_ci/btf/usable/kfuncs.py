@@ -19,7 +19,7 @@ from kbtf_ci.btf.usable.destructors import unusable_destructors
 from kbtf_ci.btf.usable.implicit import Implicit
 from kbtf_ci.btf.usable.prototypes import acquires_nothing, is_called_by_none
 from kbtf_ci.btf.usable.registration import FLAGGED_SINCE, Registration, considered
-from kbtf_ci.btf.usable.sets import SECTION, KfuncSet, Symbols, declared_sets, id_words, shaped_sets
+from kbtf_ci.btf.usable.sets import SECTION, KfuncSet, Symbols, id_words, shaped_sets, told_sets
 from kbtf_ci.btf.usable.types import NoPrototypeError, Types
 from kbtf_ci.model.usable import Unusable
 from kbtf_ci.objfile.elf import ElfImage
@@ -79,10 +79,8 @@ def _uncallable(types: Types, implicit: Implicit, one: KfuncSet, told: set[int])
 
 
 def _sets(words: list[int], btf: Btf, symbols: Symbols, *, flag_asked: bool) -> tuple[KfuncSet, ...]:
-    if symbols.there:
-        return tuple(declared_sets(words, btf, symbols))
-    flagged = tuple(shaped_sets(words, btf))
-    return flagged if flagged or not flag_asked else tuple(shaped_sets(words, btf, flags=0))
+    found = tuple(told_sets(words, btf, symbols))
+    return found if found or symbols.there or not flag_asked else tuple(shaped_sets(words, btf, flags=0))
 
 
 def _registers_kfuncs(names: bytes) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from kbtf_ci.btf.format.reader import Btf
-from kbtf_ci.btf.usable.sets import KFUNCS, SECTION, KfuncSet, Symbols, declared_sets, id_words, shaped_sets
+from kbtf_ci.btf.usable.sets import KFUNCS, SECTION, KfuncSet, Symbols, id_words, told_sets
 from kbtf_ci.model.kfunc_proof import RegisteredKfunc
 from kbtf_ci.model.usable import Unusable
 from kbtf_ci.objfile.elf import ElfImage
@@ -23,7 +23,8 @@ def registered_kfuncs(
     image: ElfImage, btf: Btf, owner: str, unusable: Iterable[Unusable]
 ) -> Iterator[RegisteredKfunc]:
     """Yield each of them once; of kernels before 6.9 none, since nothing in their files tells the sets."""
-    rules = {one.kfunc: one.rule for one in unusable}
+    # A finding on a set names several.
+    rules = {name: one.rule for one in unusable for name in one.kfunc.split(", ")}
     known: set[int] = set()
     for one in _flagged_sets(image, btf):
         if any(kfunc.name == _NO_KFUNC for kfunc in one.kfuncs):
@@ -37,5 +38,4 @@ def registered_kfuncs(
 def _flagged_sets(image: ElfImage, btf: Btf) -> Iterator[KfuncSet]:
     words = id_words(image.section(SECTION) or b"", image.byte_order)
     symbols = Symbols.of(image.symbols_in(SECTION))
-    found = declared_sets(words, btf, symbols) if symbols.there else shaped_sets(words, btf)
-    yield from (one for one in found if one.flags & KFUNCS)
+    yield from (one for one in told_sets(words, btf, symbols) if one.flags & KFUNCS)

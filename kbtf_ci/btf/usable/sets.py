@@ -114,6 +114,11 @@ def shaped_sets(words: list[int], btf: Btf, flags: int = KFUNCS) -> Iterator[Kfu
         at += 2 + 2 * words[at] if found else 1
 
 
+def told_sets(words: list[int], btf: Btf, symbols: Symbols) -> Iterator[KfuncSet]:
+    """Yield the sets that symbols name, or else those of kfuncs that flag and shape tell."""
+    return declared_sets(words, btf, symbols) if symbols.there else shaped_sets(words, btf)
+
+
 def _has_shape(words: list[int], at: int, types: Types) -> bool:
     count = words[at]
     end = at + 2 + 2 * count

@@ -22,7 +22,7 @@ def test_a_kfunc_of_several_sets_is_there_once_and_an_unresolved_one_not_at_all(
     one, two = (sketch.add(sk.FUNC, sketch.string(name), proto) for name in ("one", "two"))
     words = (3, 1, 0, 0, one, 0, two, 0, 1, 1, two, 0)
     image = ElfImage(make_elf([(".BTF_ids", struct.pack(f"<{len(words)}I", *words))]))
-    broken = Unusable("two", "", "kfunc.impl", "", "7.0", "")
+    broken = Unusable("three, two", "", "kfunc.impl", "", "7.0", "")
     assert list(registered_kfuncs(image, Btf.parse(sketch.bytes()), "m", [broken])) == [
         RegisteredKfunc("m", one, "one"),
         RegisteredKfunc("m", two, "two", "kfunc.impl"),
