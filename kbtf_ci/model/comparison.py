@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from kbtf_ci.model.names import some
 from kbtf_ci.model.outcome import Outcome
-
-_NAMES = 5  # of modules or functions, in a line
 
 
 @dataclass(frozen=True)
@@ -181,9 +180,3 @@ def _lost_functions(found: Comparison) -> Iterator[str]:
         yield from (f"{one.name}:{name}" for name in one.lost)
     for module in found.lost:
         yield from (f"{module.name}:{name}" for name in sorted(module.functions or ()))
-
-
-def some(names: list[str], most: int = _NAMES) -> str:
-    """Return the first of these names, and how many more there are."""
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

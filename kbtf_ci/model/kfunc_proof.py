@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from kbtf_ci.model.names import some
 from kbtf_ci.model.proof import Answer, Difference, errno_name
 
 VMLINUX: Final = "vmlinux"
-_NAMES: Final = 5  # of kfuncs, in a line
 
 # The verifier's words where a kfunc is of no use to a program, whatever its BTF says: kernel/bpf/verifier.c,
 # check_kfunc_call(), and from 7.3 on its look at arguments; offload.c, bpf_dev_bound_kfunc_check().
@@ -137,9 +137,7 @@ class KfuncProof:
         if self.cannot or self.ended:
             return self.cannot or f"a guest ended under programs that call kfuncs: {self.ended}"
         names = [f"{one.module}:{one.function}" for one in self.differences]
-        more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-        shown = ", ".join(names[:_NAMES])
-        return f"calls of kfuncs do otherwise than predicted: {shown}{more}" if names else ""
+        return f"calls of kfuncs do otherwise than predicted: {some(names)}" if names else ""
 
 
 @dataclass(frozen=True)

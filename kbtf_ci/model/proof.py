@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from kbtf_ci.model.names import some
+
 
 class Prove(StrEnum):
     """What programs are tried with."""
@@ -36,7 +38,6 @@ _ERRNO: Final = {
     Traceable.SUFFIX: errno.ENOENT,
     Traceable.SIGNATURE: errno.EINVAL,
 }
-_NAMES: Final = 5  # of functions, in a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +171,7 @@ class Proof:
         if self.cannot or self.ended:
             return self.cannot or f"a guest ended under fentry programs: {self.ended}"
         names = sorted({f"{one.module}:{one.function}" for one in self.differences})
-        more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-        shown = ", ".join(names[:_NAMES])
-        return f"fentry programs do otherwise than predicted on {shown}{more}" if names else ""
+        return f"fentry programs do otherwise than predicted on {some(names)}" if names else ""
 
 
 # What must be configured for fentry programs on modules' functions, for the words of a kernel that cannot.

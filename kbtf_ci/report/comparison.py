@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from kbtf_ci.infra.text import printable
-from kbtf_ci.model.comparison import Comparison, ModuleChange, some
+from kbtf_ci.model.comparison import Comparison, ModuleChange
+from kbtf_ci.model.names import some
 
 SCHEMA: Final = "kbtf-ci/comparison/1"
 _MOST: Final = 20  # rows of each table that a person reads

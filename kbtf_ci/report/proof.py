@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from kbtf_ci.infra.text import printable
 from kbtf_ci.model.kfunc_proof import KfuncAnswer, KfuncProof, KfuncState, RegisteredKfunc
+from kbtf_ci.model.names import some
 from kbtf_ci.model.proof import Difference, Proof
 
 _MOST: Final = 20  # differences, and refusals, of a report that a person reads
@@ -108,8 +109,7 @@ def _differences(differences: Sequence[Difference]) -> Iterator[str]:
 
 
 def _some(answers: Sequence[KfuncAnswer]) -> str:
-    more = f" and {len(answers) - _NAMES} more" if len(answers) > _NAMES else ""
-    return ", ".join(_full(one.kfunc) for one in answers[:_NAMES]) + more
+    return some([_full(one.kfunc) for one in answers], _NAMES)
 
 
 def _full(kfunc: RegisteredKfunc) -> str:
