@@ -18,6 +18,7 @@ from typing import NoReturn
 import click
 
 from kbtf_ci.errors import ExitCode, InfrastructureError, InterruptError, KbtfError
+from kbtf_ci.infra.rundir import write_text
 from kbtf_ci.infra.text import printable
 from kbtf_ci.report.terminal import TerminalReporter
 from kbtf_ci.workflow.verdict import Verdict
@@ -116,7 +117,7 @@ def finish(
     if as_json:
         click.echo(verdict.directory.results_json.read_text(), nl=False)
     if junit is not None:
-        verdict.write_junit(junit)
+        write_text(junit, verdict.directory.file("junit.xml").read_text())
     if verdict.error is not None:
         raise verdict.error
     if bisect and verdict.only_unreadable:

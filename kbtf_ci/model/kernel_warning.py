@@ -53,8 +53,10 @@ _STALLS = frozenset({
     WarningKind.WORKQUEUE_LOCKUP, WarningKind.SPINLOCK_LOCKUP, WarningKind.CSD_LOCK,
 })  # fmt: skip
 
+_HOST = "; the guest is emulated, and a host that gave it no time may be to blame"
+
 # What differs between two occurrences of one warning: CPU, PID, seconds, addresses; not the line of a file.
-_VARYING = re.compile(r"(?<![\w.])(?<!\.[chS]:)(?:0x[0-9a-f]+|[0-9a-f]{8,}|\d+)")
+VARYING = re.compile(r"(?<![\w.])(?<!\.[chS]:)(?:0x[0-9a-f]+|[0-9a-f]{8,}|\d+)")
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,15 @@ class KernelWarning:
     times: int = 1
 
     @property
+    def title(self) -> str:
+        """Its kind, how often it came, and whether the host may have done it."""
+        times = f", {self.times} times" if self.times > 1 else ""
+        return f"{self.kind.value}{times}{_HOST if self.host_may_be_to_blame else ''}"
+
+    @property
     def identity(self) -> tuple[str, str, str]:
         """What two occurrences of one warning have in common."""
-        return (self.module, self.kind.value, _VARYING.sub("#", self.headline))
+        return (self.module, self.kind.value, VARYING.sub("#", self.headline))
 
 
 def merge(warnings: Iterable[KernelWarning]) -> tuple[KernelWarning, ...]:

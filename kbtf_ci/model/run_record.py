@@ -14,10 +14,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kbtf_ci.model.invalid import first_fault
 from kbtf_ci.model.kernel import X86_64, KernelFacts
 from kbtf_ci.model.options import DEFAULT_SUITE, BuildOptions, PrebuiltOptions
 
 RUN_SCHEMA: Literal["kbtf-ci/run/1"] = "kbtf-ci/run/1"
+# "wishes" is one of two models; their names in a key's path would only puzzle.
+_EITHER = ("BuildOptions", "PrebuiltOptions")
 
 
 class _Part(BaseModel):
@@ -146,16 +149,9 @@ class RunRecord(_Part):
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            raise ValueError(_first_fault(error)) from error
+            raise ValueError(first_fault(error, _EITHER)) from error
 
     def document(self) -> dict[str, Any]:
         """Return it as run.json holds it, without the keys of what the run did not come to."""
         values = self.model_dump(mode="json", by_alias=True)
         return {key: value for key, value in values.items() if value is not None}
-
-
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    # "wishes" is one of two models; their names in the path would only puzzle.
-    key = ".".join(str(part) for part in fault["loc"] if part not in ("BuildOptions", "PrebuiltOptions"))
-    return f"key '{key}': {fault['msg']}" if key else fault["msg"]

@@ -12,7 +12,6 @@ from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import ModuleResult
 
 NO_MODULE = "no module"
-_HOST = "; the guest is emulated, and a host that gave it no time may be to blame"
 
 
 def entry(one: KernelWarning) -> dict[str, Any]:
@@ -26,12 +25,6 @@ def entry(one: KernelWarning) -> dict[str, Any]:
     }
 
 
-def title(one: KernelWarning) -> str:
-    """Return its kind, how often it came, and whether the host may have done it."""
-    times = f", {one.times} times" if one.times > 1 else ""
-    return f"{one.kind.value}{times}{_HOST if one.host_may_be_to_blame else ''}"
-
-
 def by_owner(
     results: Sequence[ModuleResult], others: Sequence[KernelWarning]
 ) -> Iterator[tuple[str, KernelWarning]]:
@@ -43,4 +36,4 @@ def by_owner(
 
 def plain(one: KernelWarning) -> str:
     """Return a warning as some lines of text."""
-    return "\n".join((f"kernel warning: {title(one)}", *one.lines))
+    return "\n".join((f"kernel warning: {one.title}", *one.lines))

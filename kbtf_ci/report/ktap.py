@@ -5,52 +5,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterator, Sequence
 
 from kbtf_ci.infra.text import printable
-from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn
+from kbtf_ci.model.fail_on import FailOn
 from kbtf_ci.model.kernel_warning import KernelWarning
-from kbtf_ci.model.outcome import ModuleResult, Outcome
-from kbtf_ci.report.kernel_warning import NO_MODULE, plain, title
+from kbtf_ci.model.results import Fault, ModuleEntry, Results
+from kbtf_ci.report.kernel_warning import NO_MODULE, plain
 
 
-def ktap(
-    results: Sequence[ModuleResult],
-    warnings: Sequence[KernelWarning] = (),
-    fail_on: Collection[FailOn] = DEFAULT_FAIL_ON,
-    faults: Mapping[str, str] = MappingProxyType({}),
-) -> str:
+def ktap(results: Results) -> str:
     """Return the document, the kernel's warnings as diagnostic lines.
 
-    ``warnings`` are those of no module; where they count, they are a test of their own, and so are
-    ``faults`` of the whole kernel: what is at fault, and how, in a line.
+    Warnings of no module, where they count, are a test of their own, and so are findings of the whole kernel.
     """
-    counted = FailOn.WARNING in fail_on
-    more = [f"{NO_MODULE} # WARNING {title(warnings[0])}"] if warnings and counted else []
-    more += [f"{name} # {printable(text)}" for name, text in faults.items()]
-    lines = ["KTAP version 1", f"1..{len(results) + len(more)}"]
-    for number, result in enumerate(results, 1):
-        lines.extend(_result(number, result, counted=counted))
-    lines.extend(_diagnostic(warnings))
-    lines.extend(f"not ok {number} {text}" for number, text in enumerate(more, len(results) + 1))
+    more = list(_more(results))
+    lines = ["KTAP version 1", f"1..{len(results.modules) + len(more)}"]
+    for number, module in enumerate(results.modules, 1):
+        lines.extend(_module(number, module, results.fault(module)))
+    lines.extend(_diagnostic(results.warnings))
+    lines.extend(f"not ok {number} {text}" for number, text in enumerate(more, len(results.modules) + 1))
     return "".join(f"{line}\n" for line in lines)
 
 
-def _result(number: int, result: ModuleResult, *, counted: bool) -> Iterator[str]:
-    name = printable(result.module.name)
-    if result.outcome is not Outcome.VERIFIED:
-        log = result.observation.log if result.observation else ()
-        yield from (f"# {line}" for line in log)
-    yield from _diagnostic(result.warnings)
-    if result.outcome is not Outcome.VERIFIED:
-        yield f"not ok {number} {name} # {result.outcome.value} {result.reason}".rstrip()
-    elif result.warnings and counted:
-        yield f"not ok {number} {name} # WARNING {title(result.warnings[0])}"
+def _module(number: int, module: ModuleEntry, fault: Fault | None) -> Iterator[str]:
+    name = printable(module.name)
+    if fault is not None:
+        yield from (f"# {printable(line)}" for line in module.kernel_log)
+    yield from _diagnostic(module.warnings)
+    if fault is not None:
+        yield f"not ok {number} {name} # {fault.kind} {printable(fault.text)}".rstrip()
     else:
         yield f"ok {number} {name}"
 
 
+def _more(results: Results) -> Iterator[str]:
+    if results.warnings and results.counts(FailOn.WARNING):
+        yield f"{NO_MODULE} # WARNING {results.warnings[0].title}"
+    yield from (f"{one.name} # {printable(one.text)}" for one in results.of_the_kernel if one.counts)
+
+
 def _diagnostic(warnings: Sequence[KernelWarning]) -> Iterator[str]:
     for one in warnings:
-        yield from (f"# {line}" for line in plain(one).splitlines())
+        yield from (f"# {printable(line)}" for line in plain(one).splitlines())

@@ -5,59 +5,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from kbtf_ci.infra.text import printable
-from kbtf_ci.model.kernel import KernelFacts
-from kbtf_ci.model.kernel_warning import KernelWarning
-from kbtf_ci.model.outcome import ModuleResult, Outcome
-from kbtf_ci.report.kernel_warning import by_owner, title
-from kbtf_ci.report.results import totals
+from kbtf_ci.model.cause import Cause, causes
+from kbtf_ci.model.names import some
+from kbtf_ci.model.results import Results
+
+_CAUSES: Final = 50
+_NAMES: Final = 20
+_LINES: Final = 12  # of the kernel's, of one cause
+_LONGEST: Final = 500  # characters of one line
 
 
-def markdown(
-    kernel: KernelFacts,
-    stages: Mapping[str, float],
-    results: Sequence[ModuleResult],
-    warnings: Sequence[KernelWarning] = (),
-    faults: Mapping[str, str] = MappingProxyType({}),
-) -> str:
-    """Return the document: totals, seconds of each stage, a row for every fault, the kernel's warnings.
+def markdown(results: Results, stages: Mapping[str, float]) -> str:
+    """Return the document: the verdict, a section a cause, seconds of each stage.
 
-    ``warnings`` are those of no module, ``faults`` those of the whole kernel: what is at fault, and how.
+    It is far below the 1 MiB that GitHub takes for a job's summary: it shows so many causes, names and lines,
+    and says how many more there are.
     """
-    whole = [line for text in faults.values() for line in ("", printable(text))]
-    lines = (*_lines(kernel, stages, results), *whole, *_warnings(results, warnings))
+    found = causes(results)
+    lines = [*_head(results), *(line for one in found[:_CAUSES] for line in _cause(one))]
+    if len(found) > _CAUSES:
+        lines += ["", f"and {len(found) - _CAUSES} more causes, in results.json and report.html"]
+    lines += ["", "| stage | seconds |", "| --- | ---: |"]
+    lines += [f"| {_cell(name)} | {seconds:.1f} |" for name, seconds in stages.items()]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _lines(
-    kernel: KernelFacts, stages: Mapping[str, float], results: Sequence[ModuleResult]
-) -> Iterator[str]:
-    counts = totals(results)
-    yield f"# Module BTF of {kernel.release}: {counts['verified']} of {counts['modules']} verified"
+def _head(results: Results) -> Iterator[str]:
+    kernel = results.kernel
+    yield f"# Module BTF of {_cell(kernel.release)}: {results.verified} of {len(results.modules)} verified"
     yield ""
-    yield f"pahole {kernel.pahole}, {kernel.compiler}"
-    yield from ("", "| stage | seconds |", "| --- | ---: |")
-    yield from (f"| {name} | {seconds:.1f} |" for name, seconds in stages.items())
-    faults = [result for result in results if result.outcome is not Outcome.VERIFIED]
-    if faults:
-        yield from ("", "| module | outcome | reason |", "| --- | --- | --- |")
-        yield from (
-            f"| {_cell(fault.module.name)} | {fault.outcome.value} | {_cell(fault.reason)} |"
-            for fault in faults
-        )
+    yield f"pahole {_cell(kernel.pahole)}, {_cell(kernel.compiler)}; {results.btf_bytes:,} bytes of split BTF"
 
 
-def _warnings(results: Sequence[ModuleResult], others: Sequence[KernelWarning]) -> Iterator[str]:
-    warned = list(by_owner(results, others))
-    if warned:
-        yield from ("", "## Kernel warnings")
-    for owner, one in warned:
-        yield from ("", f"**{owner}**: {title(one)}", "")
-        yield from (f"    {line}" for line in one.lines)
+def _cause(cause: Cause) -> Iterator[str]:
+    yield from ("", f"## {_cell(cause.title)}", "")
+    told = [f"{count} {name}" for name, count in (cause.outcomes or {}).items()]
+    told += [] if cause.counts else ["does not end the run with 1"]
+    if told:
+        yield from (", ".join(told), "")
+    if cause.modules:
+        yield from (_cell(some(cause.modules, _NAMES)), "")
+    if cause.explanation:
+        yield from (_cell(cause.explanation), "")
+    yield from (f"    {printable(line)[:_LONGEST]}" for line in cause.lines[:_LINES])
+    if len(cause.lines) > _LINES:
+        yield f"    and {len(cause.lines) - _LINES:,} more lines"
 
 
 def _cell(text: str) -> str:
-    return printable(text).replace("|", "\\|")
+    return printable(text)[:_LONGEST].replace("|", "\\|").replace("<", "&lt;")

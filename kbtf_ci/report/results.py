@@ -17,14 +17,13 @@ from kbtf_ci.model.kfunc_proof import KfuncProof
 from kbtf_ci.model.outcome import ModuleResult, Observation, Outcome
 from kbtf_ci.model.prediction import OverriddenPrediction, Prediction, disagreements
 from kbtf_ci.model.proof import Proof
+from kbtf_ci.model.results import RESULTS_SCHEMA, FindingEntry
 from kbtf_ci.model.usable import Unusable
 from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.objfile.depmod import is_extra
 from kbtf_ci.report import kernel_warning
 from kbtf_ci.report.check import unusable_entries
 from kbtf_ci.report.proof import fentry_entry, kfunc_entry
-
-RESULTS_SCHEMA = "kbtf-ci/results/1"
 
 
 @dataclass(frozen=True)
@@ -69,11 +68,13 @@ def document(
     kfunc_proof: KfuncProof | None = None,
     unusable: Sequence[Unusable] = (),
     fail_on: Collection[FailOn] = DEFAULT_FAIL_ON,
+    findings: Sequence[FindingEntry] = (),
 ) -> dict[str, Any]:
     """Return results.json as a value.
 
     ``ended`` says why a run ended before its last module; ``warnings`` are those of no module in ``results``,
-    ``unusable`` vmlinux's own kfuncs that no program can call.
+    ``unusable`` vmlinux's own kfuncs that no program can call, ``findings`` what speaks against the kernel
+    besides outcomes.
     """
     predicted = {one.name: one for one in predictions}
     return {
@@ -86,6 +87,7 @@ def document(
         "unusable": unusable_entries(unusable),
         "ended": ended or None,
         "fail_on": sorted(fail_on),
+        "findings": [one.model_dump() for one in findings],
         "totals": totals(results, warnings),
         "modes": modes(results),
         "disagreements": [one.result.module.name for one in disagreements(predictions, results)],

@@ -16,7 +16,7 @@ from kbtf_ci.model.proof import Proof
 from kbtf_ci.model.usable import Unusable
 from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.report.check import differences, unusable_lines
-from kbtf_ci.report.kernel_warning import by_owner, title
+from kbtf_ci.report.kernel_warning import by_owner
 from kbtf_ci.report.proof import fentry_lines, kfunc_lines
 from kbtf_ci.report.results import GuestFacts, modes, totals
 
@@ -103,7 +103,7 @@ def _one_line(counts: Mapping[str, int]) -> str:
 
 def _warnings(results: Sequence[ModuleResult], others: Sequence[KernelWarning]) -> Iterator[str]:
     for owner, one in by_owner(results, others):
-        yield f"kernel warning of {owner}: {title(one)}"
+        yield f"kernel warning of {owner}: {one.title}"
         yield from (f"    {line}" for line in one.lines[:_LOG_LINES])
 
 

@@ -16,27 +16,11 @@ from pydantic import BaseModel, Field, ValidationError
 from kbtf_ci.errors import UsageError, file_error
 from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.model.comparison import Comparison, ModuleFacts, RunFacts
+from kbtf_ci.model.invalid import first_fault
+from kbtf_ci.model.results import Results
 from kbtf_ci.objfile.elf import unpacked_name
 
-_SCHEMA: Final = "kbtf-ci/results/1"
 _FUNCTIONS: Final = "kbtf-ci/functions/1"
-
-
-class _Kernel(BaseModel):
-    release: str
-
-
-class _Module(BaseModel):
-    name: str
-    file: str
-    outcome: str
-    btf_bytes: Annotated[int, Field(ge=0)]
-
-
-class _Results(BaseModel):
-    schema_: Annotated[str, Field(alias="schema")]
-    kernel: _Kernel
-    modules: list[_Module]
 
 
 class _Functions(BaseModel):
@@ -59,7 +43,7 @@ def compare(after: Path, before: Path) -> Comparison:
 def _facts(path: Path) -> RunFacts:
     directory = RunDirectory(path if path.is_dir() else path.parent)
     file = directory.results_json if path.is_dir() else path
-    results = _results(file)
+    results = read_results(file)
     functions = _functions(directory.functions)
 
     def of(file: str) -> frozenset[str] | None:
@@ -72,19 +56,17 @@ def _facts(path: Path) -> RunFacts:
     return RunFacts(str(path), results.kernel.release, modules, _stages(directory.run_json))
 
 
-def _results(file: Path) -> _Results:
+def read_results(file: Path) -> Results:
+    """Return a results.json. Raises UsageError for what is none, or cannot be read."""
     try:
-        found = _Results.model_validate_json(file.read_bytes())
+        return Results.parse(file.read_bytes())
     except OSError as error:
         raise file_error(error, file, "cannot be read") from error
-    except ValidationError as error:
+    except ValueError as error:
         raise UsageError(
-            f"{file}: not the results of a run: {_first(error)}",
+            f"{file}: not the results of a run: {error}",
             hint="name a run directory, or the results.json of one",
         ) from error
-    if found.schema_ != _SCHEMA:
-        raise UsageError(f"{file}: its schema is {found.schema_!r}, and {_SCHEMA} was expected")
-    return found
 
 
 def _functions(file: Path) -> Mapping[str, list[str]] | None:
@@ -108,11 +90,7 @@ def _stages(file: Path) -> Mapping[str, float]:
         return {}  # of a run the seconds are the least
 
 
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" if where else first["msg"]
-
-
 def _words(error: Exception) -> str:
-    return _first(error) if isinstance(error, ValidationError) else " ".join(str(error).split())[:200]
+    if isinstance(error, ValidationError):
+        return first_fault(error)
+    return " ".join(str(error).split())[:200]

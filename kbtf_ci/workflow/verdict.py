@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from kbtf_ci.errors import ExitCode, KbtfError
@@ -16,16 +15,16 @@ from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn
 from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.kfunc_proof import KfuncProof
+from kbtf_ci.model.names import some
 from kbtf_ci.model.outcome import ModuleResult, exit_code, only_unreadable
 from kbtf_ci.model.prediction import OverriddenPrediction, Prediction
 from kbtf_ci.model.proof import Proof
+from kbtf_ci.model.results import FindingEntry, Results
 from kbtf_ci.model.usable import Unusable
 from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
-from kbtf_ci.report.junit import junit
-from kbtf_ci.report.ktap import ktap
-from kbtf_ci.report.markdown import markdown
 from kbtf_ci.report.results import GuestFacts, document
 from kbtf_ci.report.summary import summary
+from kbtf_ci.workflow.reports import write_reports
 
 
 @dataclass(frozen=True)
@@ -82,6 +81,18 @@ class Verdict:
         return f"{len(found)} kfuncs that no BPF program can call: {names}" if found else ""
 
     @property
+    def _entries(self) -> Iterator[FindingEntry]:
+        """Yield the findings as results.json has them."""
+        texts = {
+            FailOn.BASE_MISMATCH: ("base mismatch", _of_another_vmlinux(self.predictions)),
+            FailOn.WARNING: ("kernel warnings", _warned(self.results, self.warnings)),
+            **self._whole,
+        }
+        for finding in sorted(self.findings):
+            name, text = texts[finding]
+            yield FindingEntry(finding=finding, name=name, text=text, counts=finding in self.fail_on)
+
+    @property
     def exit_code(self) -> ExitCode:
         """The exit code that the results and those findings ask for that count."""
         return ExitCode.NOT_VERIFIED if self.findings & self.fail_on else exit_code(self.results)
@@ -114,21 +125,18 @@ class Verdict:
 
     def write(self) -> None:
         """Write results.json and the reports made from it."""
-        told = {**self._told, "fail_on": self.fail_on}
+        told = {**self._told, "fail_on": self.fail_on, "findings": self._entries}
         values = document(self.kernel, self.guest, self.results, self.predictions, self.ended, **told)
         rundir.write_json(self.directory.results_json, values)
-        lines = ktap(self.results, self.warnings, self.fail_on, self._counted)
-        rundir.write_text(self.directory.file("results.ktap"), lines)
-        whole = dict(self._whole.values())
-        page = markdown(self.kernel, self.stages, self.results, self.warnings, whole)
-        rundir.write_text(self.directory.file("summary.md"), page)
-        self.write_junit(self.directory.file("junit.xml"))
+        write_reports(self.directory, Results.of(values), self.stages)
 
-    @property
-    def _counted(self) -> dict[str, str]:
-        return dict(told for finding, told in self._whole.items() if finding in self.fail_on)
 
-    def write_junit(self, path: Path) -> None:
-        """Write JUnit XML to ``path``."""
-        text = junit(self.kernel.release, self.results, self.warnings, self.fail_on, self._counted)
-        rundir.write_text(path, text)
+def _of_another_vmlinux(predictions: Iterable[Prediction]) -> str:
+    names = [one.name for one in predictions if one.base_mismatch]
+    return f"{len(names)} modules load, but their BTF does not belong to this vmlinux: {some(names)}"
+
+
+def _warned(results: Iterable[ModuleResult], others: Sequence[KernelWarning]) -> str:
+    names = [result.module.name for result in results if result.warnings]
+    number = len(others) + sum(len(result.warnings) for result in results)
+    return f"{number} kernel warnings{f', under {some(names)}' if names else ''}"

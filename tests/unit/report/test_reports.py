@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from collections.abc import Collection, Sequence
 
 import pytest
 
@@ -12,7 +13,8 @@ from kbtf_ci.model.fail_on import FailOn
 from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.kernel_warning import KernelWarning, WarningKind
 from kbtf_ci.model.module import Module
-from kbtf_ci.model.outcome import Death, LoadMode, Observation, judge, with_warnings
+from kbtf_ci.model.outcome import Death, LoadMode, ModuleResult, Observation, judge, with_warnings
+from kbtf_ci.model.results import FindingEntry, Results
 from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.report.junit import junit
 from kbtf_ci.report.ktap import ktap
@@ -39,6 +41,17 @@ RESULTS = (
     judge(LOST, []),
     judge(XFS, [Observation("xfs", LoadMode.REAL, 0, 10, "aa", load_us=2500)]),
 )
+
+
+def read(
+    results: Sequence[ModuleResult],
+    warnings: Sequence[KernelWarning] = (),
+    fail_on: Collection[FailOn] = (),
+    findings: Sequence[FindingEntry] = (),
+) -> Results:
+    """Return what was written of these, read."""
+    values = document(KERNEL, GUEST, results, warnings=warnings, fail_on=fail_on, findings=findings)
+    return Results.parse(json.dumps(values).encode())
 
 
 def test_results_json_has_the_schemas_words() -> None:
@@ -89,7 +102,7 @@ def text_of(element: ET.Element) -> str:
 
 
 def test_junit_is_well_formed_and_counts() -> None:
-    suite = ET.fromstring(junit("6.12.3", RESULTS))
+    suite = ET.fromstring(junit(read(RESULTS)))
     assert {key: suite.get(key) for key in ("tests", "failures", "errors")} == {
         "tests": "4", "failures": "1", "errors": "1",
     }  # fmt: skip
@@ -100,17 +113,17 @@ def test_junit_is_well_formed_and_counts() -> None:
 
 
 def test_ktap_has_a_line_for_every_module() -> None:
-    lines = ktap(RESULTS).splitlines()
+    lines = ktap(read(RESULTS)).splitlines()
     assert lines[:2] == ["KTAP version 1", "1..4"]
     assert "not ok 1 cut # REJECTED the kernel refused the BTF: EINVAL (-22)" in lines
     assert "ok 4 xfs" in lines
 
 
 def test_markdown_has_stages_and_faults() -> None:
-    text = markdown(KERNEL, {"build": 12.34}, RESULTS)
+    text = markdown(read(RESULTS), {"build": 12.34})
     assert "# Module BTF of 6.12.3: 2 of 4 verified" in text
     assert "| build | 12.3 |" in text
-    assert "| lost | NOT_REACHED |" in text
+    assert "## Not reached: the run ended before them\n\n1 NOT_REACHED\n\nlost\n" in text
 
 
 def test_a_death_is_in_the_results() -> None:
@@ -168,17 +181,18 @@ def test_the_summary_names_warnings_with_their_first_lines() -> None:
 
 
 def test_markdown_has_the_warnings() -> None:
-    text = markdown(KERNEL, {}, WARNED, OTHERS)
-    assert "## Kernel warnings" in text
-    assert f"**no module**: warning\n\n    {IOREMAP}\n" in text
-    assert "**xfs (kernel/fs/xfs/xfs.ko)**: soft-lockup, 2 times" in text
-    assert "Kernel warnings" not in markdown(KERNEL, {}, RESULTS)
+    text = markdown(read(WARNED, OTHERS), {})
+    warning = "## Kernel warning: warning\n\ndoes not end the run with 1\n\n"
+    assert f"{warning}    {IOREMAP}\n    \\x1b[31m\n" in text
+    assert "## Kernel warning: soft-lockup, 2 times" in text
+    assert f"\nxfs\n\n    {LOCKUP}\n" in text
+    assert "Kernel warning" not in markdown(read(RESULTS), {})
 
 
 @pytest.mark.parametrize("counted", [False, True])
 def test_junit_has_warnings_as_output_and_where_they_count_as_failures(counted: bool) -> None:
     fail_on = [FailOn.WARNING] if counted else [FailOn.BASE_MISMATCH]
-    suite = ET.fromstring(junit("6.12.3", WARNED, OTHERS, fail_on))
+    suite = ET.fromstring(junit(read(WARNED, OTHERS, fail_on)))
     assert {key: int(suite.attrib[key]) for key in ("tests", "failures", "errors")} == {
         "tests": 5 if counted else 4, "failures": 3 if counted else 1, "errors": 1,
     }  # fmt: skip
@@ -194,7 +208,7 @@ def test_junit_has_warnings_as_output_and_where_they_count_as_failures(counted: 
 
 @pytest.mark.parametrize("counted", [False, True])
 def test_ktap_has_warnings_as_diagnostics_and_where_they_count_as_failures(counted: bool) -> None:
-    lines = ktap(WARNED, OTHERS, [FailOn.WARNING] if counted else []).splitlines()
+    lines = ktap(read(WARNED, OTHERS, [FailOn.WARNING] if counted else [])).splitlines()
     at = lines.index(f"# {LOCKUP}")
     assert lines[at - 1].startswith("# kernel warning: soft-lockup, 2 times; ")
     assert lines[1] == ("1..5" if counted else "1..4")
@@ -208,12 +222,12 @@ def test_no_name_breaks_a_report() -> None:
     name = "two\nok 9 lines\x1b[31m" + b"\xfc".decode(errors="surrogateescape")
     odd = Module(name, f"kernel/{name}/{name}.ko", 0, "", fault="it is empty")
     results = (judge(odd, []), *RESULTS)
-    ok = [line for line in ktap(results).splitlines() if line.startswith(("ok", "not ok"))]
+    ok = [line for line in ktap(read(results)).splitlines() if line.startswith(("ok", "not ok"))]
     assert len(ok) == len(results)
     assert ok[0].startswith(r"not ok 1 two\nok 9 lines\x1b[31m\xfc # UNREADABLE")
-    rows = [line for line in markdown(KERNEL, {}, results).splitlines() if "UNREADABLE" in line]
-    assert rows == [r"| two\nok 9 lines\x1b[31m\xfc | UNREADABLE | it is empty |"]
-    case = ET.fromstring(junit("6.12.3", results).encode()).find("testcase")
+    lines = markdown(read(results), {}).splitlines()
+    assert lines[lines.index("## It is empty") + 4] == r"two\nok 9 lines\x1b[31m\xfc"
+    case = ET.fromstring(junit(read(results)).encode()).find("testcase")
     assert case is not None
     assert case.get("name") == r"two\nok 9 lines\x1b[31m\xfc"
 
@@ -228,15 +242,16 @@ def test_another_btf_of_vmlinux_in_memory_is_in_results_and_summary() -> None:
 
 
 def test_a_fault_of_the_whole_kernel_stands_in_every_report() -> None:
-    faults = {"vmlinux": ALTERED.headline}
-    lines = ktap(RESULTS, (), (), faults).splitlines()
+    told = FindingEntry(finding="vmlinux-btf", name="vmlinux", text=ALTERED.headline, counts=True)
+    results = read(RESULTS, findings=[told])
+    lines = ktap(results).splitlines()
     assert lines[1] == f"1..{len(RESULTS) + 1}"
     assert any(line.startswith(f"not ok {len(RESULTS) + 1} vmlinux # ") for line in lines)
-    suite = ET.fromstring(junit("6.12.3", RESULTS, (), (), faults))
+    suite = ET.fromstring(junit(results))
     failure = suite.find("testcase[@name='vmlinux']/failure")
     assert failure is not None
     assert failure.get("type") == "VMLINUX"
-    page = markdown(KERNEL, {}, RESULTS, faults=faults)
+    page = markdown(results, {})
     assert "in memory than its image: byte 7" in page
     assert not any("\x1b" in line for line in (*lines, *page.splitlines()) if "memory" in line)
 

@@ -111,9 +111,9 @@ def test_a_percentage_that_is_none_is_refused(runs: tuple[Path, Path], word: str
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "Invalid JSON"),
+        ("", "not JSON"),
         ("[]", "not the results of a run"),
-        ('{"schema": "x", "kernel": {"release": "r"}, "modules": [{"name": 1}]}', "modules.0"),
+        ('{"schema": "kbtf-ci/results/1", "kernel": {"release": "r"}, "modules": [0]}', "modules.0"),
         ('{"schema": "other/1", "kernel": {"release": "r"}, "modules": []}', "'other/1'"),
     ],
 )
