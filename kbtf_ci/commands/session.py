@@ -113,11 +113,13 @@ def finish(
 ) -> NoReturn:
     """Print a verdict and exit with its code, or raise the error that ended it early."""
     reporter.close()
-    echo([*verdict.summary(), f"run directory: {verdict.directory.path}"], err=as_json)
+    directory = verdict.directory
+    where = [f"run directory: {directory.path}", f"report: {directory.report_html}"]
+    echo([*verdict.summary(), *where], err=as_json)
     if as_json:
-        click.echo(verdict.directory.results_json.read_text(), nl=False)
+        click.echo(directory.results_json.read_text(), nl=False)
     if junit is not None:
-        write_text(junit, verdict.directory.file("junit.xml").read_text())
+        write_text(junit, directory.file("junit.xml").read_text())
     if verdict.error is not None:
         raise verdict.error
     if bisect and verdict.only_unreadable:

@@ -43,6 +43,11 @@ class RunDirectory:
         return self.path / "results.json"
 
     @property
+    def report_html(self) -> Path:
+        """The report for a browser."""
+        return self.path / "report.html"
+
+    @property
     def kernel(self) -> Path:
         """Kernel image, vmlinux and System.map."""
         return self.path / "kernel"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from kbtf_ci.infra.text import printable
@@ -17,6 +18,15 @@ _MOST: Final = 20  # rows of each table that a person reads
 _FUNCTIONS: Final = 8  # of one module, in a row
 
 
+@dataclass(frozen=True)
+class Table:
+    """Rows of text; the first cell of each is what the row is about."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
 def text(found: Comparison, breaches: Sequence[str]) -> Iterator[str]:
     """Yield the lines that a person reads; those of budgets that are not kept come last."""
     before, after = found.before, found.after
@@ -25,9 +35,10 @@ def text(found: Comparison, breaches: Sequence[str]) -> Iterator[str]:
         f"{len(before.modules):,} modules -> {len(after.modules):,}; {before.btf_bytes:,} bytes of BTF -> "
         f"{after.btf_bytes:,} ({found.bytes_more:+,}, {found.growth:+.2f} %)"
     )
-    for title, rows in _tables(found):
+    for table in tables(found):
+        rows = table.rows
         yield ""
-        yield f"{title}: {len(rows):,}"
+        yield f"{table.title}: {len(rows):,}"
         yield from (f"    {'  '.join(row)}" for row in rows[:_MOST])
         if len(rows) > _MOST:
             yield f"    and {len(rows) - _MOST:,} more"
@@ -53,10 +64,10 @@ def markdown(found: Comparison, breaches: Sequence[str]) -> str:
         f"({found.growth:+.2f} %) |",
         *(line for breach in breaches for line in ("", f"**Over budget:** {_cell(breach)}")),
     ]
-    for title, rows in _tables(found):
-        lines += ["", f"## {title[0].upper()}{title[1:]}: {len(rows):,}", ""]
-        columns = len(rows[0])
-        lines += ["|" + " |" * columns, "|" + " --- |" * columns]
+    for table in tables(found):
+        rows = table.rows
+        lines += ["", f"## {table.title[0].upper()}{table.title[1:]}: {len(rows):,}", ""]
+        lines += [f"| {' | '.join(table.columns)} |", "|" + " --- |" * len(table.columns)]
         lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows[:_MOST]]
         if len(rows) > _MOST:
             lines += ["", f"and {len(rows) - _MOST:,} more"]
@@ -105,24 +116,40 @@ def _run(found: Comparison, *, after: bool) -> dict[str, Any]:
     }
 
 
-def _tables(found: Comparison) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
-    """Yield each table that has rows, with its title."""
-    tables: dict[str, list[tuple[str, ...]]] = {
-        "modules with another outcome": [
-            (_name(one), f"{one.before.outcome} -> {one.after.outcome}") for one in found.outcomes
-        ],
-        "modules that are there no more": [(printable(module.name),) for module in found.lost],
-        "modules that are new": [(printable(module.name),) for module in found.gained],
-        "modules with other functions": [_functions(one) for one in found.functions],
-        "modules with more or fewer bytes of BTF": [
-            (_name(one), f"{one.before.btf_bytes:,} -> {one.after.btf_bytes:,}", f"{one.bytes_more:+,}")
-            for one in found.resized
-        ],
-        "stages, in seconds": [
-            (name, f"{_seconds(before)} -> {_seconds(after)}") for name, before, after in _stages(found)
-        ],
-    }
-    yield from ((title, rows) for title, rows in tables.items() if rows)
+def tables(found: Comparison) -> Iterator[Table]:
+    """Yield each table that has rows."""
+    all_tables = (
+        Table(
+            "modules with another outcome",
+            ("module", "outcome"),
+            [(_name(one), f"{one.before.outcome} -> {one.after.outcome}") for one in found.outcomes],
+        ),
+        Table(
+            "modules that are there no more",
+            ("module",),
+            [(printable(module.name),) for module in found.lost],
+        ),
+        Table("modules that are new", ("module",), [(printable(module.name),) for module in found.gained]),
+        Table(
+            "modules with other functions",
+            ("module", "functions"),
+            [_functions(one) for one in found.functions],
+        ),
+        Table(
+            "modules with more or fewer bytes of BTF",
+            ("module", "bytes", "more"),
+            [
+                (_name(one), f"{one.before.btf_bytes:,} -> {one.after.btf_bytes:,}", f"{one.bytes_more:+,}")
+                for one in found.resized
+            ],
+        ),
+        Table(
+            "stages, in seconds",
+            ("stage", "seconds"),
+            [(name, f"{_seconds(before)} -> {_seconds(after)}") for name, before, after in _stages(found)],
+        ),
+    )
+    yield from (table for table in all_tables if table.rows)
 
 
 def _functions(one: ModuleChange) -> tuple[str, ...]:

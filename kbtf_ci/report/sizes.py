@@ -93,6 +93,28 @@ def load_previous(
         return "", {}
 
 
+def read(values: Any) -> Sizes | None:
+    """Return the sizes in a sizes.json, None for what is none."""
+    try:
+        if values["schema"] != SIZES_SCHEMA:
+            return None
+        return Sizes(tuple(_module(entry) for entry in values["modules"]))
+    except (LookupError, TypeError, ValueError):
+        return None
+
+
+def _module(entry: Any) -> ModuleSizes:
+    full = entry["full_bytes"]
+    return ModuleSizes(
+        name=str(entry["name"]),
+        file=str(entry["file"]),
+        split_bytes=int(entry["split_bytes"]),
+        full_bytes=None if full is None else int(full),
+        base_bytes=int(entry["base_bytes"]),
+        fault=str(entry["fault"] or ""),
+    )
+
+
 def _table(title: str, total: int, lines: Iterable[tuple[str, int]]) -> Iterator[str]:
     yield from (title, "=" * len(title), "", str(total), "")
     yield from (f"{path} {size}" for path, size in lines)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""What was found in two runs, put beside each other: from their results.json and the functions they kept."""
+"""A run's reports written again, and two runs put beside each other: from what they kept."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from typing import Annotated, Final
 from pydantic import BaseModel, Field, ValidationError
 
 from kbtf_ci.errors import UsageError, file_error
+from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.model.comparison import Comparison, ModuleFacts, RunFacts
 from kbtf_ci.model.invalid import first_fault
 from kbtf_ci.model.results import Results
 from kbtf_ci.objfile.elf import unpacked_name
+from kbtf_ci.workflow.reports import write_reports
 
 _FUNCTIONS: Final = "kbtf-ci/functions/1"
 
@@ -38,6 +40,23 @@ def compare(after: Path, before: Path) -> Comparison:
     Raises UsageError for what is neither, or cannot be read.
     """
     return Comparison(_facts(before), _facts(after))
+
+
+def render(path: Path, reporter: Reporter) -> Path:
+    """Write the reports of a run directory again, and return the page for a browser.
+
+    Raises UsageError for what holds no results.
+    """
+    directory = RunDirectory(path.resolve())
+    results = read_results(directory.results_json)
+    if results.findings is None:
+        raise UsageError(
+            f"{directory.results_json}: an earlier kbtf-ci wrote it, which did not keep what reports need",
+            hint=f"kbtf-ci verify {path}",
+        )
+    with directory.locked(reporter.note):
+        write_reports(directory, results)
+    return path / directory.report_html.name
 
 
 def _facts(path: Path) -> RunFacts:

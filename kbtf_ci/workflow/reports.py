@@ -5,18 +5,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import os
+from pathlib import Path
 
 from kbtf_ci.infra import rundir
 from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.model.results import Results
+from kbtf_ci.model.sizes import Sizes
+from kbtf_ci.report.html.run_page import run_page
 from kbtf_ci.report.junit import junit
 from kbtf_ci.report.ktap import ktap
 from kbtf_ci.report.markdown import markdown
+from kbtf_ci.report.sizes import read as read_sizes
 
 
-def write_reports(directory: RunDirectory, results: Results, stages: Mapping[str, float]) -> None:
-    """Write what people and CI systems read beside results.json; ``stages`` are in seconds."""
+def write_reports(directory: RunDirectory, results: Results) -> None:
+    """Write what people and CI systems read beside results.json.
+
+    Raises UsageError for a run.json that cannot be read.
+    """
+    record = directory.read_record() if directory.run_json.is_file() else None
+    page = run_page(results, record, _sizes(directory), _told(directory.path))
+    rundir.write_text(directory.report_html, page)
     rundir.write_text(directory.file("results.ktap"), ktap(results))
-    rundir.write_text(directory.file("summary.md"), markdown(results, stages))
+    rundir.write_text(directory.file("summary.md"), markdown(results, record.stages if record else {}))
     rundir.write_text(directory.file("junit.xml"), junit(results))
+
+
+def _sizes(directory: RunDirectory) -> Sizes | None:
+    """Return what kbtf-ci sizes found; the report does without where that is nothing."""
+    try:
+        return read_sizes(json.loads(directory.file("sizes.json").read_bytes()))
+    except (OSError, ValueError):
+        return None
+
+
+def _told(path: Path) -> str:
+    """Return a folder as commands are given it: from here where it lies below."""
+    here = Path(os.curdir).resolve()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from kbtf_ci.errors import ExitCode, KbtfError
@@ -42,7 +42,6 @@ class Verdict:
     predictions: tuple[Prediction, ...] = ()
     overridden: tuple[OverriddenPrediction, ...] = ()
     error: KbtfError | None = None
-    stages: dict[str, float] = field(default_factory=dict)
     warnings: tuple[KernelWarning, ...] = ()
     vmlinux: VmlinuxSeen | None = None
     proof: Proof | None = None
@@ -128,7 +127,7 @@ class Verdict:
         told = {**self._told, "fail_on": self.fail_on, "findings": self._entries}
         values = document(self.kernel, self.guest, self.results, self.predictions, self.ended, **told)
         rundir.write_json(self.directory.results_json, values)
-        write_reports(self.directory, Results.of(values), self.stages)
+        write_reports(self.directory, Results.of(values))
 
 
 def _of_another_vmlinux(predictions: Iterable[Prediction]) -> str:

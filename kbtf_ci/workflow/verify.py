@@ -74,10 +74,8 @@ def verify(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
         record.failed(error)
     results, warnings = with_warnings(seen.judged(taken.modules, taken.predictions), seen.warnings)
     found = Verdict(this.directory, kernel.facts, guest, results, taken.predictions, taken.overridden, error)
-    stages = dict(record.run.stages)
     verdict = replace(
         found,
-        stages=stages,
         warnings=warnings,
         vmlinux=seen.vmlinux,
         unusable=unusable,
