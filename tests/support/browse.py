@@ -27,8 +27,8 @@ def browser_image(engine: Engine) -> str:
     name = f"kbtf-ci-tests/browser:{digest[:12]}"
     if not base.present(engine.address, name):
         found = Path(certificates).read_bytes() if certificates else b""
-        base_image = base.ensure(engine.address, "trixie", print)
-        image.build(engine, name, [*sources, ("certificates.pem", found)], base_image, print)
+        toolchain = image.ensure(engine, image.DEFAULT_SUITE, print)
+        image.build(engine, name, [*sources, ("certificates.pem", found)], toolchain.image, print)
     return name
 
 
