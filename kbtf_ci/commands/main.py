@@ -16,7 +16,7 @@ from kbtf_ci.errors import ExitCode
 
 _COMMANDS = (
     "run", "build", "verify", "check", "module", "diagnose", "sizes", "regen", "repro", "bisect", "report",
-    "btf-cache", "prune", "shell", "setup", "doctor",
+    "btf-cache", "prune", "shell", "setup", "doctor", "schema",
 )  # fmt: skip
 _BISECT = "--bisect"
 

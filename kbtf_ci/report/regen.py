@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""The table of regeneration: what each scenario made kbuild do and what that cost, and regen.json's shape."""
+"""The table of regeneration: what each scenario made kbuild do and what that cost, as text and as JSON."""
 
 from __future__ import annotations
 

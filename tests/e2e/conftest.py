@@ -21,6 +21,7 @@ import pytest
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
 from tests.support.cache import OwnCache
+from tests.support.schemas import valid, valid_by_its_word
 from tests.support.waiting import PATIENCE_S
 
 # What a cold build of the smoke kernel may take on two cores that others use as well.
@@ -65,8 +66,11 @@ class Cli:
     def __call__(
         self, *words: str | Path, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
+        """Call it, and hold what ``--json`` has it print against its schema."""
         process = self.start(*words, env=env)
         out, err = process.communicate(timeout=BUILD_S)
+        if "--json" in words and out:
+            valid_by_its_word(json.loads(out))
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 
@@ -111,4 +115,5 @@ def containers(engine: Engine) -> Containers:
 
 def results(run: Path) -> dict[str, Any]:
     values: dict[str, Any] = json.loads((run / "results.json").read_text())
+    valid("results", values)
     return values

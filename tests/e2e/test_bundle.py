@@ -18,10 +18,11 @@ from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
 from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.runner import Command, Mount, run
-from kbtf_ci.model.bundle import MEMBERS
+from kbtf_ci.model.bundle import MANIFEST, MEMBERS
 from tests.e2e.conftest import Cli
 from tests.e2e.test_red import btf_offset
 from tests.support.bundles import altered
+from tests.support.schemas import valid
 
 MAGIC = ["BPF: Invalid magic", "failed to validate module [ext2] BTF: -22"]
 
@@ -59,6 +60,7 @@ def test_a_bundle_boots_anywhere_and_says_what_was_recorded(
         archive.extractall(elsewhere, filter="data")
     (folder,) = (path for path in elsewhere.iterdir() if path.is_dir())
     assert {path.name for path in folder.iterdir()} == set(MEMBERS)
+    valid("bundle", json.loads((folder / MANIFEST).read_bytes()))
     # Plain QEMU, no network, and none of our programs: the image serves for its QEMU alone.
     command = Command((f"/b/{folder.name}/boot.sh",), (Mount(elsewhere, "/b"),))
     by_script = run(engine.runner(toolchain.image), command)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import BUILD_S, Cli, results
+from tests.support.schemas import valid
 
 
 def test_every_module_is_verified(smoke_run: Path) -> None:
@@ -36,7 +38,9 @@ def test_the_run_directory_holds_the_run(smoke_run: Path) -> None:
         "results.ktap", "summary.md", "kernel/bzImage", "kernel/vmlinux", "kernel/System.map",
     ):  # fmt: skip
         assert (smoke_run / name).stat().st_size > 0, name
+    valid("functions", json.loads(gzip.decompress((smoke_run / "kernel/functions.json.gz").read_bytes())))
     run = json.loads((smoke_run / "run.json").read_text())
+    valid("run", run)
     assert run["status"] == "done"
     assert set(run["stages"]) == {
         "toolchain", "source", "configure", "build", "copy", "check", "guest image", "guest",

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from kbtf_ci.btf.cases.catalogue import CASES
 from kbtf_ci.commands.main import main
+from tests.support.schemas import valid
 
 
 def repro(*words: str) -> Result:
@@ -27,8 +28,9 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_list_names_every_case() -> None:
     lines = repro("list").stdout.splitlines()
     assert [line.split()[0] for line in lines] == [case.name for case in CASES]
-    entries = json.loads(repro("list", "--json").stdout)["cases"]
-    assert [one["class"] for one in entries] == [case.failure_class for case in CASES]
+    found = json.loads(repro("list", "--json").stdout)
+    valid("repro-catalogue", found)
+    assert [one["class"] for one in found["cases"]] == [case.failure_class for case in CASES]
 
 
 def test_show_says_what_is_expected() -> None:

@@ -19,6 +19,7 @@ from kbtf_ci.infra.rundir import RunDirectory
 from tests.support import images, pair
 from tests.support import sketch as sk
 from tests.support.records import run_record
+from tests.support.schemas import valid
 from tests.support.sketch import Sketch
 
 RELEASE = "6.12.107+deb13-amd64"
@@ -54,7 +55,9 @@ class Bench:
 
     def modules(self, *words: Path | str) -> list[dict[str, Any]]:
         done = self.check("--json", *words)
-        modules: list[dict[str, Any]] = json.loads(done.stdout)["modules"]
+        found = json.loads(done.stdout)
+        valid("check", found)
+        modules: list[dict[str, Any]] = found["modules"]
         assert done.exit_code == (0 if all(not one["cause"] for one in modules) else 1)
         return modules
 

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from kbtf_ci.commands.main import main
 from tests.support import images, pair
+from tests.support.schemas import valid
 
 REFUSED = (
     "[    5.000001] BPF: [103111] FUNC  \n[    5.000002] BPF: type_id=9\n[    5.000003] BPF:  \n"
@@ -34,7 +35,7 @@ def call(*words: str | Path, given: str | bytes = "") -> Result:
 
 def document(*words: str | Path, given: str = "") -> dict[str, Any]:
     found: dict[str, Any] = json.loads(call("--json", *words, given=given).stdout)
-    assert found["schema"] == "kbtf-ci/diagnose/1"
+    valid("diagnose", found)
     return found
 
 

@@ -13,6 +13,7 @@ from kbtf_ci.container.image import Toolchain
 from kbtf_ci.infra.runner import Command, Mount, Runner, run
 from kbtf_ci.workflow import doctor
 from kbtf_ci.workflow.doctor import Finding
+from tests.support.schemas import valid
 
 
 def by_subject(findings: list[Finding]) -> dict[str, Finding]:
@@ -24,6 +25,7 @@ def test_without_an_engine_the_rest_is_still_looked_at(
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     found = by_subject(doctor.examine(lambda runner: ""))
+    valid("doctor", [vars(finding) for finding in found.values()])
     assert found["container engine"].state == "bad"
     assert "none.sock" in found["container engine"].detail
     assert "kbtf-ci setup" in found["container engine"].remedy

@@ -28,6 +28,7 @@ from kbtf_ci.infra import cachedirs
 from kbtf_ci.report.terminal import TerminalReporter
 from kbtf_ci.workflow.prune import Pruned, PruneOptions, prune
 from tests.support.packages import tarball
+from tests.support.schemas import valid
 
 DAY = 86400
 _IMPORTS = "import sys; from pathlib import Path; from kbtf_ci.infra.locks import *; p = Path(sys.argv[1]); "
@@ -249,7 +250,7 @@ def test_the_command_line_tells_it_in_lines_and_as_json(cache: Cache) -> None:
     assert "old: unfinished build; not used for 14 d" in done.stdout
     assert "would be freed" in done.stdout.splitlines()[-1]
     document = json.loads(cli("--keep", "12h", "--json", "-q").stdout)
-    assert document["schema"] == "kbtf-ci/prune/1"
+    valid("prune", document)
     assert (document["keep_s"], document["dry_run"]) == (12 * 3600, False)
     assert {item["name"]: item["removed"] for item in document["items"]} == {"old": True, "new": False}
     assert cli("--keep", "soon").exit_code == 2

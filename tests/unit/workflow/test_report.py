@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from kbtf_ci.commands.report import report
 from kbtf_ci.errors import UsageError
 from kbtf_ci.workflow.report import compare
+from tests.support.schemas import valid
 
 NASTY = "<script>alert(1)</script>|\x1b[2J"
 
@@ -70,7 +71,7 @@ def test_two_runs_are_compared_from_what_they_kept(runs: tuple[Path, Path]) -> N
 def test_the_document_has_all_that_changed(runs: tuple[Path, Path]) -> None:
     before, after = runs
     found = json.loads(called(after, "--compare", before / "results.json", "--json").output)
-    assert found["schema"] == "kbtf-ci/comparison/1"
+    valid("comparison", found)
     assert (found["gained"], found["lost"]) == (["new"], [NASTY])
     assert found["functions"] == [{"module": "xfs", "lost": ["b"], "gained": []}]
     assert found["sizes"] == [{"module": "xfs", "before": 100, "after": 150}]

@@ -23,6 +23,7 @@ from kbtf_ci.model.prediction import Prediction
 from kbtf_ci.model.proof import Proof
 from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.workflow.verdict import Verdict
+from tests.support.schemas import valid
 
 WARNING, BASE_MISMATCH = FailOn.WARNING, FailOn.BASE_MISMATCH
 XFS = Module("xfs", "kernel/fs/xfs/xfs.ko", 10, "aa")
@@ -83,6 +84,7 @@ def test_every_report_that_is_written_names_a_warning(tmp_path: Path) -> None:
     for module in ("xfs", ""):
         one = verdict(module, fail_on=[WARNING], folder=tmp_path)
         one.write()
+        valid("results", json.loads((tmp_path / "results.json").read_text()))
         assert LINE in "\n".join(one.summary())
         for name in ("summary.md", "junit.xml", "results.ktap", "results.json"):
             assert LINE in (tmp_path / name).read_text(), name

@@ -1,0 +1,273 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""Documents of every schema, by what makes them for users, with every key and kind of value in them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kbtf_ci.btf.cases.catalogue import CASES
+from kbtf_ci.errors import GuestError
+from kbtf_ci.kernel.btfcache import CacheStats
+from kbtf_ci.model.bisect import Commit, Ends, Found, Judgement, Mark, Standing, Step, Subject, Words
+from kbtf_ci.model.bundle import Bundle, Seen
+from kbtf_ci.model.comparison import Comparison, ModuleFacts, RunFacts
+from kbtf_ci.model.extmod import Way
+from kbtf_ci.model.kfunc_proof import KfuncProof
+from kbtf_ci.model.module import Module
+from kbtf_ci.model.options import BuildOptions, PrebuiltOptions
+from kbtf_ci.model.outcome import Death, LoadMode, Observation, Outcome, judge
+from kbtf_ci.model.prediction import OverriddenPrediction, Prediction
+from kbtf_ci.model.proof import Proof
+from kbtf_ci.model.prune import Decision, Item, Kind
+from kbtf_ci.model.regeneration import Boot, Scenario
+from kbtf_ci.model.repro import Observed
+from kbtf_ci.model.results import FindingEntry
+from kbtf_ci.model.run_record import (
+    BuildIdentity,
+    GuestProfile,
+    PaholeRecord,
+    PrebuiltRecord,
+    RunRecord,
+    SourceRecord,
+    ToolchainRecord,
+)
+from kbtf_ci.model.sizes import compare as weigh
+from kbtf_ci.model.symptom import Cause, Conclusion, Diagnosis, Likelihood, Line, Refusal, Remark
+from kbtf_ci.model.symptom import Proof as Confirmed
+from kbtf_ci.model.usable import Unusable
+from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
+from kbtf_ci.report import (
+    bisect,
+    bundle,
+    check,
+    comparison,
+    diagnose,
+    extmod,
+    prune,
+    regen,
+    repro,
+    results,
+    sizes,
+)
+from kbtf_ci.workflow.btf_cache import Surveyed
+from kbtf_ci.workflow.doctor import judge_disk
+from tests.support.bundles import MANIFEST_VALUES
+from tests.unit.model import test_regeneration as regenerated
+from tests.unit.model import test_sizes as sized
+from tests.unit.report import test_extmod as external
+from tests.unit.report import test_reports as reported
+from tests.unit.report import test_repro as reproduced
+from tests.unit.report.test_proof import KFUNCS, PROOF
+
+Documents = list[Any]
+
+UNUSABLE = (
+    Unusable("bpf_a", "a_set", "kfunc.implicit", "it has none", "7.0", "add them"),
+    Unusable("", "", "kfunc.id", "it has no function", "6.12", "build it again"),
+)
+REFUSED = Prediction(
+    "cut", "kernel/lib/cut.ko", Outcome.REJECTED, 22, "header.magic", ("BPF: Invalid magic",), 30,
+    cause="damaged", advice="Get it again.", extra_bytes=8,
+)  # fmt: skip
+STALE = Prediction(
+    "xfs", "kernel/fs/xfs/xfs.ko", Outcome.VERIFIED, btf_bytes=10, sysfs_bytes=10, sysfs_sha256="aa",
+    base_mismatch="type 1 is another", unusable=UNUSABLE,
+)  # fmt: skip
+FOUND = [
+    FindingEntry(finding="vmlinux-btf", name="vmlinux", text="another", counts=True),
+    FindingEntry(finding="warning", name="kernel warnings", text="1", counts=False),
+]
+BARE = Module("bare", "kernel/lib/bare.ko", 0, "")
+
+
+def of_results() -> Documents:
+    died = Observation("lost", LoadMode.REAL, death=Death.HANG)
+    carried = judge(reported.LOST, [died, Observation("lost", LoadMode.CARRIER, 0, 40, "dd", load_us=9)])
+    other = Module("xfs", "updates/xfs.ko", 10, "ff")
+    rich = results.document(
+        reported.KERNEL, reported.GUEST, (*reported.WARNED, carried, judge(BARE, [])), (REFUSED, STALE),
+        "QEMU was killed",
+        overridden=[OverriddenPrediction(reported.XFS, other, STALE)], warnings=reported.OTHERS,
+        vmlinux=VmlinuxSeen.of(b"a", b"b", "at byte 0"), proof=PROOF, kfunc_proof=KFUNCS, unusable=UNUSABLE,
+        findings=FOUND,
+    )  # fmt: skip
+    cannot = results.document(
+        reported.KERNEL, None, (), proof=Proof(cannot="no"), kfunc_proof=KfuncProof(cannot="no")
+    )
+    ended = results.document(
+        reported.KERNEL, None, (), proof=Proof(ended="a panic"), kfunc_proof=KfuncProof(ended="a panic")
+    )
+    return [rich, cannot, ended, results.document(reported.KERNEL, None, ())]
+
+
+def of_run() -> Documents:
+    asked = BuildOptions("smoke", 2, added=("CONFIG_X=y",), pahole=Path("/p"), variables=("CC=gcc",))
+    begun = RunRecord.begin(
+        started="2026-03-01T10:00:00+00:00", kbtf_ci="0.1", command="kbtf-ci run", options=asked,
+        profile=GuestProfile(name="smoke", memory_mib=1024, cpus=2),
+    )  # fmt: skip
+    done = begun.amended({
+        "stages": {"build": 60.5}, "status": "done", "seconds": 70.25, "kernel": reported.KERNEL,
+        "toolchain": ToolchainRecord(image="i", suite="trixie", packages={"gcc-14": "14.2"}),
+        "source": SourceRecord(version="6.12.1", origin="package"),
+        "build": BuildIdentity(release="6.12.1", config_sha256="c0"), "make": {"CC": 9, "BTF [M]": 3},
+        "pahole": PaholeRecord(program="pahole", flags=["-j"]), "skipped_btf": {"a.ko": "no vmlinux"},
+    })  # fmt: skip
+    theirs = RunRecord.begin(
+        started="", kbtf_ci="0.1", command="", options=PrebuiltOptions(("bzImage",), Path("/m")),
+        profile=GuestProfile(name=""),
+    ).amended({"prebuilt": PrebuiltRecord(origin="bzImage", builtin=["ext4"])})  # fmt: skip
+    return [begun.document(), done.document(), theirs.document()]
+
+
+def of_check() -> Documents:
+    rich = check.document(
+        "6.12.1", (6, 12), (REFUSED, STALE), ("of another release",), read_off=("kinds",), unusable=UNUSABLE
+    )
+    return [rich, check.document("", (5, 14), ())]
+
+
+def of_diagnose() -> Documents:
+    lines = (Line("BPF: Invalid name", "dmesg", 3, time=1.5),)
+    remark = (Remark("it is no BTF", lines),)
+    found = Diagnosis(
+        Conclusion.IN_DOUBT, "m: class 1", 1, ("6.12.1",),
+        (Refusal("m", 22, ("func.name",), "Invalid name", lines), Refusal("", 0, (), "", ())),
+        (Cause(1, "two builds", Likelihood.LIKELY, ("so",), "build", "ask", lines, ("m",), (1,)),),
+        remark, remark, remark, ("dmesg",), (Confirmed("m", "m.ko", "takes it", None),
+                                            Confirmed("n", "n.ko", "takes it", True)),
+    )  # fmt: skip
+    return [diagnose.document(found)]
+
+
+def of_sizes() -> Documents:
+    of_i40e = Module("i40e", "kernel/drivers/net/ethernet/intel/i40e/i40e.ko", 20, "aa")
+    of_kvm = Module("kvm", "kernel/arch/x86/kvm/kvm.ko", 20, "aa")
+    in_one_list = weigh((of_i40e, of_kvm), {of_i40e.file: 90, of_kvm.file: 80}, {})
+    return [
+        sizes.document(sized.ENCODING, sized.WEIGHED, sized.STAMPS, "interrupted"),
+        sizes.document(sized.ENCODING, in_one_list, {}),
+        sizes.document(sized.ENCODING, weigh((), {}, {}), {}),
+    ]
+
+
+def of_regen() -> Documents:
+    after = replace(regenerated.FIRST, base="other")
+    stale = regenerated.found(
+        Scenario.BTF_CHANGED, regenerated.ran(["a.ko"], ["a.ko"]), after=after, check={"b.ko": "of another"}
+    )
+    needless = regenerated.found(
+        Scenario.TOUCHED, regenerated.ran(written=regenerated.ALL),
+        after=regenerated.with_module(regenerated.FIRST, "b.ko", ids="others"),
+    )  # fmt: skip
+    lost = regenerated.found(
+        Scenario.SOURCE_CHANGED, regenerated.ran(["b.ko"]),
+        after=regenerated.with_module(regenerated.FIRST, "b.ko", btf=""),
+    )  # fmt: skip
+    booted = replace(stale, boot=Boot("tcg", 4.0, {"a.ko": Outcome.REJECTED}, ("a.ko",)))
+    ended = replace(lost, boot=Boot("", 0.0, {}, error=GuestError("it hung")))
+    return [regen.document(regenerated.SETTING, [booted, needless, ended])]
+
+
+def of_catalogue() -> Documents:
+    return [repro.catalogue_document(CASES)]
+
+
+def of_repro() -> Documents:
+    seen = Observed(None, build=("make: *** Error 2",), misdescribed=("f",), uncallable=("k",))
+    expected = replace(
+        reproduced.REFUSED, outcome=None, build=("make: *** Error <number>",), misdescribed=("f",),
+        uncallable=("k",),
+    )  # fmt: skip
+    told = replace(reproduced.PREDICTED, unusable=UNUSABLE)
+    unbuilt = replace(reproduced.OK, expected=expected, observed=seen, prediction=told, misdescribed=("f",))
+    fine = replace(reproduced.OK, prediction=STALE)
+    cases = [reproduced.OK, reproduced.WRONG, reproduced.SKIPPED, unbuilt, fine]
+    return [repro.document(reproduced.HEAD, cases), repro.document(replace(reproduced.HEAD, accel=""), [])]
+
+
+def of_bundle() -> Documents:
+    made = Bundle.model_validate({**MANIFEST_VALUES, "digests": {"kernel": "ab"}})
+    return [made.model_dump(mode="json", by_alias=True)]
+
+
+def of_replay() -> Documents:
+    recorded = Bundle.model_validate({**MANIFEST_VALUES, "digests": {}})
+    there = recorded.model_copy(update={"sysfs_sha256": "ab", "errno": 0})
+    return [
+        bundle.replay_document(recorded, Seen(0, "ab", ("a line",)), ("errno",), "tcg"),
+        bundle.replay_document(there, Seen(22, "", ()), ("errno",), "kvm"),
+    ]
+
+
+def of_comparison() -> Documents:
+    def run(name: str, stages: dict[str, float], *modules: ModuleFacts) -> RunFacts:
+        return RunFacts(name, "6.12.1", {module.name: module for module in modules}, stages)
+
+    xfs = ModuleFacts("xfs", "VERIFIED", 100, frozenset("ab"))
+    before = run("before", {"build": 60.0}, xfs, replace(xfs, name="gone"))
+    now = replace(xfs, outcome="REJECTED", btf_bytes=90, functions=frozenset("bc"))
+    after = run("after", {"guest": 2.0}, now, replace(xfs, name="new"))
+    unknown = run("old", {}, replace(xfs, functions=None))
+    return [
+        comparison.document(Comparison(before, after), ("too much",)),
+        comparison.document(Comparison(unknown, after), ()),
+    ]
+
+
+def of_module() -> Documents:
+    unseen = replace(external.GOOD, prediction=None, result=replace(external.GOOD.result, observation=None))
+    ways = [
+        external.way(Way.SPLIT, external.GOOD, unseen),
+        external.way(Way.WRONG, external.BAD, lines=(external.SKIPPED,)),
+    ]
+    return [extmod.document("6.12.1", ways)]
+
+
+def of_bisect() -> Documents:
+    good, bad = Commit("aa", "fine", "Ada", "2026-03-01"), Commit("bb", "broken", "Ada", "2026-03-02")
+    step = Step(bad, Judgement(Mark.BAD, "xfs REJECTED", "xfs"), 12.5, "steps/01")
+    standing = Standing(ends=Ends(good=good, bad=bad, module="xfs"), folder="out", steps=(step,))
+    before, after = Words(good, "steps/00", ""), Words(bad, "steps/01", "REJECTED", ("BPF: x",))
+    found = bisect.Page(Subject.KERNEL, "/t", standing, Found(bad), "xfs", before, after, "xfs.tar.gz")
+    hidden = bisect.Page(Subject.PAHOLE, "/t", standing, Found(None, (good, bad)), "", None, None)
+    return [bisect.document(found), bisect.document(hidden)]
+
+
+def of_prune() -> Documents:
+    item = Item(Kind.TOOLCHAIN, "t", 5, datetime(2026, 3, 1, tzinfo=UTC), "of trixie")
+    decisions = [Decision(item, True, "old"), Decision(replace(item, kind=Kind.BUILD), False, "in use")]
+    return [prune.document(Path("/c"), decisions, {"ccache": 7}, keep_s=60.0, dry_run=True)]
+
+
+def of_btf_cache() -> Documents:
+    return [Surveyed(CacheStats(Path("/c"), 3, 4096, 1), removed=2).document()]
+
+
+def of_doctor() -> Documents:
+    return [[vars(judge_disk(free, Path("/c"))) for free in (0, 10**13)]]
+
+
+DOCUMENTS = {
+    "bisect": of_bisect,
+    "btf-cache": of_btf_cache,
+    "bundle": of_bundle,
+    "check": of_check,
+    "comparison": of_comparison,
+    "diagnose": of_diagnose,
+    "doctor": of_doctor,
+    "module": of_module,
+    "prune": of_prune,
+    "regen": of_regen,
+    "replay": of_replay,
+    "repro": of_repro,
+    "repro-catalogue": of_catalogue,
+    "results": of_results,
+    "run": of_run,
+    "sizes": of_sizes,
+}
