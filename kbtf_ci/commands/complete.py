@@ -12,14 +12,14 @@ import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import click
 from click.shell_completion import CompletionItem
 
 from kbtf_ci.infra.profiles import known_profiles
 
-Items = list[CompletionItem[str]]
+Items: TypeAlias = "list[CompletionItem[str]]"  # in quotes: generic since click 8.5
 
 _RUNS: Final = Path("runs")
 

@@ -30,15 +30,13 @@ _BAR_WIDTH = 20
 def _standard_error() -> Console:
     """Return standard error, as rich writes to it.
 
-    ``NO_COLOR``, with any value but the empty one, takes all colour and weight away (https://no-color.org).
-    Left to itself rich takes a file for a terminal where ``FORCE_COLOR`` is set.
+    ``NO_COLOR``, with any value but the empty one, takes all colour away (https://no-color.org). Left to
+    itself rich heeds the empty one before 14.0, and takes a file for a terminal where ``FORCE_COLOR`` is set.
     """
-    plain = bool(os.environ.get("NO_COLOR"))
     return Console(
         stderr=True,
         force_terminal=sys.stderr.isatty(),
-        color_system=None if plain else "auto",
-        no_color=plain,
+        no_color=bool(os.environ.get("NO_COLOR")),
         highlight=False,
         soft_wrap=True,
     )
