@@ -33,7 +33,7 @@ INSTALL_VENV = { $(ROOT) apt-get update -q && $(ROOT) apt-get install -qy $(VENV
     { echo "python3 -m venv does not work here: install $(VENV_PACKAGE)" >&2; exit 2; }
 
 .NOTPARALLEL:
-.PHONY: run unit test test-full lint constraints setup clean fuzz fuzz-reader
+.PHONY: run unit test test-full lint constraints setup shells clean fuzz fuzz-reader
 
 run: setup
 	$(BIN)/kbtf-ci run --config $(CONFIG) $(ARGS)
@@ -42,10 +42,10 @@ unit: $(VENV)/dev.stamp
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not engine and not e2e and not full" $(ARGS)
 
 # Of some tests alone there is no floor.
-test: lint setup
+test: lint setup shells
 	KBTF_CI_REQUIRE=all $(BIN)/pytest $(if $(ARGS),,--cov) $(ARGS)
 
-test-full: lint setup
+test-full: lint setup shells
 	KBTF_CI_REQUIRE=all KBTF_CI_MUTANTS=$(MUTANTS) KBTF_CI_SEED=$(SEED) \
 	    $(BIN)/pytest -m "" --timeout=7200 $(ARGS)
 
@@ -76,6 +76,11 @@ fuzz: $(VENV)/dev.stamp setup
 fuzz-reader: $(VENV)/fuzz.stamp
 	$(BIN)/python -m tests.fuzz.fuzz_reader build/fuzz-reader/corpus -artifact_prefix=build/fuzz-reader/ \
 	    -max_total_time=$(SECONDS) -max_len=8192 -timeout=10 -rss_limit_mb=2048
+
+# Completion is tested in each shell that it is made for.
+shells:
+	@{ command -v zsh && command -v fish; } >/dev/null || { $(ROOT) apt-get update -q && \
+	    $(ROOT) apt-get install -qy --no-install-recommends zsh fish; }
 
 setup: $(VENV)/run.stamp
 	$(BIN)/kbtf-ci setup

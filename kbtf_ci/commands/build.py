@@ -22,4 +22,5 @@ def build(output: Path | None, quiet: bool, debug: bool, **options: Any) -> None
     """Build a kernel and list its modules, without booting it."""
     with reporting(quiet=quiet, debug=debug) as reporter:
         directory = workflow.build(build_options_of(options), output, command_line(), reporter)
+        reporter.close()
         click.echo(directory.path)

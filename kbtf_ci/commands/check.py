@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from kbtf_ci.commands import complete
 from kbtf_ci.commands.options import combine, common_options
 from kbtf_ci.commands.session import echo, echo_json, reporting
 from kbtf_ci.errors import UsageError
@@ -30,7 +31,7 @@ _check_options = combine(
                  show_default="cores", help="Processes."),
     click.option("--json", "as_json", is_flag=True, help="Print the predictions as JSON."),
     click.argument("modules", nargs=-1, metavar="[MODULE|DIR|RUNDIR]...",
-                   type=click.Path(exists=True, path_type=Path)),
+                   type=click.Path(exists=True, path_type=Path), shell_complete=complete.runs_and_files),
 )  # fmt: skip
 
 

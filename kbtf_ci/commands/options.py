@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import click
 
+from kbtf_ci.commands import complete
 from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.errors import UsageError
 from kbtf_ci.guest.qemu import Accel
@@ -52,7 +53,7 @@ def combine(*decorators: Callable[[_Command], _Command]) -> Callable[[_Command],
     return apply
 
 
-config = click.option("--config", default="smoke", show_default=True,
+config = click.option("--config", default="smoke", show_default=True, shell_complete=complete.profiles,
                       help="Profile, defconfig target of kbuild, or path to a .config.")  # fmt: skip
 
 # What else says which build it is, but for VAR=VALUE.
@@ -126,7 +127,10 @@ common_options = combine(
 )
 
 run_directory = click.argument(
-    "run_directory", metavar="RUNDIR", type=click.Path(exists=True, file_okay=False, path_type=Path)
+    "run_directory",
+    metavar="RUNDIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    shell_complete=complete.run_directories,
 )
 
 

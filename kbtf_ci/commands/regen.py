@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from kbtf_ci.commands import complete
 from kbtf_ci.commands.options import build_options_of, combine, common_options, tree_options
 from kbtf_ci.commands.session import echo, echo_json, reporting
 from kbtf_ci.errors import UsageError
@@ -19,7 +20,8 @@ from kbtf_ci.model.regeneration import Scenario
 from kbtf_ci.workflow import regen as workflow
 
 _regen_options = combine(
-    click.option("--config", default="", metavar="NAME", help="This profile's build, in place of RUNDIR."),
+    click.option("--config", default="", metavar="NAME", shell_complete=complete.profiles,
+                 help="This profile's build, in place of RUNDIR."),
     tree_options,
     click.option("--scenario", "scenarios", multiple=True,
                  type=click.Choice([scenario.value for scenario in Scenario]),
@@ -29,7 +31,8 @@ _regen_options = combine(
     click.option("--boot/--no-boot", default=None,
                  help="Boot what each make leaves; without either, where stale BTF is left."),
     click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON."),
-    click.argument("words", nargs=-1, metavar="[RUNDIR | VAR=VALUE...]"),
+    click.argument("words", nargs=-1, metavar="[RUNDIR | VAR=VALUE...]",
+                   shell_complete=complete.run_directories),
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
+from kbtf_ci.commands import complete
 from kbtf_ci.commands.options import combine, common_options, run_directory
 from kbtf_ci.commands.session import echo, echo_json, reporting
 from kbtf_ci.errors import ExitCode, UsageError
@@ -38,7 +39,7 @@ class _Percent(click.ParamType[float]):
 _NUMBER = click.IntRange(min=0)
 _options = combine(
     click.option("--compare", "--baseline", "other",
-                 type=click.Path(exists=True, path_type=Path),
+                 type=click.Path(exists=True, path_type=Path), shell_complete=complete.runs_and_files,
                  help="An earlier run: its directory or its results.json."),
     click.option("--max-btf-bytes", "btf_bytes", type=_NUMBER, help="Bytes that all BTF may have."),
     click.option("--max-growth", "growth", type=_Percent(), help="By how much it may have grown, as 2%."),

@@ -14,6 +14,7 @@ import click
 
 from kbtf_ci.btf.cases.case import Case
 from kbtf_ci.btf.cases.catalogue import CASES, named
+from kbtf_ci.commands import complete
 from kbtf_ci.commands.bundle import bundle, replay
 from kbtf_ci.commands.options import (
     accel,
@@ -34,9 +35,19 @@ from kbtf_ci.workflow.guests import GuestOptions
 
 _LATEST = Path("runs/latest")
 
+
+def _cases(_context: click.Context, _parameter: click.Parameter, word: str) -> complete.Items:
+    return complete.beginning(word, (case.name for case in CASES))
+
+
+def _runs_and_cases(context: click.Context, parameter: click.Parameter, word: str) -> complete.Items:
+    return [*complete.run_directories(context, parameter, word), *_cases(context, parameter, word)]
+
+
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 _run_options = combine(
-    click.option("--config", help="Try a finished build of this profile, defconfig target or .config."),
+    click.option("--config", shell_complete=complete.profiles,
+                 help="Try a finished build of this profile, defconfig target or .config."),
     tree_options,
     click.option("-o", "--output-dir", "output", type=click.Path(path_type=Path),
                  help="With --config: run directory to make; runs/<UTC time>-<profile>-repro without it."),
@@ -44,7 +55,7 @@ _run_options = combine(
     accel,
     timeouts_option,
     _json,
-    click.argument("words", nargs=-1, metavar="[RUNDIR] [NAME]..."),
+    click.argument("words", nargs=-1, metavar="[RUNDIR] [NAME]...", shell_complete=_runs_and_cases),
 )  # fmt: skip
 
 
@@ -67,7 +78,7 @@ def list_cases(*, as_json: bool, quiet: bool, debug: bool) -> None:
 
 
 @repro.command()
-@click.argument("name")
+@click.argument("name", shell_complete=_cases)
 @_json
 @common_options
 def show(*, name: str, as_json: bool, quiet: bool, debug: bool) -> None:

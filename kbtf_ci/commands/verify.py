@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from kbtf_ci.commands import complete
 from kbtf_ci.commands.options import (
     combine,
     command_line,
@@ -45,6 +46,7 @@ _prebuilt_options = combine(
     metavar="[RUNDIR]",
     required=False,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
+    shell_complete=complete.run_directories,
 )
 @_prebuilt_options
 @click.option(

@@ -59,6 +59,7 @@ class _File(BaseModel):
     fragments: list[str] = []
     require: list[str] = []
     disk: Mib = 0
+    steps: int | None = Field(default=None, ge=1)
     guest: _Guest = _Guest()
 
 
@@ -69,7 +70,8 @@ class Profile:
     Either ``target`` names a defconfig target of kbuild or ``config_file`` a ``.config``. ``fragments``
     lie on top in order, kbtf-ci's own two last. ``require`` are names of modules that must be built.
     ``own_file`` is the user's TOML file that says all this, None for a profile that ships with kbtf-ci.
-    Sizes are MiB; ``disk_mib`` is what the build directory needs when it starts empty.
+    Sizes are MiB; ``disk_mib`` is what the build directory needs when it starts empty, ``steps`` about how
+    many steps make takes then, None where nobody has counted them.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Profile:
     config_file: Path | None = None
     require: tuple[str, ...] = ()
     disk_mib: int = 0
+    steps: int | None = None
     memory_mib: int = 2048
     cpus: int = 2
     own_file: Path | None = None
@@ -144,6 +147,7 @@ def _read(path: Path) -> Profile:
         fragments=(*(_fragment(path, name) for name in values.fragments), *_on_top()),
         require=tuple(values.require),
         disk_mib=values.disk,
+        steps=values.steps,
         memory_mib=values.guest.memory,
         cpus=values.guest.cpus,
         own_file=None if path.parent == shipped("configs") else path.resolve(),

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -15,6 +15,13 @@ from kbtf_ci.model.run_record import RunRecord
 
 _RUNNING = "running"
 
+# Hears how many are done, of how many.
+Counter = Callable[[int, int], None]
+
+
+def uncounted(done: int, total: int) -> None:
+    """Be a Counter that tells nobody."""
+
 
 class Reporter(Protocol):
     """Where a run tells what it does; the command line shows it to a person."""
@@ -22,8 +29,12 @@ class Reporter(Protocol):
     def stage(self, name: str) -> None:
         """Tell that stage ``name`` begins."""
 
-    def progress(self, text: str) -> None:
-        """Tell how far the stage is; may come many times a second."""
+    def progress(self, text: str, done: int = 0, total: int | None = None) -> None:
+        """Tell how far the stage is; may come many times a second.
+
+        ``done`` counts what is done, 0 for what is not counted; ``total`` is how much there is, None where
+        that is not known. ``text`` says what it is at.
+        """
 
     def note(self, text: str) -> None:
         """Tell a fact worth a line."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kbtf_ci.errors import BuildError, InfrastructureError
+from kbtf_ci.infra.runner import Process
 from kbtf_ci.kernel.diagnostics import SIGNALLED, Diagnostics
 from kbtf_ci.kernel.kbuild import BZIMAGE, Kbuild
 from kbtf_ci.kernel.unfinished import making
@@ -21,16 +22,22 @@ from kbtf_ci.kernel.unfinished import making
 _HEARTBEAT_S = 30.0
 # "  CC [M]  fs/xfs/xfs_aops.o": scripts/Kbuild.include, quiet_cmd_*.
 _STEP = re.compile(r"^  ([A-Z][A-Z0-9_]*(?: \[M\])?) +(\S+)")
+# Folders of a build directory that hold programs of the host alone, some of them made to configure it.
+_NO_KERNEL = frozenset({"scripts", "tools"})
 _SKIPPED_BTF = re.compile(r"^Skipping BTF generation for (\S+) (.*)$")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far make is: steps done so far and the newest one (``CC [M]``, ``fs/xfs/xfs_aops.o``)."""
+    """How far make is: steps done so far and the newest one (``CC [M]``, ``fs/xfs/xfs_aops.o``).
+
+    ``total`` is how many it is expected to make, None where that is not known.
+    """
 
     steps: int
     kind: str
     subject: str
+    total: int | None = None
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,8 @@ class Built:
     """What kbuild made.
 
     ``steps`` counts its steps by kind as it prints them (``CC``, ``LD [M]``, ``BTF [M]``); ``skipped_btf``
-    maps a module's path below the build directory to kbuild's reason for not writing its BTF.
+    maps a module's path below the build directory to kbuild's reason for not writing its BTF. ``whole`` says
+    that nothing was compiled there before.
     """
 
     release: str
@@ -48,6 +56,7 @@ class Built:
     modules: tuple[str, ...]
     steps: Mapping[str, int] = field(default_factory=dict)
     skipped_btf: Mapping[str, str] = field(default_factory=dict)
+    whole: bool = False
 
     @classmethod
     def of(
@@ -56,6 +65,7 @@ class Built:
         *,
         steps: Mapping[str, int] | None = None,
         skipped_btf: Mapping[str, str] | None = None,
+        whole: bool = False,
     ) -> Built:
         """Return what lies in a build directory; without ``steps`` nothing was done to make it."""
         build_dir = kbuild.build_dir
@@ -67,6 +77,7 @@ class Built:
             modules=kbuild.modules,
             steps=dict(steps or {}),
             skipped_btf=dict(skipped_btf or {}),
+            whole=whole,
         )
 
     @property
@@ -78,12 +89,13 @@ class Built:
 class _Log:
     """Splits make's output into lines, writes them to the log, and remembers what matters."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, total: int | None) -> None:
         self._file = path.open("wb", buffering=0)
+        self._total = total
         self._rest = b""
         self.steps: Counter[str] = Counter()
         self.skipped: dict[str, str] = {}
-        self.newest = Progress(0, "", "")
+        self.newest = Progress(0, "", "", total)
         self.diagnostics = Diagnostics()
 
     def __enter__(self) -> _Log:
@@ -101,7 +113,7 @@ class _Log:
     def _line(self, line: str) -> None:
         if step := _STEP.match(line):
             self.steps[step[1]] += 1
-            self.newest = Progress(self.steps.total(), step[1], step[2])
+            self.newest = Progress(self.steps.total(), step[1], step[2], self._total)
         elif skipped := _SKIPPED_BTF.match(line):
             self.skipped[skipped[1]] = line
         else:
@@ -118,30 +130,45 @@ def check_disk(build_dir: Path, needed_mib: int) -> None:
         )
 
 
-def build(kbuild: Kbuild, log_path: Path, on_progress: Callable[[Progress], None]) -> Built:
+def is_untouched(build_dir: Path) -> bool:
+    """Return whether nothing of a kernel was compiled in ``build_dir``; Kconfig's programs are no kernel."""
+    made = (path for pattern in ("vmlinux*", "*/*.o", "*/*.ko") for path in build_dir.glob(pattern))
+    return all(path.parent.name in _NO_KERNEL for path in made)
+
+
+def build(
+    kbuild: Kbuild, log_path: Path, on_progress: Callable[[Progress], None], steps: int | None = None
+) -> Built:
     """Run ``make all`` and return what it made; all output goes to ``log_path``.
 
-    Raises BuildError with the first compiler error, InfrastructureError for a full disk or a killed
-    program.
+    ``steps`` is how many it makes where nothing was compiled before, None where that is not known. Raises
+    BuildError with the first compiler error, InfrastructureError for a full disk or a killed program.
     """
     command = kbuild.command(kbuild.argv("all"), "build")
-    with making(kbuild.build_dir), _Log(log_path) as log, kbuild.runner.start(command) as process:
-        while True:
-            try:
-                piece = process.read(_HEARTBEAT_S)
-            except TimeoutError:
-                on_progress(log.newest)
-                continue
-            if not piece:
-                break
-            log.feed(piece)
-            on_progress(log.newest)
-        status = process.wait()
-        if status > SIGNALLED:
-            _fail(kbuild, log, log_path, status)
+    with making(kbuild.build_dir):
+        # Asked for in here: what a killed make left is gone by now.
+        whole = is_untouched(kbuild.build_dir)
+        with _Log(log_path, steps if whole else None) as log, kbuild.runner.start(command) as process:
+            _follow(process, log, on_progress)
+            status = process.wait()
+            if status > SIGNALLED:
+                _fail(kbuild, log, log_path, status)
     if status != 0:
         _fail(kbuild, log, log_path, status)
-    return Built.of(kbuild, steps=log.steps, skipped_btf=log.skipped)
+    return Built.of(kbuild, steps=log.steps, skipped_btf=log.skipped, whole=whole)
+
+
+def _follow(process: Process, log: _Log, on_progress: Callable[[Progress], None]) -> None:
+    while True:
+        try:
+            piece = process.read(_HEARTBEAT_S)
+        except TimeoutError:
+            on_progress(log.newest)
+            continue
+        if not piece:
+            return
+        log.feed(piece)
+        on_progress(log.newest)
 
 
 def _fail(kbuild: Kbuild, log: _Log, log_path: Path, status: int) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from kbtf_ci.errors import UsageError
+from kbtf_ci.infra.record import Counter, uncounted
 from kbtf_ci.infra.runner import FILES, Command, Completed, Mount, Runner, run
 from kbtf_ci.kernel.kbuild import PAHOLE
 from kbtf_ci.kernel.packages import is_package, unpack_sources
@@ -49,15 +50,18 @@ class Headers:
         return tuple(Mount(self.tree / place, f"/{place}") for place in _places(self.tree))
 
 
-def unpack_headers(packages: Sequence[Path], cache: Path, runner: Runner) -> Headers:
+def unpack_headers(
+    packages: Sequence[Path], cache: Path, runner: Runner, on_done: Counter = uncounted
+) -> Headers:
     """Return the headers in these packages, unpacked below ``cache`` once.
 
-    Raises UsageError for what is no package, or not all that belongs together; InfrastructureError.
+    ``on_done`` hears how many packages are. Raises UsageError for what is no package, or not all that belongs
+    together; InfrastructureError.
     """
     for path in packages:
         if not is_package(path):
             raise UsageError(f"--headers {path}: not a Debian package", hint=_HINT)
-    tree = unpack_sources(packages, cache, runner)
+    tree = unpack_sources(packages, cache, runner, on_done)
     named = " ".join(map(str, packages))
     if any((tree / place).is_symlink() for place in (_HEADERS, _LIBRARIES, *_places(tree))):
         raise UsageError(f"--headers {named}: its folders are links that lead elsewhere")

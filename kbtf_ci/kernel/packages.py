@@ -19,6 +19,7 @@ from typing import Final
 
 from kbtf_ci.errors import InfrastructureError, KbtfError, UsageError, file_error
 from kbtf_ci.infra.locks import exclusive, keep_in_use
+from kbtf_ci.infra.record import Counter, uncounted
 from kbtf_ci.infra.runner import Command, Completed, Mount, Runner, run
 from kbtf_ci.kernel.source import file_sha256
 
@@ -27,8 +28,9 @@ _STAGING: Final = ".unpack-"
 
 # A kernel's packages hold documentation and, some, sources besides. Links and special files go as well: the
 # host is to read nothing through a name that an archive made. Sources keep their links, which only containers
-# follow, and get an empty vmlinux each, for another to be mounted over. bash: for pipefail. The status tells
-# which archive it was.
+# follow, and get an empty vmlinux each, for another to be mounted over. bash: for pipefail. A NUL, which no
+# tool prints, says that one more is unpacked, and the status which archive it was that is not.
+_ONE_MORE: Final = "\0"
 _FIRST_FAILED: Final = 100
 _SCRIPT: Final = r"""
 set -o pipefail
@@ -49,6 +51,7 @@ for archive; do
     *) take -f "$archive" ;;
     esac || exit $((100 + number))
     number=$((number + 1))
+    printf '\0'
 done
 if [ "$sources" ]; then
     find /out ! -type f ! -type d ! -type l -delete
@@ -71,19 +74,28 @@ def is_package(path: Path) -> bool:
         raise file_error(error, path, "cannot be read") from error
 
 
-def unpack_sources(archives: Sequence[Path], cache: Path, runner: Runner) -> Path:
+def unpack_sources(
+    archives: Sequence[Path], cache: Path, runner: Runner, on_done: Counter = uncounted
+) -> Path:
     """Return, as unpack(), a folder with what is in packages of headers, its links as they are.
 
     No file below it may be opened by this process: where a link leads is the archive's choice.
     """
-    return unpack(archives, cache, runner, sources=True)
+    return unpack(archives, cache, runner, on_done, sources=True)
 
 
-def unpack(archives: Sequence[Path], cache: Path, runner: Runner, *, sources: bool = False) -> Path:
+def unpack(
+    archives: Sequence[Path],
+    cache: Path,
+    runner: Runner,
+    on_done: Counter = uncounted,
+    *,
+    sources: bool = False,
+) -> Path:
     """Return the folder below ``cache`` that holds what is in ``archives``, all in one tree.
 
-    It is there whole or not at all, under a name made from the archives' contents. Raises UsageError for one
-    that does not unpack, InfrastructureError on a full disk.
+    It is there whole or not at all, under a name made from the archives' contents. ``on_done`` hears how many
+    of them are unpacked. Raises UsageError for one that does not unpack, InfrastructureError on a full disk.
     """
     digests = sorted(_sha256(archive) for archive in archives) + ["sources"] * sources
     target = cache / hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
@@ -91,7 +103,7 @@ def unpack(archives: Sequence[Path], cache: Path, runner: Runner, *, sources: bo
         with exclusive(cache / ".lock"):
             if not target.is_dir():
                 _sweep(cache)
-                _unpack(archives, target, runner, sources=sources)
+                _unpack(archives, target, runner, on_done, sources=sources)
             keep_in_use(target)
     except OSError as error:
         raise InfrastructureError(f"{cache}: cannot be written: {error.strerror}") from error
@@ -111,7 +123,9 @@ def _sweep(cache: Path) -> None:
         shutil.rmtree(left_over)
 
 
-def _unpack(archives: Sequence[Path], target: Path, runner: Runner, *, sources: bool) -> None:
+def _unpack(
+    archives: Sequence[Path], target: Path, runner: Runner, on_done: Counter, *, sources: bool
+) -> None:
     names = [f"/in/{n}{'.deb' if is_package(path) else '.tar'}" for n, path in enumerate(archives)]
     with tempfile.TemporaryDirectory(prefix=_STAGING, dir=target.parent) as folder:
         staging = Path(folder) / "tree"
@@ -120,7 +134,13 @@ def _unpack(archives: Sequence[Path], target: Path, runner: Runner, *, sources: 
         mounts.append(Mount(staging, "/out", writable=True))
         words = ("bash", "-c", _SCRIPT, "unpack", "sources" if sources else "", *names)
         command = Command(words, tuple(mounts), label="unpack")
-        done = run(runner, command)
+        said = bytearray()
+
+        def on_output(piece: bytes) -> None:
+            said.extend(piece)
+            on_done(said.count(_ONE_MORE.encode()), len(archives))
+
+        done = run(runner, command, on_output)
         if done.status != 0:
             raise _failed(archives, done)
         staging.rename(target)
@@ -129,7 +149,7 @@ def _unpack(archives: Sequence[Path], target: Path, runner: Runner, *, sources: 
 def _failed(archives: Sequence[Path], done: Completed) -> KbtfError:
     number = done.status - _FIRST_FAILED
     archive = archives[number] if 0 <= number < len(archives) else archives[0]
-    lines = done.text.strip().splitlines()
+    lines = done.text.replace(_ONE_MORE, "").strip().splitlines()
     if "No space left" in done.text or number < 0:
         return InfrastructureError(f"{archive}: cannot be unpacked: {lines[-1] if lines else done.status}")
     return UsageError(

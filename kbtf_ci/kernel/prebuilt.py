@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from kbtf_ci.errors import UsageError, file_error
+from kbtf_ci.infra.record import Counter, uncounted
 from kbtf_ci.infra.runner import Runner
 from kbtf_ci.kernel.packages import is_package, unpack
 from kbtf_ci.objfile.boot_image import read_release
@@ -52,20 +53,27 @@ class Prebuilt:
     origin: str
 
 
-def find(kernel: Sequence[str], modules: Path | None, scratch: Path, runner: Runner) -> Prebuilt:
+def find(
+    kernel: Sequence[str],
+    modules: Path | None,
+    scratch: Path,
+    runner: Runner,
+    on_done: Counter = uncounted,
+) -> Prebuilt:
     """Return the kernel that the user named.
 
     ``kernel`` is one boot image, one folder, ``running``, or one Debian package or several that belong
     together. ``modules`` is ``lib/modules/<release>`` or a folder above it; it may be None where ``kernel``
-    holds the modules too. Archives are unpacked below ``scratch``, and kept there. Raises UsageError for what
-    is not there, is no kernel for x86_64, has no modules or those of another release, or does not unpack.
+    holds the modules too. Archives are unpacked below ``scratch``, and kept there; ``on_done`` hears how
+    many packages are. Raises UsageError for what is not there, is no kernel for x86_64, has no modules or
+    those of another release, or does not unpack.
     """
     origin = " ".join(kernel)
     if list(kernel) == [RUNNING]:
         return _running(Path("/"), os.uname().release, modules)
     paths = [_existing(word) for word in kernel]
     if all(path.is_file() and is_package(path) for path in paths):
-        tree = unpack(paths, scratch, runner)
+        tree = unpack(paths, scratch, runner, on_done)
         return _in_tree(tree, modules, origin, _PACKAGE_HINT)
     if len(paths) > 1:
         odd = next(path for path in paths if path.is_dir() or not is_package(path))

@@ -119,7 +119,7 @@ def check(options: CheckOptions, reporter: Reporter) -> Checked:
         reporter.warn(text)
     rules = judged.rules
     spec = KernelSpec(kernel, rules, config)
-    found = sweep(spec, paths, options.jobs, lambda done: reporter.progress(f"{done} of {len(paths)}"))
+    found = sweep(spec, paths, options.jobs, lambda done: reporter.progress("", done, len(paths)))
     return Checked(kernel.release, rules, found, warnings, unusable_of(opened, version))
 
 

@@ -19,6 +19,7 @@ from kbtf_ci.btf.usable.fentry import functions
 from kbtf_ci.btf.usable.registered import registered_kfuncs
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.guest.carriers import CarrierArchive, write_archive
+from kbtf_ci.infra.record import Counter, uncounted
 from kbtf_ci.infra.whole import whole_file
 from kbtf_ci.model.kernel import BuiltKernel
 from kbtf_ci.model.kfunc_proof import RegisteredKfunc
@@ -96,18 +97,25 @@ def module_paths(kernel: BuiltKernel) -> list[Path]:
 
 
 def take_in(
-    spec: KernelSpec, kernel: BuiltKernel, carriers: Path | None, prove: Prove | None = None
+    spec: KernelSpec,
+    kernel: BuiltKernel,
+    carriers: Path | None,
+    prove: Prove | None = None,
+    on_done: Counter = uncounted,
 ) -> Intake:
     """Read every module of ``kernel`` once; ``carriers`` is the folder for archives of them, None for none.
 
-    ``prove``: predict also what BPF programs on them come to.
+    ``prove``: predict also what BPF programs on them come to. ``on_done`` hears how far it is.
 
     A module that cannot be read is there, with its fault. Raises UsageError for a kernel without modules,
     InfrastructureError on a full disk.
     """
     tree = kernel.modules
     reading = _Reading(tree, dict(kernel.skipped_btf), carriers, prove)
-    swept = sweep_with(spec, module_paths(kernel), len(os.sched_getaffinity(0)), reading)
+    paths = module_paths(kernel)
+    swept = sweep_with(
+        spec, paths, len(os.sched_getaffinity(0)), reading, lambda done: on_done(done, len(paths))
+    )
     batches = swept.handled
     modules = [module for batch in batches for module in batch.modules]
     by_stored = {module.stored: one for module, one in zip(modules, swept.predictions, strict=True)}

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,8 +89,9 @@ def try_module(
     runner = toolchain(options.kernel.suite, reporter).runner
     reporter.stage("unpack")
     cache = cache_root() / "packages"
-    kernel = find(options.kernel.kernel, options.kernel.modules, cache, runner)
-    headers = unpack_headers(options.headers, cache, runner)
+    unpacked = partial(reporter.progress, "packages")
+    kernel = find(options.kernel.kernel, options.kernel.modules, cache, runner, unpacked)
+    headers = unpack_headers(options.headers, cache, runner, unpacked)
     if headers.release != kernel.release:
         raise UsageError(f"--headers: of {headers.release}, but the kernel is {kernel.release}")
     folder = rundir.new_folder(output, "module")

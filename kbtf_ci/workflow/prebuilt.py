@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from kbtf_ci.errors import InfrastructureError
@@ -17,7 +18,7 @@ from kbtf_ci.guest.accel import choose
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.infra import rundir
 from kbtf_ci.infra.paths import cache_root
-from kbtf_ci.infra.record import Reporter
+from kbtf_ci.infra.record import Counter, Reporter
 from kbtf_ci.infra.runs import Run, begun, new_run
 from kbtf_ci.kernel.prebuilt import Prebuilt, check_named, find
 from kbtf_ci.model.config import parse_config
@@ -47,7 +48,9 @@ def verify(
         if guest.accel is Accel.KVM:
             choose(tools.runner, guest.accel, reporter.warn)
         with this.record.stage("unpack"):
-            found = find(options.kernel, options.modules, cache_root() / "packages", tools.runner)
+            unpacked = partial(reporter.progress, "packages")
+            cache = cache_root() / "packages"
+            found = find(options.kernel, options.modules, cache, tools.runner, unpacked)
             kernel = _take(found, this)
         return verification.verify(kernel, guest, tools.runner, this)
 
@@ -61,7 +64,8 @@ def _take(found: Prebuilt, this: Run) -> BuiltKernel:
         shutil.copyfile(found.image, directory.image)
         if found.config:
             rundir.write_text(directory.file("kernel.config"), config.decode(errors="replace"))
-        _copy(files, found.modules, directory.modules)
+        copied = partial(this.reporter.progress, "modules copied")
+        _copy(files, found.modules, directory.modules, copied)
         _keep_preference(found.modules, directory.modules)
     except OSError as error:
         raise InfrastructureError(f"{directory.path}: cannot be written: {error.strerror}") from error
@@ -81,7 +85,7 @@ def _keep_preference(source: Path, target: Path) -> None:
         shutil.copyfile(source / "modules.dep", target / "modules.dep")
 
 
-def _copy(files: Iterable[Path], source: Path, target: Path) -> None:
+def _copy(files: Sequence[Path], source: Path, target: Path, on_done: Counter) -> None:
     def one(path: Path) -> None:
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -93,5 +97,5 @@ def _copy(files: Iterable[Path], source: Path, target: Path) -> None:
 
     # Copying lets other threads run.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(one, files):
-            pass
+        for done, _ in enumerate(pool.map(one, files), 1):
+            on_done(done, len(files))

@@ -100,8 +100,8 @@ def prune(
 def _folders(root: Path, reporter: Reporter) -> Iterator[_Piece]:
     entries = list(cachedirs.entries(root))
     builds = [entry.path.name for entry in entries if entry.kind is Kind.BUILD]
-    for entry in entries:
-        reporter.progress(entry.path.name)
+    for number, entry in enumerate(entries):
+        reporter.progress(entry.path.name, number, len(entries))
         # A build directory's name begins with its source's (workspace.build_folder).
         made_of_it = (name for name in builds if name.startswith(f"{entry.path.name}-"))
         item = Item(
@@ -148,11 +148,13 @@ def _carry_out(
     decisions: Sequence[Decision], pieces: Sequence[_Piece], reporter: Reporter
 ) -> Iterator[Decision]:
     removers = {id(piece.item): piece.remove for piece in pieces}
+    going, gone = sum(decision.remove for decision in decisions), 0
     for decision in sorted(decisions, key=lambda one: _ORDER.index(one.item.kind)):
         if not decision.remove:
             yield decision
             continue
-        reporter.progress(decision.item.name)
+        reporter.progress(decision.item.name, gone, going)
+        gone += 1
         left = removers[id(decision.item)]()
         if left:
             reporter.warn(f"{decision.item.name} was not removed: {left}")

@@ -185,7 +185,8 @@ class _Guests:
 
         def observed(one: Observation) -> None:
             seen.observations[one.name] = one
-            self.reporter.progress(f"{len(seen.observations)} of {len(loads)}, {one.name}")
+            if visit.vmlinux is None:
+                self.reporter.progress(one.name, len(seen.observations), len(loads))
 
         def read(found: bytes) -> None:
             seen.difference = first_difference(btf, found) if found else "it is not there"
@@ -293,7 +294,7 @@ def _reproduce(
         made = []
         for one in bench.prepare(cases, shop, needs_modules=bool(early)):
             made.append(one)
-            reporter.progress(f"{len(made)} of {len(cases)}")
+            reporter.progress("", len(made), len(cases))
         root, accel = preparation.root(), preparation.accel()
     logs = this.directory.file("repro")
     guests = _Guests(bench, options, shop.runner, accel, root, early, shop.scratch, logs, reporter)
@@ -334,9 +335,18 @@ def _run(
         guests = replace(guests, accel=Accel(seen.accel))  # what the first of them came to
     results = {one.case.name: bench.judged(one, seen, seen) for one in shared}
     results |= {one.case.name: bench.unbuilt(one, seen) for one in failed}
-    for one in tried:
-        if one.vmlinux is not None:
-            guests.reporter.stage(one.case.name)
-            own = guests.run(_Visit(one.case.name, [one.load], one.vmlinux))
-            results[one.case.name] = bench.judged(one, own, seen)
+    results |= _boots(bench, tried, guests, seen)
     return tuple(one if isinstance(one, CaseResult) else results[one.case.name] for one in made), seen.accel
+
+
+def _boots(bench: Bench, tried: Sequence[Trial], guests: _Guests, shared: Seen) -> dict[str, CaseResult]:
+    """Boot each vmlinux that was altered; return each case's result, beside what the shared guest said."""
+    altered = [(one, one.vmlinux) for one in tried if one.vmlinux is not None]
+    if altered:
+        guests.reporter.stage("vmlinux")
+    results = {}
+    for number, (one, vmlinux) in enumerate(altered):
+        guests.reporter.progress(one.case.name, number, len(altered))
+        own = guests.run(_Visit(one.case.name, [one.load], vmlinux))
+        results[one.case.name] = bench.judged(one, own, shared)
+    return results

@@ -10,8 +10,9 @@ observations -> verdict -> report. Each stage hands on one frozen value and neve
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 
 from kbtf_ci.errors import InfrastructureError
@@ -20,7 +21,7 @@ from kbtf_ci.guest.guest import booted
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.infra import rundir
 from kbtf_ci.infra.profiles import Profile, find_profile
-from kbtf_ci.infra.record import Reporter
+from kbtf_ci.infra.record import Counter, Reporter, uncounted
 from kbtf_ci.infra.runs import Run, begun, new_run, old_run
 from kbtf_ci.kernel import build as kernel_build
 from kbtf_ci.kernel.finished import find_finished, keep_finished
@@ -29,6 +30,7 @@ from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.kconfig import Configured, configure
 from kbtf_ci.kernel.pahole import keep_answer
 from kbtf_ci.kernel.pahole_tree import forget_btf_of_other
+from kbtf_ci.kernel.steps import StepCount
 from kbtf_ci.kernel.strip import strip_modules
 from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
 from kbtf_ci.model.options import BuildOptions
@@ -138,12 +140,13 @@ def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> 
             kernel_build.check_disk(folder, profile.disk_mib)
             if options.pahole_tree is not None:
                 forget_btf_of_other(kbuild)
-            built = _made(kbuild, configured.stamp, directory, reporter)
+            count = workspace.step_count(source, profile, options)
+            built = _made(kbuild, configured.stamp, count, directory, reporter)
             require(profile.require, built.modules)
             pahole = keep_answer(kbuild, configured.stamp)
         with record.stage("copy"):
             identity = identify(folder, built.release)
-            _copy_kernel(built, folder, directory)
+            _copy_kernel(built, folder, directory, partial(reporter.progress, "modules copied"))
             _strip(built, kbuild, directory)
     values = {f"CONFIG_{symbol}": value for symbol, value in configured.values.items()}
     record.add(
@@ -157,14 +160,15 @@ def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> 
 
 
 def _made(
-    kbuild: Kbuild, stamp: str, directory: rundir.RunDirectory, reporter: Reporter
+    kbuild: Kbuild, stamp: str, count: StepCount, directory: rundir.RunDirectory, reporter: Reporter
 ) -> kernel_build.Built:
     """Let make build, but where nothing has changed since it did."""
     log = directory.file("build.log")
     built = find_finished(kbuild, stamp)
     if built is None:
-        built = kernel_build.build(kbuild, log, _tell_progress(reporter))
+        built = kernel_build.build(kbuild, log, _tell_progress(reporter), count.expected)
         keep_finished(kbuild, stamp, built)
+        count.keep(built)
     else:
         rundir.write_text(log, f"{kbuild.build_dir}: all is as make left it, which was not called\n")
     written = built.steps.get("BTF [M]", 0)
@@ -178,12 +182,14 @@ def _keep_configuration(configured: Configured, directory: rundir.RunDirectory) 
 
 
 def _tell_progress(reporter: Reporter) -> Callable[[kernel_build.Progress], None]:
-    return lambda now: reporter.progress(f"{now.steps} steps, {now.kind} {now.subject}")
+    return lambda now: reporter.progress(f"{now.kind} {now.subject}".strip(), now.steps, now.total)
 
 
-def _copy_kernel(built: kernel_build.Built, folder: Path, directory: rundir.RunDirectory) -> None:
+def _copy_kernel(
+    built: kernel_build.Built, folder: Path, directory: rundir.RunDirectory, on_done: Counter
+) -> None:
     images = [built.bzimage, built.vmlinux, built.system_map]
-    _copy_files(folder, directory.modules / _SUBTREE, built.modules)
+    _copy_files(folder, directory.modules / _SUBTREE, built.modules, on_done)
     for image in images:
         _copy_files(image.parent, directory.kernel, [image.name])
 
@@ -196,12 +202,13 @@ def _strip(built: kernel_build.Built, kbuild: Kbuild, directory: rundir.RunDirec
     _copy_files(stripped, directory.guest_modules, files)
 
 
-def _copy_files(source: Path, target: Path, files: Iterable[str]) -> None:
+def _copy_files(source: Path, target: Path, files: Sequence[str], on_done: Counter = uncounted) -> None:
     """Copy with modification times, by which a stripped module knows its original."""
     try:
-        for file in files:
+        for done, file in enumerate(files, 1):
             (target / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source / file, target / file)
+            on_done(done, len(files))
     except OSError as error:
         raise InfrastructureError(f"{target}: cannot be written: {error.strerror}") from error
 

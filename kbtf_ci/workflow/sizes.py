@@ -110,7 +110,7 @@ def _encode(run: _Run, ledger: _Ledger, jobs: int, reporter: Reporter) -> _Ledge
     def on_encoded(encoded: Encoded) -> None:
         ledger.take(encoded)
         done = len(ledger.full) - kept + len(ledger.faults)
-        reporter.progress(f"{done} of {len(todo)}, {encoded.file}")
+        reporter.progress(encoded.file, done, len(todo))
         if encoded.fault:
             reporter.warn(f"{encoded.file} was not encoded: {encoded.fault}")
 

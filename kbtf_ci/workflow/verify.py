@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from kbtf_ci.btf.format.difference import first_difference
 from kbtf_ci.btf.predict.assess import kernel_version
@@ -55,7 +56,8 @@ def verify(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
             opened = open_kernel(kernel.image)
             boots = bootable(opened, this.directory.guest)
             carriers = scratch if policy is LoadPolicy.CARRIER else None
-            taken = take_in(_spec(opened.file, kernel, this), kernel, carriers, options.prove)
+            spec = _spec(opened.file, kernel, this)
+            taken = take_in(spec, kernel, carriers, options.prove, partial(reporter.progress, ""))
             keep_functions(this.directory.functions, taken.functions)
             _tell(taken, reporter)
         with record.stage("guest image"):
@@ -173,7 +175,7 @@ class _ObservationCollector:
 
     def _observed(self, observation: Observation) -> None:
         self.observations.setdefault(observation.name, []).append(observation)
-        self._reporter.progress(f"{len(self.observations)} of {self._expected}, {observation.name}")
+        self._reporter.progress(observation.name, len(self.observations), self._expected)
         if observation.death is not None:
             self._reporter.warn(
                 f"{observation.death} under {observation.name} ({observation.mode}); booting again behind it"

@@ -28,6 +28,7 @@ from kbtf_ci.kernel.history import uncommitted
 from kbtf_ci.kernel.identity import identify, require_same
 from kbtf_ci.kernel.kbuild import BZIMAGE, Kbuild
 from kbtf_ci.kernel.pahole_tree import kept_pahole, read_tree
+from kbtf_ci.kernel.steps import StepCount
 from kbtf_ci.model.config import parse_config
 from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
 from kbtf_ci.model.options import BuildOptions
@@ -132,6 +133,11 @@ def build_folder(tree: kernel_source.Source, profile: Profile, options: BuildOpt
         more = json.dumps([options.added, options.variables, pahole]).encode()
         name += f"-{hashlib.sha256(more).hexdigest()[:12]}"
     return cache_root() / "build" / name
+
+
+def step_count(tree: kernel_source.Source, profile: Profile, options: BuildOptions) -> StepCount:
+    """Return where the cache has the number of steps that a whole build of these options makes."""
+    return StepCount.of(cache_root() / "steps", profile, tree, options)
 
 
 @contextmanager

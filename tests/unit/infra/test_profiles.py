@@ -52,6 +52,7 @@ def test_a_defconfig_target_and_a_config_file_serve_as_well(tmp_path: Path) -> N
     [
         ('target = "x"\ntagret = 1\n', "unknown key 'tagret'"),
         ('target = "x"\n[guest]\nmemroy = "1G"\n', r"unknown key 'guest.memroy'"),
+        ('target = "x"\nsteps = 0\n', "key 'steps': Input should be greater"),
         ("fragments = []\n", "key 'target' is missing"),
         ('target = "x"\ndisk = "many"\n', "key 'disk': 'many' is no size"),
         ('target = "x"\nfragments = ["no.config"]\n', "fragment 'no.config' is not there"),

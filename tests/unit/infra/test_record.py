@@ -28,7 +28,7 @@ class Told:
     def stage(self, name: str) -> None:
         self.stages.append(name)
 
-    def progress(self, text: str) -> None:
+    def progress(self, text: str, done: int = 0, total: int | None = None) -> None:
         """Not of interest here."""
 
     note = warn = progress

@@ -368,8 +368,20 @@ def test_a_truncated_package_is_named_and_leaves_nothing(
 
 def test_of_several_packages_the_damaged_one_is_named(look: Look, packages: Packages) -> None:
     good, bad = packages(good=IMAGE, bad=deb(MODULES)[:-100])
-    with pytest.raises(UsageError, match=r"bad\.deb: cannot be unpacked"):
+    with pytest.raises(UsageError, match=r"bad\.deb: cannot be unpacked: [\x20-\x7e]+$"):
         look(good, bad)
+
+
+def test_how_many_packages_are_unpacked_is_told_once_and_of_what_is_there_nothing(
+    packages: Packages, tmp_path: Path
+) -> None:
+    paths = packages(image=IMAGE, modules=MODULES)
+    told: list[tuple[int, int]] = []
+    for _ in range(2):
+        unpack(paths, tmp_path / "scratch", LocalRunner(), lambda *now: told.append(now))
+    assert told == sorted(told)
+    assert told[-1] == (2, 2)
+    assert told.count((2, 2)) == 1
 
 
 @pytest.mark.parametrize("name", ["../escape", "./lib/../../escape", "{}/escape"])

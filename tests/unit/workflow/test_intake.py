@@ -108,6 +108,15 @@ def test_without_a_folder_there_are_no_carriers(tree: Tree) -> None:
     assert take_in(tree.spec, tree.kernel, None).archives == ()
 
 
+def test_how_many_of_the_modules_are_read_is_told(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "_BATCH", 2)
+    for name in "abc":
+        tree.put(f"kernel/{name}.ko", tree.module(name, f"{name}_init"))
+    told: list[tuple[int, int]] = []
+    take_in(tree.spec, tree.kernel, None, on_done=lambda *now: told.append(now))
+    assert told == [(2, 3), (3, 3)]
+
+
 def test_raw_btf_among_modules_is_none_that_a_kernel_loads(tree: Tree) -> None:
     tree.put("kernel/a.ko", pair.split(tree.base).bytes())
     (module,) = take_in(tree.spec, tree.kernel, None).modules
