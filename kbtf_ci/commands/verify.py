@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from kbtf_ci.commands.options import (
+    annotate,
     combine,
     command_line,
     common_options,
@@ -56,6 +57,7 @@ _prebuilt_options = combine(
 )
 @click.option("--extra-only", is_flag=True, help="Of the kernel's own modules only what --extra needs.")
 @guest_options
+@annotate
 @prove
 @fail_on
 @common_options
@@ -72,4 +74,11 @@ def verify(*, run_directory: Path | None, quiet: bool, debug: bool, bisect: bool
         else:
             named = PrebuiltOptions(options["kernel"], options["modules"], options["suite"])
             verdict = prebuilt.verify(named, guest, options["output"], command_line(), reporter)
-        finish(verdict, reporter, junit=options["junit"], as_json=options["as_json"], bisect=bisect)
+        finish(
+            verdict,
+            reporter,
+            junit=options["junit"],
+            as_json=options["as_json"],
+            annotate=options["annotate"],
+            bisect=bisect,
+        )

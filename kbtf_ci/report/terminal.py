@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-from kbtf_ci.infra.text import printable
+from kbtf_ci.infra.text import inert
 
 _HEARTBEAT_S = 30.0
 
@@ -28,7 +29,7 @@ class TerminalReporter:
         self._began = time.monotonic()
         self._told = self._began
 
-    def __enter__(self) -> TerminalReporter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -52,7 +53,7 @@ class TerminalReporter:
     def progress(self, text: str) -> None:
         """Show how far the stage is: always on a terminal, now and then elsewhere."""
         now = time.monotonic()
-        line = f"{self._stage} {now - self._began:.0f} s: {printable(text)}"
+        line = f"{self._stage} {now - self._began:.0f} s: {inert(text)}"
         if self._status is not None:
             self._status.update(escape(line))
         elif not self._quiet and now - self._told >= _HEARTBEAT_S:
@@ -62,11 +63,11 @@ class TerminalReporter:
     def note(self, text: str) -> None:
         """Print a fact."""
         if not self._quiet:
-            self.console.print(f"  {printable(text)}", markup=False)
+            self.console.print(f"  {inert(text)}", markup=False)
 
     def warn(self, text: str) -> None:
         """Print a warning; --quiet does not hide it."""
-        self.console.print(f"warning: {printable(text)}", style="yellow", markup=False)
+        self.console.print(f"warning: {inert(text)}", style="yellow", markup=False)
 
     def close(self) -> None:
         """End the stage under way, with its time."""
