@@ -57,6 +57,8 @@ def causes(results: Results) -> tuple[Cause, ...]:
 def _ended(results: Results) -> Iterator[Cause]:
     if results.ended:
         yield Cause("The run ended early", counts=True, lines=(results.ended,))
+    elif not results.modules:
+        yield Cause("There is no module to verify", counts=True)
 
 
 def _of_modules(results: Results) -> Iterator[Cause]:
