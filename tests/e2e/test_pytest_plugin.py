@@ -137,7 +137,12 @@ def test_an_interrupted_session_leaves_no_guest(
 ) -> None:
     (tmp_path / "test_own.py").write_text(WAITING)
     process = start(f"--kbtf-run={smoke_run}", "-n", str(workers), "test_own.py", "-k", "waits")
-    wait_until(lambda: len(list(tmp_path.glob("up-*"))) == max(1, workers))
+
+    def up() -> bool:
+        assert process.poll() is None, ended(process)
+        return len(list(tmp_path.glob("up-*"))) == max(1, workers)
+
+    wait_until(up)
     pids = {file.name.partition("-")[2] for file in tmp_path.glob("up-*")}
     client = docker.DockerClient(base_url=engine.address.url)
 
