@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -60,12 +61,22 @@ def imported(*folders: str) -> set[str]:
 
 
 def test_what_the_package_imports_is_what_it_declares(project: dict[str, Any]) -> None:
-    assert imported("kbtf_ci") == names(project["dependencies"])
+    plugin = names(project["optional-dependencies"]["pytest"])
+    assert imported("kbtf_ci") == names(project["dependencies"]) | plugin
+    assert "pytest" not in names(project["dependencies"])
 
 
-def test_what_tests_and_benchmarks_import_is_declared(project: dict[str, Any]) -> None:
+def test_every_entry_point_is_there(project: dict[str, Any]) -> None:
+    points = {**project["scripts"], **project["entry-points"]["pytest11"]}
+    for place in points.values():
+        module, _, name = place.partition(":")
+        assert not name or hasattr(import_module(module), name)
+        assert import_module(module).__name__ == module
+
+
+def test_what_tests_benchmarks_and_examples_import_is_declared(project: dict[str, Any]) -> None:
     extra = names(project["optional-dependencies"]["dev"])
-    wanted = imported("tests", "benchmarks") - names(project["dependencies"])
+    wanted = imported("tests", "benchmarks", "examples") - names(project["dependencies"])
     assert {name for name in extra if not name.startswith("types-")} == PROGRAMS | wanted
 
 
