@@ -9,7 +9,7 @@ The command, and whatever it starts, is killed when it ends itself, when this pr
 and when PARENT, the process that started this one, is gone. Then the folder SCRATCH is removed. It ends with
 the command's exit status, 128 + N for signal N, 127 for a command that cannot be started.
 
-A parent's death signal (prctl(2)) would come when the thread that started the command ends, and reach that one
+A parent's death signal (prctl(2)) would come when the thread that started the command ends, and reach one
 process alone.
 """
 

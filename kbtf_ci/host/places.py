@@ -24,7 +24,7 @@ def on_host(word: str, places: Mapping[str, Path]) -> str:
     name, path = match[1] or "", match[2]
     for target in sorted(places, key=len, reverse=True):
         if path == target or path.startswith(f"{target}/"):
-            return f"{name}{places[target]}{path[len(target):]}"
+            return f"{name}{places[target]}{path[len(target) :]}"
     return word
 
 

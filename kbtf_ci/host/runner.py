@@ -26,8 +26,8 @@ from kbtf_ci.host.places import nested, on_host
 from kbtf_ci.infra.runner import SCRATCH, Command, Process
 
 _PIECE: Final = 65536
-# A build directory of this machine is no fixed /build, and the objects of one source are the same in each but for
-# the name of the folder in their debug information, of which BTF has nothing (ccache(1), hash_dir).
+# Here a build directory is no fixed /build. The objects of one source are the same in each but for that
+# folder in their debug information, of which BTF has nothing (ccache(1), hash_dir).
 _ENVIRONMENT: Final = {"CCACHE_NOHASHDIR": "1"}
 
 
@@ -94,7 +94,8 @@ class HostRunner:
         for source in sources:
             if not source.exists():
                 raise EngineError(f"{source} cannot be given to the {command.label}: it does not exist")
-        if inner := nested([mount.target for mount in command.mounts]):
+        inner = "" if self.contained else nested([mount.target for mount in command.mounts])
+        if inner:
             raise EngineError(
                 f"the {command.label} wants another file at {inner}, which only a container can give it",
                 hint="use --engine container",
