@@ -18,6 +18,8 @@ from kbtf_ci.report.terminal import TerminalReporter
 from kbtf_ci.workflow.workspace import Tools, build_folder, locked_build_dir, with_pahole
 from tests.support.local import LocalRunner
 
+TOOLS = Tools(Toolchain("image", "trixie", {}), LocalRunner())
+
 
 def test_build_directories_whose_names_differ_behind_a_dot_do_not_wait_for_each_other(tmp_path: Path) -> None:
     reporter = TerminalReporter(quiet=True)
@@ -42,21 +44,20 @@ class TestPaholeOfSource:
         for program in (first, second):
             program.write_text(program.name)
         of_tree = replace(self.OPTIONS, pahole_tree=tmp_path, pahole=first)
-        folder = build_folder(self.SOURCE, profile, of_tree)
-        assert build_folder(self.SOURCE, profile, replace(of_tree, pahole=second)) == folder
+        folder = build_folder(self.SOURCE, profile, of_tree, TOOLS.key)
+        assert build_folder(self.SOURCE, profile, replace(of_tree, pahole=second), TOOLS.key) == folder
         others = (
             replace(of_tree, pahole_tree=tmp_path / "other"),
             replace(self.OPTIONS, pahole=first),
             replace(self.OPTIONS, pahole=second),
             self.OPTIONS,
         )
-        assert len({folder, *(build_folder(self.SOURCE, profile, other) for other in others)}) == 5
+        assert len({folder, *(build_folder(self.SOURCE, profile, other, TOOLS.key) for other in others)}) == 5
 
     def test_one_that_a_run_has_kept_is_not_built_again(self, tmp_path: Path) -> None:
         kept = replace(self.OPTIONS, pahole_tree=tmp_path / "gone", pahole=tmp_path / "pahole")
-        tools = Tools(Toolchain("image", "trixie", {}), LocalRunner())
         reporter = TerminalReporter(quiet=True)
-        assert with_pahole(kept, tools, reporter) == kept
-        assert with_pahole(self.OPTIONS, tools, reporter) == self.OPTIONS
+        assert with_pahole(kept, TOOLS, reporter) == kept
+        assert with_pahole(self.OPTIONS, TOOLS, reporter) == self.OPTIONS
         with pytest.raises(UsageError, match="not a source of pahole"):
-            with_pahole(replace(kept, pahole=None), tools, reporter)
+            with_pahole(replace(kept, pahole=None), TOOLS, reporter)
