@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""The machine itself as a toolchain: its programs' versions, and a runner of commands, where nothing is missing."""
+"""The toolchain of this machine: its programs and their versions, and a runner of commands."""
 
 from __future__ import annotations
 
