@@ -98,7 +98,7 @@ def regenerate(options: RegenOptions, reporter: Reporter) -> Regenerated:
     reporter.stage("toolchain")
     build = replace(options.build, btf_cache=options.cache)
     with workspace.open_build(build, reporter, options.run) as kbuild:
-        asked = _possible(options.scenarios, kbuild, reporter)
+        asked = possible(options.scenarios, kbuild, reporter)
         tree, rule = _Tree(kbuild, reporter), read_rule(kbuild.source.path)
         reporter.stage("settle")
         bench = _Bench(tree, rule, _settled(tree), options.boot)
@@ -108,7 +108,7 @@ def regenerate(options: RegenOptions, reporter: Reporter) -> Regenerated:
         return Regenerated(tree.setting(rule), findings, error)
 
 
-def _possible(asked: Sequence[Scenario], kbuild: Kbuild, reporter: Reporter) -> tuple[Scenario, ...]:
+def possible(asked: Sequence[Scenario], kbuild: Kbuild, reporter: Reporter) -> tuple[Scenario, ...]:
     """Return the scenarios that are asked for, without any all that this engine can bring about.
 
     Raises UsageError for one that it cannot.
