@@ -77,7 +77,8 @@ def _host(kvm: Callable[[Runner], str]) -> Iterator[Finding]:
             return
         yield Finding("own programs", "ok", "there")
         yield _kvm(kvm(runner))
-        yield _ccache(runner, cache_root() / "ccache")
+        if "ccache" in versions:
+            yield _ccache(runner, cache_root() / "ccache")
 
 
 def _program(found: needs.Found) -> Finding:
