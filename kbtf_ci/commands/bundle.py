@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
+from kbtf_ci.commands import options
 from kbtf_ci.commands.options import accel as accel_option
 from kbtf_ci.commands.options import common_options, run_directory, timeouts_option
 from kbtf_ci.commands.session import echo, echo_json, reporting
-from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.timeouts import Timeouts
 from kbtf_ci.report import bundle as report
@@ -37,7 +37,7 @@ def bundle(*, run_directory: Path, module: str, output: Path | None, quiet: bool
 
 @click.command()
 @click.argument("archive", metavar="BUNDLE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--suite", default=DEFAULT_SUITE, show_default=True, help="Debian suite of the toolchain.")
+@options.suite("Debian suite of the toolchain.")
 @accel_option
 @timeouts_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")

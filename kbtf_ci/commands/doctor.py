@@ -26,7 +26,7 @@ def doctor(as_json: bool, quiet: bool, debug: bool) -> None:
         echo_json([vars(finding) for finding in findings])
     else:
         for finding in findings:
-            echo([f"{finding.state:<5}{finding.subject:<18}{finding.detail}"])
+            echo([f"{finding.state:<5}{finding.subject:<20}{finding.detail}"])
             if finding.remedy:
-                echo([f"{'':<23}-> {finding.remedy}"])
+                echo([f"{'':<25}-> {finding.remedy}"])
     sys.exit(ExitCode.INFRASTRUCTURE if any(finding.state == "bad" for finding in findings) else 0)

@@ -11,9 +11,8 @@ from typing import Any
 
 import click
 
-from kbtf_ci.commands.options import accel, combine, command_line, common_options, timeouts_option
+from kbtf_ci.commands.options import accel, combine, command_line, common_options, suite, timeouts_option
 from kbtf_ci.commands.session import echo, echo_json, reporting
-from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.timeouts import Timeouts
 from kbtf_ci.model.extmod import Way
@@ -33,7 +32,7 @@ _options = combine(
     click.option("--vmlinux", "ways", multiple=True, type=click.Choice([way.value for way in Way]),
                  help="What make finds beside the headers; repeatable. Without it each in turn."),
     click.option("--wrong-vmlinux", type=_FILE, help="What 'wrong' is built against; else one made up."),
-    click.option("--suite", default=DEFAULT_SUITE, show_default=True, help="Debian suite of the toolchain."),
+    suite("Debian suite of the toolchain."),
     click.option("--pahole", type=_FILE, help="A pahole of this machine in place of the image's."),
     accel,
     timeouts_option,

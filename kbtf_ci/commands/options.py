@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from kbtf_ci.commands import complete
 from kbtf_ci.commands.github import in_job
@@ -21,6 +22,7 @@ from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.errors import UsageError
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.timeouts import Timeouts
+from kbtf_ci.infra.engines import VARIABLE, EngineKind, choose, chosen
 from kbtf_ci.infra.profiles import parse_size_mib
 from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn, parse_fail_on
 from kbtf_ci.model.options import BuildOptions
@@ -57,6 +59,33 @@ def combine(*decorators: Callable[[_Command], _Command]) -> Callable[[_Command],
 config = click.option("--config", default="smoke", show_default=True, shell_complete=complete.profiles,
                       help="Profile, defconfig target of kbuild, or path to a .config.")  # fmt: skip
 
+
+def _choose_engine(context: click.Context, parameter: click.Parameter, value: str) -> None:
+    choose(EngineKind(value))
+
+
+def _suite_of_image(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    given = context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+    if given and chosen() is EngineKind.HOST:
+        raise click.UsageError("--suite names an image's Debian, and --engine host takes no image")
+    return value
+
+
+def suite(text: str) -> Callable[[_Command], _Command]:
+    """Return the option --suite, whose help is ``text``."""
+    return click.option(
+        "--suite", default=DEFAULT_SUITE, show_default=True, callback=_suite_of_image, help=text
+    )
+
+
+# Eager: what others mean depends on it.
+engine = click.option(
+    "--engine", type=click.Choice([kind.value for kind in EngineKind]), default="container",
+    show_default=True, envvar=VARIABLE, show_envvar=True, expose_value=False, is_eager=True,
+    callback=_choose_engine,
+    help="Where programs run: in containers, or not isolated, in this very environment.",
+)  # fmt: skip
+
 # What else says which build it is, but for VAR=VALUE.
 tree_options = combine(
     click.option("-C", "--directory", default="", metavar="DIR|TARBALL|URL",
@@ -66,7 +95,7 @@ tree_options = combine(
                  help="A symbol on top of the profile's; repeatable."),
     click.option("-j", "--jobs", type=click.IntRange(min=1), default=len(os.sched_getaffinity(0)),
                  show_default="cores", help="Jobs of make."),
-    click.option("--suite", default=DEFAULT_SUITE, show_default=True, help="Debian suite of the toolchain."),
+    suite("Debian suite of the toolchain."),
     click.option("--pahole", type=click.Path(exists=True, dir_okay=False, path_type=Path),
                  help="A pahole of this machine in place of the image's."),
     click.option("--pahole-tree", metavar="DIR",
@@ -128,6 +157,7 @@ fail_on = click.option(
 )  # fmt: skip
 
 common_options = combine(
+    engine,
     click.option("-q", "--quiet", is_flag=True, help="Only warnings, errors and the summary."),
     click.option("--debug", is_flag=True, help="Show the traceback of an error."),
 )
@@ -193,4 +223,7 @@ def guest_options_of(values: dict[str, Any]) -> GuestOptions:
 
 def command_line() -> str:
     """Return the command that repeats this one."""
-    return shlex.join(["kbtf-ci", *sys.argv[1:]])
+    words = sys.argv[1:]
+    if chosen() is EngineKind.HOST and not any(word.startswith("--engine") for word in words):
+        words = [*words, "--engine", EngineKind.HOST]
+    return shlex.join(["kbtf-ci", *words])

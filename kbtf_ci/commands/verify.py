@@ -21,9 +21,9 @@ from kbtf_ci.commands.options import (
     guest_options,
     guest_options_of,
     prove,
+    suite,
 )
 from kbtf_ci.commands.session import finish, reporting
-from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.errors import UsageError
 from kbtf_ci.model.options import PrebuiltOptions
 from kbtf_ci.workflow import prebuilt
@@ -35,7 +35,7 @@ _prebuilt_options = combine(
                       "modules_install leaves it, or the running system's own."),
     click.option("--modules", type=click.Path(exists=True, file_okay=False, path_type=Path),
                  help="Its modules, where --kernel is an image."),
-    click.option("--suite", default=DEFAULT_SUITE, show_default=True, help="Debian suite of QEMU's image."),
+    suite("Debian suite of QEMU's image."),
     click.option("-o", "--output-dir", "output", type=click.Path(path_type=Path),
                  help="Run directory to make with --kernel; runs/<UTC time>-prebuilt without it."),
 )  # fmt: skip

@@ -9,7 +9,7 @@ import hashlib
 import io
 import tarfile
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -67,6 +67,12 @@ def ensure(engine: Engine, suite: str, on_progress: Progress) -> Toolchain:
                 base_image = base.ensure(engine.address, suite, on_progress)
                 build(engine, name, _inputs(), base_image, on_progress)
     return Toolchain(name, suite, _packages(engine, name))
+
+
+def exported(engine: Engine, name: str) -> Iterator[bytes]:
+    """Yield an image in pieces, as the archive that ``docker load`` reads. Raises EngineError."""
+    with engine_errors(f"export the image {name}"), closing(engine.address.open()) as client:
+        yield from client.get_image(name)
 
 
 def _inputs() -> list[tuple[str, bytes]]:

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from docker import APIClient
 from docker.types import LogConfig, Mount, Ulimit
@@ -50,6 +50,7 @@ class ContainerRunner:
     run: str
     podman: bool
     rootless: bool
+    contained: ClassVar[bool] = True
 
     def start(self, command: Command) -> AbstractContextManager[Process]:
         """Start ``command`` in a container of its own; see ``Runner.start``."""

@@ -149,6 +149,11 @@ class Stoppable:
         self._running: list[Process] = []
         self._stopped = False
 
+    @property
+    def contained(self) -> bool:
+        """Whether the commands of the runner are; see ``Runner.contained``."""
+        return self._runner.contained
+
     @contextmanager
     def start(self, command: Command) -> Iterator[Process]:
         """Start a command, as any runner does."""

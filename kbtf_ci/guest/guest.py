@@ -19,7 +19,7 @@ from kbtf_ci.guest.qemu import Accel, Machine
 from kbtf_ci.guest.ssh import GuestShell
 from kbtf_ci.guest.timeouts import EMULATION_FACTOR, Deadline, Timeouts
 from kbtf_ci.guest.vm import KvmError, Vm, running
-from kbtf_ci.infra.runner import Command, Mount, Runner
+from kbtf_ci.infra.runner import Command, Mount, Runner, endpoint
 
 
 @dataclass(frozen=True)
@@ -73,21 +73,23 @@ def booted(
     """
     timeouts = spec.patience(accel)
     start = time.monotonic()
-    with running(runner, _command(spec, accel), console_log) as vm:
+    command = _command(runner, spec, accel)
+    with running(runner, command, console_log) as vm:
         _wait_for_init(vm, accel, Deadline(timeouts.boot, timeouts.clock))
         for complaint in vm.console.complaints:
             warn(complaint)
         deadline = Deadline(timeouts.ssh, timeouts.clock)
-        with ssh.connected(vm.port(qemu.SSH_PORT), spec.image.keys, deadline, vm.check) as shell:
+        with ssh.connected(vm.port(*command.ports), spec.image.keys, deadline, vm.check) as shell:
             yield Guest(vm, shell, time.monotonic() - start, timeouts)
 
 
-def _command(spec: GuestSpec, accel: Accel) -> Command:
+def _command(runner: Runner, spec: GuestSpec, accel: Accel) -> Command:
     machine = Machine(accel, spec.memory_mib, spec.cpus, spec.append)
+    address, port = endpoint(runner, qemu.SSH_PORT)
     return Command(
-        qemu.argv(machine),
+        qemu.argv(machine, address, port),
         mounts=(Mount(spec.kernel, qemu.KERNEL), Mount(spec.image.initramfs, qemu.INITRAMFS)),
-        ports=(qemu.SSH_PORT,),
+        ports=(port,),
         devices=(str(KVM_DEVICE),) if accel is Accel.KVM else (),
         label="guest",
     )

@@ -49,12 +49,12 @@ class Machine:
     append: str = ""
 
 
-def argv(machine: Machine) -> tuple[str, ...]:
-    """Return the command line that boots KERNEL with INITRAMFS; console on stdout, SSH on SSH_PORT."""
+def argv(machine: Machine, address: str = "", port: int = SSH_PORT) -> tuple[str, ...]:
+    """Return the command line that boots KERNEL with INITRAMFS; console on stdout, SSH on ``port``."""
     return (
         *console_argv(machine, KERNEL, INITRAMFS),
         # restrict=on: nothing goes out of the guest; the forwarded port still comes in.
-        *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp::{SSH_PORT}-:22"),
+        *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:{address}:{port}-:22"),
         # romfile=: no boot ROM to search, the kernel comes by -kernel.
         *("-device", "virtio-net-pci,netdev=net,romfile="),
     )

@@ -4,11 +4,12 @@
 """What a stage may ask for: a command in the toolchain image, with these folders and nothing else.
 
 The stages under ``kernel`` and ``guest`` know only this protocol. The container engine implements it, and
-so does a runner for tests that runs the same command on the host.
+so does this machine, as far as it can (``kbtf_ci.host``).
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ from typing import Final, Protocol
 
 # Where a command finds a folder of its own: what it is given lies there, and what it makes.
 FILES: Final = "/files"
+# A folder that a command may make for what it needs meanwhile; it goes with the command.
+SCRATCH: Final = "/tmp/kbtf-ci"  # noqa: S108 - a tmpfs of the container's own
+_LOOPBACK: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,10 @@ class Mount:
 @dataclass(frozen=True)
 class Command:
     """A command line with everything it may see.
+
+    A mount's target is named by a whole word of ``argv``, by the beginning of one up to a slash, or so behind
+    NAME=, and by values of ``env`` likewise; a shell's script takes it as an argument. Other runners than
+    containers have their own path in its place.
 
     ``ports`` are TCP ports that the command listens on; each becomes an ephemeral port of the host's
     127.0.0.1. A command without ports gets no network at all. ``devices`` are device nodes such as
@@ -69,11 +77,30 @@ class Process(Protocol):
 class Runner(Protocol):
     """Starts commands."""
 
+    @property
+    def contained(self) -> bool:
+        """Whether a command has files and a network of its own.
+
+        Where it has not, no mount may lie within another one, and others may hold a port: see ``endpoint``.
+        """
+
     def start(self, command: Command) -> AbstractContextManager[Process]:
         """Start ``command``; leaving the context kills it and removes every trace of it.
 
         Raises EngineError when it cannot be started.
         """
+
+
+def endpoint(runner: Runner, port: int) -> tuple[str, int]:
+    """Return address ("" for all) and port at which a command of ``runner`` is to listen.
+
+    The port is ``port`` in a network of its own, else one that is free on this machine.
+    """
+    if runner.contained:
+        return "", port
+    with socket.create_server((_LOOPBACK, 0)) as server:
+        free: int = server.getsockname()[1]
+        return _LOOPBACK, free
 
 
 @dataclass(frozen=True)

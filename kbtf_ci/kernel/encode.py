@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kbtf_ci.errors import InfrastructureError
-from kbtf_ci.infra.runner import Command, Mount, Runner
+from kbtf_ci.infra.runner import SCRATCH, Command, Mount, Runner
 from kbtf_ci.kernel import encode_worker
 from kbtf_ci.kernel.pahole import Pahole
 
 _MODULES = "/modules"
 _WORKER = "/opt/kbtf-ci/encode_worker.py"
-# In memory, and the container's own: whatever ends it takes the bytes away.
-_SCRATCH = "/tmp/full-btf"  # noqa: S108
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def encode(
         return
     call = (pahole.program, "-J", *pahole.flags)
     command = Command(
-        ("python3", "-I", _WORKER, _SCRATCH, str(jobs), *call, "--", *ordered),
+        ("python3", "-I", _WORKER, SCRATCH, str(jobs), *call, "--", *ordered),
         (Mount(tree, _MODULES), Mount(Path(encode_worker.__file__), _WORKER), *pahole.mounts),
         workdir=_MODULES,
         label="encode",

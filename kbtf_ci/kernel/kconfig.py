@@ -199,7 +199,7 @@ def _make(kbuild: Kbuild, target: str, variable: str) -> None:
     detail = done.text.strip()[-2000:]
     if found.missing:
         raise UsageError(
-            f"make {target} failed: the toolchain image has no {found.missing} ({found.first_error})",
+            f"make {target} failed: the toolchain has no {found.missing} ({found.first_error})",
             hint="leave out the VAR=VALUE that asks for it",
             detail=detail,
         )

@@ -35,12 +35,13 @@ _FIRST_FAILED: Final = 100
 _SCRIPT: Final = r"""
 set -o pipefail
 sources=$1
-shift
+out=$2
+shift 2
 take() {
     if [ "$sources" ]; then
-        tar -C /out -x --no-same-owner --no-same-permissions --exclude=usr/share "$@"
+        tar -C "$out" -x --no-same-owner --no-same-permissions --exclude=usr/share "$@"
     else
-        tar -C /out -x --no-same-owner --no-same-permissions \
+        tar -C "$out" -x --no-same-owner --no-same-permissions \
             --exclude=usr/share --exclude=usr/src --exclude=usr/lib/debug "$@"
     fi
 }
@@ -54,14 +55,14 @@ for archive; do
     printf '\0'
 done
 if [ "$sources" ]; then
-    find /out ! -type f ! -type d ! -type l -delete
-    for folder in /out/usr/src/*/; do
+    find "$out" ! -type f ! -type d ! -type l -delete
+    for folder in "$out"/usr/src/*/; do
         [ -h "${folder%/}" ] || [ -e "$folder/vmlinux" ] || touch "$folder/vmlinux"
     done
 else
-    find /out ! -type f ! -type d -delete
+    find "$out" ! -type f ! -type d -delete
 fi
-chmod -R u+rwX,go+rX /out
+chmod -R u+rwX,go+rX "$out"
 """
 
 
@@ -132,7 +133,7 @@ def _unpack(
         staging.mkdir()
         mounts = [Mount(path, name) for path, name in zip(archives, names, strict=True)]
         mounts.append(Mount(staging, "/out", writable=True))
-        words = ("bash", "-c", _SCRIPT, "unpack", "sources" if sources else "", *names)
+        words = ("bash", "-c", _SCRIPT, "unpack", "sources" if sources else "", "/out", *names)
         command = Command(words, tuple(mounts), label="unpack")
         said = bytearray()
 

@@ -17,23 +17,23 @@ from typing import Final
 
 from kbtf_ci.errors import BuildError, InfrastructureError, UsageError, file_error
 from kbtf_ci.infra.locks import exclusive, keep_in_use, lock_of
-from kbtf_ci.infra.runner import Command, Mount, Runner, run
+from kbtf_ci.infra.runner import SCRATCH, Command, Mount, Runner, run
 from kbtf_ci.kernel.diagnostics import Diagnostics
 from kbtf_ci.kernel.kbuild import Kbuild
 
 _SOURCE: Final = "/pahole"
 _OUT: Final = "/out"
-_COPY: Final = "/tmp/pahole"  # noqa: S108 - a tmpfs of the container's own
 # Static libraries of its own make one file of it. CMake 4 refuses the policies that old releases ask for,
 # unless it is told a version.
-_SCRIPT: Final = f"""
+_SCRIPT: Final = """
 set -e
-mkdir {_COPY}
-tar -C {_SOURCE} --exclude=.git -cf - . | tar -C {_COPY} -xf -
-cmake -S {_COPY} -B {_COPY}.build -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF \
-  -DCMAKE_POLICY_VERSION_MINIMUM=3.5 -DLIBBPF_EMBEDDED="$1"
-cmake --build {_COPY}.build --target pahole --parallel "$2"
-cp {_COPY}.build/pahole {_OUT}/pahole
+source=$1 scratch=$2
+mkdir "$scratch" "$scratch/pahole"
+tar -C "$source" --exclude=.git -cf - . | tar -C "$scratch/pahole" -xf -
+cmake -S "$scratch/pahole" -B "$scratch/build" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF \\
+  -DCMAKE_POLICY_VERSION_MINIMUM=3.5 -DLIBBPF_EMBEDDED="$4"
+cmake --build "$scratch/build" --target pahole --parallel "$5"
+cp "$scratch/build/pahole" "$3/pahole"
 """
 # What such a tree always has, and what tells that libbpf is checked out in it (a submodule since 1.13).
 _MARKS: Final = ("CMakeLists.txt", "pahole.c", "btf_encoder.c")
@@ -107,7 +107,7 @@ def _build(tree: PaholeTree, folder: Path, jobs: int, runner: Runner) -> None:
         raise InfrastructureError(f"{folder.parent}: cannot be written: {error.strerror}") from error
     try:
         embedded = "ON" if tree.embedded_libbpf else "OFF"
-        argv = ("sh", "-c", _SCRIPT, "sh", embedded, str(jobs))
+        argv = ("sh", "-c", _SCRIPT, "sh", _SOURCE, SCRATCH, _OUT, embedded, str(jobs))
         mounts = (Mount(tree.path, _SOURCE), Mount(staging, _OUT, writable=True))
         done = run(runner, Command(argv, mounts, {"LC_ALL": "C.UTF-8"}, label="build pahole"))
         if done.status != 0 or not (staging / "pahole").is_file():
@@ -119,7 +119,7 @@ def _build(tree: PaholeTree, folder: Path, jobs: int, runner: Runner) -> None:
 
 
 def _failed(tree: PaholeTree, status: int, text: str) -> BuildError | InfrastructureError:
-    diagnostics = Diagnostics(text.replace(f"{_COPY}/", ""))
+    diagnostics = Diagnostics(text.replace(f"{SCRATCH}/pahole/", ""))
     if fault := diagnostics.machine_fault(status, tree.path):
         return fault
     cmake = _CMAKE_ERROR.search(text)

@@ -37,6 +37,7 @@ _ADDITIONS = {
     Scenario.CODE_CHANGED: _ADD_CODE,
     Scenario.SOURCE_CHANGED: _ADD_TYPE,
 }
+CHANGED_SOURCES = frozenset(_ADDITIONS)  # those that mount a file over one of the source
 _OTHER_PAHOLE = "/opt/kbtf-ci/other-pahole"
 # All that kbuild and Kconfig ever ask of a pahole's identity is what this line answers.
 _OTHER_PAHOLE_SCRIPT = """#!/bin/sh

@@ -24,7 +24,7 @@ from kbtf_ci.infra.locks import exclusive, keep_in_use, lock_of
 from kbtf_ci.infra.runner import Command, Mount, Runner, run
 from kbtf_ci.infra.whole import whole_file
 
-_SUITE_TARBALLS = "/usr/src/linux-source-*.tar.xz"
+_UNPACK = 'out=$1; set -- /usr/src/linux-source-*.tar.xz; exec tar -C "$out" --strip-components=1 -xf "$1"'
 _CHUNK = 1 << 20
 
 
@@ -60,11 +60,8 @@ def from_suite(runner: Runner, suite: str, package: str, cache: Path) -> Source:
 
 def _unpack_in_container(runner: Runner, target: Path) -> None:
     with _staging(target) as staging:
-        script = f'set -- {_SUITE_TARBALLS}; exec tar -C /out --strip-components=1 -xf "$1"'
-        done = run(
-            runner,
-            Command(("sh", "-c", script), mounts=(Mount(staging, "/out", writable=True),), label="source"),
-        )
+        words = ("sh", "-c", _UNPACK, "sh", "/out")
+        done = run(runner, Command(words, (Mount(staging, "/out", writable=True),), label="source"))
         if done.status != 0:
             raise InfrastructureError(f"the kernel source did not unpack: {done.text.strip()[-300:]}")
         staging.rename(target)

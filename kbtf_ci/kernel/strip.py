@@ -20,9 +20,9 @@ from kbtf_ci.objfile.elf import MODULE_LIMIT, ElfImage
 # All files in one command: starting a container per module costs more than its work. Their names, whatever is
 # in them, end with NUL, and no shell takes them apart.
 _TODO = ".todo"
-_SCRIPT = f"""
-strip_one='exec strip --strip-debug -o "/out/$1" "/in/$1"'
-exec xargs -0 -r -n 1 -P "$1" sh -c "$strip_one" strip < /out/{_TODO}
+_SCRIPT = """
+strip_one='exec strip --strip-debug -o "$2/$3" "$1/$3"'
+exec xargs -0 -r -n 1 -P "$1" sh -c "$strip_one" strip "$2" "$3" < "$4"
 """
 
 
@@ -41,7 +41,8 @@ def strip_modules(
         folder.mkdir(parents=True, exist_ok=True)
     (target / _TODO).write_bytes(b"".join(os.fsencode(file) + b"\0" for file in todo))
     mounts = (Mount(source, "/in"), Mount(target, "/out", writable=True))
-    done = run(runner, Command(("sh", "-c", _SCRIPT, "sh", str(jobs)), mounts, label="strip"))
+    words = ("sh", "-c", _SCRIPT, "sh", str(jobs), "/in", "/out", f"/out/{_TODO}")
+    done = run(runner, Command(words, mounts, label="strip"))
     if done.status != 0:
         raise InfrastructureError(f"{source}: strip failed: {done.text.strip()[-300:]}")
     for file in todo:

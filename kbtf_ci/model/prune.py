@@ -23,6 +23,7 @@ class Kind(StrEnum):
     PACKAGES = "packages"
     PAHOLE = "pahole"
     BISECT = "bisect"
+    PROGRAMS = "programs"
     TOOLCHAIN = "toolchain image"
     BASE = "base image"
     LEFT_OVER = "left over"

@@ -18,6 +18,7 @@ from kbtf_ci.model.invalid import first_fault
 from kbtf_ci.model.kernel import X86_64, KernelFacts
 from kbtf_ci.model.options import DEFAULT_SUITE, BuildOptions, PrebuiltOptions
 
+HOST = "host"
 RUN_SCHEMA: Literal["kbtf-ci/run/1"] = "kbtf-ci/run/1"
 # "wishes" is one of two models; their names in a key's path would only puzzle.
 _EITHER = ("BuildOptions", "PrebuiltOptions")
@@ -36,11 +37,24 @@ class GuestProfile(_Part):
 
 
 class ToolchainRecord(_Part):
-    """The toolchain image: its name, Debian suite, and the version of each package in it."""
+    """The toolchain image: its name, Debian suite, and the version of each package in it.
+
+    HOST is the name and the suite of the machine itself, whose programs' versions are in ``packages``.
+    """
 
     image: str
     suite: str
     packages: dict[str, str] = {}
+
+    @property
+    def note(self) -> str:
+        """What a report says of it besides, "" for nothing."""
+        return "" if self.isolated else "not isolated: built and booted with this machine's own programs"
+
+    @property
+    def isolated(self) -> bool:
+        """Whether its commands ran in containers."""
+        return self.image != HOST
 
 
 class SourceRecord(_Part):

@@ -20,7 +20,11 @@ from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.places import own_socket, url_of
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.guest.accel import kvm_works, remembered
+from kbtf_ci.host import needs
+from kbtf_ci.host.programs import kept_runner
+from kbtf_ci.host.runner import search_path
 from kbtf_ci.infra.cachedirs import disk_bytes
+from kbtf_ci.infra.engines import EngineKind, chosen
 from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.runner import Command, Mount, Runner, run
 
@@ -55,7 +59,32 @@ def examine(kvm: Callable[[Runner], str] = _kvm_runs) -> list[Finding]:
 
     ``kvm`` runs a guest in KVM and returns "" or why it did not.
     """
-    return [*_engine(kvm), *_cache(), examine_memory(), _cores()]
+    look = _host if chosen() is EngineKind.HOST else _engine
+    return [*look(kvm), *_cache(), examine_memory(), _cores()]
+
+
+def _host(kvm: Callable[[Runner], str]) -> Iterator[Finding]:
+    yield Finding("engine", "ok", "host: this machine's own programs, not isolated")
+    found = needs.examine(search_path())
+    yield from (_program(one) for one in found)
+    if any(one.bars for one in found):
+        return
+    versions = {one.need.name: one.version for one in found if one.version}
+    with suppress(UsageError):  # said of the cache itself
+        runner = kept_runner(versions, cache_root() / "programs")
+        if runner is None:
+            yield Finding("own programs", "warn", "not made yet", "run `kbtf-ci setup --engine host`")
+            return
+        yield Finding("own programs", "ok", "there")
+        yield _kvm(kvm(runner))
+        if "ccache" in versions:
+            yield _ccache(runner, cache_root() / "ccache")
+
+
+def _program(found: needs.Found) -> Finding:
+    state: State = "bad" if found.bars else "warn" if found.fault else "ok"
+    remedy = f"apt-get install {found.need.package}" if found.fault else ""
+    return Finding(found.need.name, state, found.fault or found.version, remedy)
 
 
 def _cache() -> Iterator[Finding]:

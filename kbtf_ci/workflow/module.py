@@ -87,6 +87,11 @@ def try_module(
     _check(options)
     reporter.stage("toolchain")
     runner = toolchain(options.kernel.suite, reporter).runner
+    if not runner.contained:
+        raise UsageError(
+            "a distribution's headers name each other by their places in /usr, which only a container has",
+            hint="use --engine container",
+        )
     reporter.stage("unpack")
     cache = cache_root() / "packages"
     unpacked = partial(reporter.progress, "packages")

@@ -15,6 +15,7 @@ from kbtf_ci.container import images
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.errors import EngineError
 from kbtf_ci.infra import cachedirs
+from kbtf_ci.infra.engines import EngineKind, chosen
 from kbtf_ci.infra.locks import exclusive
 from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.record import Reporter
@@ -25,13 +26,14 @@ from kbtf_ci.report import prune as report
 DEFAULT_KEEP = timedelta(days=30)
 # Largest last: a name in the engine goes before the layers below it do.
 _ORDER = (
-    Kind.LEFT_OVER, Kind.DOWNLOAD, Kind.BUILD, Kind.BISECT, Kind.PAHOLE, Kind.SOURCE, Kind.PACKAGES,
-    Kind.TOOLCHAIN, Kind.BASE,
+    Kind.LEFT_OVER, Kind.DOWNLOAD, Kind.BUILD, Kind.BISECT, Kind.PAHOLE, Kind.PROGRAMS, Kind.SOURCE,
+    Kind.PACKAGES, Kind.TOOLCHAIN, Kind.BASE,
 )  # fmt: skip
 
 _WORDS = {
     Kind.DOWNLOAD: "tarball from a URL",
     Kind.PAHOLE: "pahole built of a source",
+    Kind.PROGRAMS: "kbtf-ci's own programs, made for --engine host",
     Kind.BISECT: "clone of a tree that was bisected",
 }
 
@@ -77,7 +79,8 @@ def prune(
 ) -> Pruned:
     """Remove what is no longer used, or with ``dry_run`` only tell of it.
 
-    Images stay when no engine answers. Raises UsageError for a cache that is no folder.
+    Images stay when no engine answers, or another one is chosen. Raises UsageError for a cache that is no
+    folder.
     """
     root = cache_root()
 
@@ -86,7 +89,8 @@ def prune(
 
     with nullcontext() if options.dry_run else exclusive(root / "locks" / "prune.lock", waits):
         reporter.stage("survey")
-        pieces = [*_folders(root, reporter), *_images(reporter, connect)]
+        images_too = _images(reporter, connect) if chosen() is EngineKind.CONTAINER else ()
+        pieces = [*_folders(root, reporter), *images_too]
         decisions = decide(
             [piece.item for piece in pieces], options.keep, datetime.now(UTC), everything=options.everything
         )

@@ -21,7 +21,7 @@ from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.measure import MakeOverrides, measure
 from kbtf_ci.kernel.modfinal import read_rule
-from kbtf_ci.kernel.regen import apply_scenario
+from kbtf_ci.kernel.regen import CHANGED_SOURCES, apply_scenario
 from kbtf_ci.model.config import parse_config
 from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.outcome import Outcome
@@ -98,13 +98,32 @@ def regenerate(options: RegenOptions, reporter: Reporter) -> Regenerated:
     reporter.stage("toolchain")
     build = replace(options.build, btf_cache=options.cache)
     with workspace.open_build(build, reporter, options.run) as kbuild:
+        asked = possible(options.scenarios, kbuild, reporter)
         tree, rule = _Tree(kbuild, reporter), read_rule(kbuild.source.path)
         reporter.stage("settle")
         bench = _Bench(tree, rule, _settled(tree), options.boot)
-        findings, error = play(bench, options.scenarios or tuple(Scenario), reporter)
+        findings, error = play(bench, asked, reporter)
         if error is not None and not findings:
             raise error
         return Regenerated(tree.setting(rule), findings, error)
+
+
+def possible(asked: Sequence[Scenario], kbuild: Kbuild, reporter: Reporter) -> tuple[Scenario, ...]:
+    """Return the scenarios that are asked for, without any all that this engine can bring about.
+
+    Raises UsageError for one that it cannot.
+    """
+    barred: frozenset[Scenario] = frozenset() if kbuild.runner.contained else CHANGED_SOURCES
+    if refused := [one for one in asked if one in barred]:
+        raise UsageError(
+            f"--scenario {refused[0]}: a source file is changed for one build alone only in a container",
+            hint="use --engine container",
+        )
+    if barred and not asked:
+        reporter.warn(
+            f"left out, for they take --engine container: {', '.join(sorted(one.value for one in barred))}"
+        )
+    return tuple(asked) or tuple(one for one in Scenario if one not in barred)
 
 
 class _Playable(Protocol):

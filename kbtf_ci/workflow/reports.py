@@ -12,6 +12,7 @@ from pathlib import Path
 from kbtf_ci.infra import rundir
 from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.model.results import Results
+from kbtf_ci.model.run_record import RunRecord
 from kbtf_ci.model.sizes import Sizes
 from kbtf_ci.report.html.run_page import run_page
 from kbtf_ci.report.junit import junit
@@ -26,11 +27,30 @@ def write_reports(directory: RunDirectory, results: Results) -> None:
     Raises UsageError for a run.json that cannot be read.
     """
     record = directory.read_record() if directory.run_json.is_file() else None
-    page = run_page(results, record, _sizes(directory), _told(directory.path))
+    note = toolchain_note(directory)
+    page = run_page(results, _noted(record, note), _sizes(directory), _told(directory.path))
     rundir.write_text(directory.report_html, page)
     rundir.write_text(directory.file("results.ktap"), ktap(results))
-    rundir.write_text(directory.file("summary.md"), markdown(results, record.stages if record else {}))
+    text = markdown(results, record.stages if record else {})
+    rundir.write_text(directory.file("summary.md"), f"{text}\n{note}\n" if note else text)
     rundir.write_text(directory.file("junit.xml"), junit(results))
+
+
+def toolchain_note(directory: RunDirectory) -> str:
+    """Return what reports say of the toolchain besides, "" for nothing.
+
+    Raises UsageError for a run.json that cannot be read.
+    """
+    record = directory.read_record() if directory.run_json.is_file() else None
+    return record.toolchain.note if record and record.toolchain else ""
+
+
+def _noted(record: RunRecord | None, note: str) -> RunRecord | None:
+    """Return the record as a page shows it."""
+    if record is None or record.toolchain is None or not note:
+        return record
+    name = f"{record.toolchain.image} ({note})"
+    return record.amended({"toolchain": record.toolchain.model_copy(update={"image": name})})
 
 
 def _sizes(directory: RunDirectory) -> Sizes | None:

@@ -122,7 +122,7 @@ def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> 
     with record.stage("source"):
         source = workspace.source(options, tools, reporter)
         record.add(source=SourceRecord(version=source.version, origin=source.origin))
-    folder = workspace.build_folder(source, profile, options)
+    folder = workspace.build_folder(source, profile, options, tools.key)
     with workspace.locked_build_dir(folder, reporter):
         kbuild = workspace.kbuild(options, tools, source, folder)
         with record.stage("configure"):

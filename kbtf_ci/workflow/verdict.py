@@ -24,7 +24,7 @@ from kbtf_ci.model.usable import Unusable
 from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.report.results import GuestFacts, document
 from kbtf_ci.report.summary import summary
-from kbtf_ci.workflow.reports import write_reports
+from kbtf_ci.workflow.reports import toolchain_note, write_reports
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,9 @@ class Verdict:
 
     def summary(self) -> Iterator[str]:
         """Yield the lines that a person reads."""
-        return summary(self.kernel, self.guest, self.results, self.predictions, self.ended, **self._told)
+        if note := toolchain_note(self.directory):
+            yield note
+        yield from summary(self.kernel, self.guest, self.results, self.predictions, self.ended, **self._told)
 
     def write(self) -> None:
         """Write results.json and the reports made from it."""

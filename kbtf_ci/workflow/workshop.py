@@ -56,6 +56,8 @@ class Shop:
     ) -> Output:
         """Run ``make M=`` on an out-of-tree module's ``files``."""
         build = self._build()
+        if vmlinux is not Vmlinux.WHOLE:
+            self._overlaid()
 
         def work() -> Output:
             with self._folder(files) as folder, self._folder({}) as beside:
@@ -67,6 +69,7 @@ class Shop:
     def relinked(self, module: str, addition: str) -> Output:
         """Add C to a file that is built in, make vmlinux and then ``module``, in a copy of the build."""
         build = self._build()
+        self._overlaid()
         file = next((one for one in build.modules if Path(one).stem.replace("-", "_") == module), "")
         if not file:
             raise NotThereError(f"its build has no module {module}")
@@ -106,6 +109,11 @@ class Shop:
         if self.kbuild is None:
             raise NotThereError(self.lacking)
         return self.kbuild
+
+    def _overlaid(self) -> None:
+        """Raise NotThereError where no file can stand in the place of another."""
+        if not self.runner.contained:
+            raise NotThereError("it puts a file in the place of another, which takes --engine container")
 
     @contextmanager
     def _folder(self, files: Mapping[str, bytes]) -> Iterator[Path]:

@@ -17,6 +17,9 @@ from kbtf_ci.container import image as container_image
 from kbtf_ci.container import pahole_image
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.errors import InfrastructureError, UsageError
+from kbtf_ci.host import toolchain as host_toolchain
+from kbtf_ci.host.needs import PAHOLE_NEEDS
+from kbtf_ci.infra.engines import EngineKind, chosen
 from kbtf_ci.infra.locks import exclusive, lock_of
 from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.profiles import Profile, find_profile
@@ -32,12 +35,12 @@ from kbtf_ci.kernel.steps import StepCount
 from kbtf_ci.model.config import parse_config
 from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
 from kbtf_ci.model.options import BuildOptions
-from kbtf_ci.model.run_record import RunRecord, ToolchainRecord
+from kbtf_ci.model.run_record import HOST, RunRecord, ToolchainRecord
 
 
 @dataclass(frozen=True)
 class Tools:
-    """The toolchain image, and a runner of commands in it."""
+    """The toolchain image, or this machine in its place, and a runner of commands in it."""
 
     image: container_image.Toolchain
     runner: Runner
@@ -47,9 +50,28 @@ class Tools:
         """What run.json keeps of the image."""
         return ToolchainRecord(**asdict(self.image))
 
+    @property
+    def key(self) -> str:
+        """What tells a build of this toolchain from others: the suite, or this machine with its versions."""
+        if self.record.isolated:
+            return self.image.suite
+        versions = json.dumps(sorted(self.image.packages.items())).encode()
+        return f"{HOST}-{hashlib.sha256(versions).hexdigest()[:12]}"
+
+    @property
+    def name(self) -> str:
+        """What tells it from any other toolchain: the image's name, or this machine with its versions."""
+        return self.image.image if self.record.isolated else self.key
+
 
 def toolchain(suite: str, reporter: Reporter) -> Tools:
-    """Return the suite's toolchain image, built if it is not there, and a runner of commands in it."""
+    """Return the toolchain of the engine that is chosen, and a runner of commands in it.
+
+    With a container engine it is the suite's image, built if it is not there.
+    """
+    if chosen() is EngineKind.HOST:
+        host = host_toolchain.ensure(cache_root() / "programs")
+        return Tools(container_image.Toolchain(HOST, HOST, host.packages), host.runner)
     engine = Engine.connect()
     image = container_image.ensure(engine, suite, reporter.progress)
     return Tools(image, engine.runner(image.image))
@@ -61,8 +83,13 @@ def source(options: BuildOptions, tools: Tools, reporter: Reporter) -> kernel_so
     cache.mkdir(parents=True, exist_ok=True)
     if not options.directory:
         packages = tools.image.packages
-        name = next(name for name in packages if re.fullmatch(r"linux-source-\d.*", name))
-        return kernel_source.from_suite(tools.runner, options.suite, f"{name} {packages[name]}", cache)
+        name = next((name for name in packages if re.fullmatch(r"linux-source-\d.*", name)), "")
+        if not name:
+            raise UsageError(
+                "--engine host: no package of a kernel's source is installed on this machine",
+                hint="name a source with -C, or apt-get install linux-source",
+            )
+        return kernel_source.from_suite(tools.runner, tools.image.suite, f"{name} {packages[name]}", cache)
     if options.directory.startswith(("https://", "http://")):
         return kernel_source.from_url(options.directory, options.sha256, cache, reporter.progress)
     path = Path(options.directory)
@@ -82,11 +109,14 @@ def with_pahole(options: BuildOptions, tools: Tools, reporter: Reporter) -> Buil
 
     def runner() -> Runner:
         reporter.progress(f"building pahole of {tree.path}")
+        if not tools.record.isolated:
+            host_toolchain.require(PAHOLE_NEEDS)
+            return tools.runner
         engine = Engine.connect()
         return engine.runner(pahole_image.ensure(engine, tools.image, reporter.progress))
 
     folder = cache_root() / "pahole"
-    program = kept_pahole(tree, tools.image.image, folder, options.jobs, runner)
+    program = kept_pahole(tree, tools.name, folder, options.jobs, runner)
     return replace(options, pahole=program)
 
 
@@ -100,7 +130,7 @@ def kbuild(options: BuildOptions, tools: Tools, tree: kernel_source.Source, fold
         build_dir=folder,
         ccache_dir=ccache,
         jobs=options.jobs,
-        toolchain=tools.image.image,
+        toolchain=tools.name,
         variables=options.variables,
         pahole=options.pahole,
         wrapper=Wrapper(btf_cache()) if options.btf_cache else None,
@@ -117,14 +147,14 @@ def btf_cache() -> Path:
     return folder
 
 
-def build_folder(tree: kernel_source.Source, profile: Profile, options: BuildOptions) -> Path:
+def build_folder(tree: kernel_source.Source, profile: Profile, options: BuildOptions, toolchain: str) -> Path:
     """Return the build directory of these options on this source.
 
     Its name covers all that makes another kernel of it: the source (a user's tree by its path, so that git
-    bisect keeps its directory), the suite, the profile's file, ``-K``, ``VAR=VALUE`` and pahole's content
-    (of a tree of pahole the path, for the same reason: forget_btf_of_other() does the rest).
+    bisect keeps its directory), the toolchain (Tools.key), the profile's file, ``-K``, ``VAR=VALUE`` and
+    pahole's content (of a tree of pahole the path, for the same reason: forget_btf_of_other() does the rest).
     """
-    name = f"{tree.key}-{profile.key}-{options.suite}"
+    name = f"{tree.key}-{profile.key}-{toolchain}"
     if options.pahole_tree:
         pahole = str(options.pahole_tree)
     else:
@@ -163,9 +193,11 @@ def open_build(options: BuildOptions, reporter: Reporter, run: RunRecord | None 
     """
     profile = find_profile(options.config)
     tools = toolchain(options.suite, reporter)
+    if run is not None and run.toolchain is not None:
+        _require_engine(run.toolchain, tools)
     options = with_pahole(options, tools, reporter)
     tree = source(options, tools, reporter)
-    folder = build_folder(tree, profile, options)
+    folder = build_folder(tree, profile, options, tools.key)
     if not (folder / "vmlinux").is_file() or not (folder / "modules.order").is_file():
         raise UsageError(
             f"{folder}: holds no finished build of {profile.name}",
@@ -176,6 +208,12 @@ def open_build(options: BuildOptions, reporter: Reporter, run: RunRecord | None 
         if run is not None:
             require_same(folder, identify(folder, opened.release), run)
         yield opened
+
+
+def _require_engine(made: ToolchainRecord, tools: Tools) -> None:
+    if made.isolated != tools.record.isolated:
+        kind = EngineKind.CONTAINER if made.isolated else EngineKind.HOST
+        raise UsageError(f"this run was built with --engine {kind}", hint="give the same one")
 
 
 def kernel_of_build(kbuild: Kbuild) -> BuiltKernel:

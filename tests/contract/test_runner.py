@@ -25,15 +25,15 @@ from kbtf_ci.container import owner
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
 from kbtf_ci.errors import EngineError
-from kbtf_ci.infra.runner import Command, Mount, Runner, run
-from tests.support.local import LocalRunner
+from kbtf_ci.host.runner import HostRunner
+from kbtf_ci.infra.runner import SCRATCH, Command, Mount, Runner, endpoint, run
 from tests.support.proxy import EngineProxy
 from tests.support.waiting import PATIENCE_S, wait_until
 
 
-@pytest.fixture(params=["local", pytest.param("engine", marks=pytest.mark.engine)])
+@pytest.fixture(params=["host", pytest.param("engine", marks=pytest.mark.engine)])
 def runner(request: pytest.FixtureRequest) -> Runner:
-    return LocalRunner() if request.param == "local" else request.getfixturevalue("engine_runner")
+    return HostRunner() if request.param == "host" else request.getfixturevalue("engine_runner")
 
 
 @pytest.fixture
@@ -49,8 +49,9 @@ def shared(tmp_path: Path) -> Path:
     return folder
 
 
-def sh(script: str, **options: Any) -> Command:
-    return Command(("sh", "-c", script), **options)
+def sh(script: str, *words: str, **options: Any) -> Command:
+    """Return a shell's command; ``words``, which may be targets, are its $1 and so on."""
+    return Command(("sh", "-c", script, "sh", *words), **options)
 
 
 class TestEveryRunner:
@@ -137,8 +138,8 @@ class TestEveryRunner:
         assert run(runner, sh('file=$(mktemp "$HOME/XXXXXX") && rm "$file"')).status == 0
 
     def test_leads_a_port_of_the_host_to_the_command(self, runner: Runner) -> None:
-        wanted = free_port()
-        command = Command(("python3", "-c", GREETER, str(wanted)), ports=(wanted,))
+        address, wanted = endpoint(runner, 2222)
+        command = Command(("python3", "-c", GREETER, address or "0.0.0.0", str(wanted)), ports=(wanted,))
         with runner.start(command) as process:
             assert process.read(timeout=PATIENCE_S) == b"listening\n"
             with socket.create_connection(
@@ -148,7 +149,8 @@ class TestEveryRunner:
 
     def test_leaving_the_context_kills_the_command(self, runner: Runner, shared: Path) -> None:
         command = sh(
-            "while :; do date +%s%N > /shared/beat; sleep 0.05; done",
+            'while :; do date +%s%N > "$1"; sleep 0.05; done',
+            "/shared/beat",
             mounts=(Mount(shared, "/shared", writable=True),),
         )
         with runner.start(command):
@@ -159,7 +161,8 @@ class TestEveryRunner:
 
     def test_an_exception_in_the_context_kills_the_command_too(self, runner: Runner, shared: Path) -> None:
         command = sh(
-            "while :; do date +%s%N > /shared/beat; sleep 0.05; done",
+            'while :; do date +%s%N > "$1"; sleep 0.05; done',
+            "/shared/beat",
             mounts=(Mount(shared, "/shared", writable=True),),
         )
         with suppress(KeyboardInterrupt), runner.start(command):
@@ -187,10 +190,68 @@ class TestEveryRunner:
 
     def test_runs_commands_at_the_same_time(self, runner: Runner, shared: Path) -> None:
         mounts = (Mount(shared, "/shared", writable=True),)
-        waits = sh("while [ ! -e /shared/go ]; do sleep 0.05; done", mounts=mounts)
+        waits = sh('while [ ! -e "$1" ]; do sleep 0.05; done', "/shared/go", mounts=mounts)
         with runner.start(waits) as waiting:
             assert run(runner, Command(("touch", "/shared/go"), mounts=mounts)).status == 0
             assert waiting.wait(timeout=PATIENCE_S) == 0
+
+
+class TestTheHostAlone:
+    """What a container has of itself: nothing of a command stays, whoever ends first."""
+
+    # In a session of its own, with its own parent gone: no group and no parent leads to it.
+    DETACHED = 'setsid sh -c \'echo $$ > "$1"; exec sleep 900\' sh "$1" & wait'
+
+    @staticmethod
+    def pid_in(file: Path) -> int:
+        wait_until(lambda: file.exists() and file.read_text().endswith("\n"))
+        return int(file.read_text())
+
+    @staticmethod
+    def gone(pid: int) -> bool:
+        return not Path(f"/proc/{pid}").exists()
+
+    def test_leaving_the_context_leaves_no_process_and_no_file(self, shared: Path) -> None:
+        mounts = (Mount(shared, "/shared", writable=True),)
+        command = sh(f'echo "$HOME" > "$2"; {self.DETACHED}', "/shared/pid", "/shared/home", mounts=mounts)
+        with HostRunner().start(command):
+            pid = self.pid_in(shared / "pid")
+            home = Path((shared / "home").read_text().strip())
+            assert (home.is_dir(), self.gone(pid)) == (True, False)
+        assert (home.exists(), self.gone(pid)) == (False, True)
+
+    def test_the_end_of_a_command_is_that_of_all_it_started(self, shared: Path) -> None:
+        mounts = (Mount(shared, "/shared", writable=True),)
+        script = self.DETACHED.replace("wait", 'while [ ! -s "$1" ]; do sleep 0.01; done; echo done')
+        assert run(HostRunner(), sh(script, "/shared/pid", mounts=mounts)).output == b"done\n"
+        assert self.gone(self.pid_in(shared / "pid"))
+
+    def test_nothing_outlives_a_kbtf_ci_that_is_killed(self, shared: Path) -> None:
+        arguments = [sys.executable, "-c", KILLED, str(shared), self.DETACHED]
+        with subprocess.Popen(arguments) as process:
+            pid = self.pid_in(shared / "pid")
+            process.kill()
+        wait_until(lambda: self.gone(pid))
+
+    def test_nothing_of_the_callers_environment_is_passed_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("KCFLAGS", "-O0")
+        words = run(HostRunner(), Command(("env",))).text.split("\n")
+        assert not [word for word in words if word.startswith("KCFLAGS")]
+
+    def test_a_scratch_folder_is_each_commands_own(self) -> None:
+        command = sh('mkdir "$1" && echo "$1"', SCRATCH)
+        first, second = (run(HostRunner(), command) for _ in range(2))
+        assert (first.status, second.status) == (0, 0)
+        assert first.text != second.text
+        assert not Path(first.text.strip()).exists()
+
+    def test_a_file_in_the_place_of_another_is_refused(self, shared: Path) -> None:
+        mounts = (Mount(shared, "/src"), Mount(Path("/etc/passwd"), "/src/kernel/softirq.c"))
+        with (
+            pytest.raises(EngineError, match=r"/src/kernel/softirq\.c, which only a container can give"),
+            HostRunner().start(Command(("true",), mounts)),
+        ):
+            pass
 
 
 @pytest.mark.engine
@@ -286,7 +347,8 @@ class TestALostEngine:
     ) -> None:
         proxy, runner = proxied
         mounts = (Mount(shared, "/shared"),)
-        with runner.start(sh("while [ ! -e /shared/go ]; do sleep 0.05; done", mounts=mounts)) as process:
+        waits = sh('while [ ! -e "$1" ]; do sleep 0.05; done', "/shared/go", mounts=mounts)
+        with runner.start(waits) as process:
             proxy.refuse_new()
             (shared / "go").touch()
             with pytest.raises(EngineError, match="lost"):
@@ -307,12 +369,23 @@ def proxied(engine: Engine, toolchain: Toolchain, tmp_path: Path) -> Iterator[tu
 
 GREETER = """
 import socket, sys
-server = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+server = socket.create_server((sys.argv[1], int(sys.argv[2])))
 print("listening", flush=True)
 while True:
     connection, _ = server.accept()
     connection.sendall(b"hello")
     connection.close()
+"""
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from kbtf_ci.host.runner import HostRunner
+from kbtf_ci.infra.runner import Command, Mount
+mounts = (Mount(Path(sys.argv[1]), "/shared", writable=True),)
+with HostRunner().start(Command(("sh", "-c", sys.argv[2], "sh", "/shared/pid"), mounts)) as process:
+    process.wait()
 """
 
 
@@ -327,12 +400,6 @@ print("up", flush=True)
 with runner.start(Command(("sleep", "900"), label=sys.argv[3])) as process:
     process.wait()
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def containers(engine: Engine, label: str) -> list[str]:

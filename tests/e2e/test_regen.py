@@ -11,7 +11,7 @@ from collections import Counter
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -82,6 +82,7 @@ class Overlaid:
 
     runner: Runner
     file: Path
+    contained: ClassVar[bool] = True
 
     def start(self, command: Command) -> AbstractContextManager[Process]:
         sees_source = any(mount.target == "/src" for mount in command.mounts)

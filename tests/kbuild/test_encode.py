@@ -12,6 +12,7 @@ from typing import NoReturn
 import pytest
 
 from kbtf_ci.errors import InfrastructureError, InterruptError
+from kbtf_ci.infra.runner import SCRATCH
 from kbtf_ci.kernel.encode import Encoded, encode
 from kbtf_ci.kernel.pahole import Pahole, ask_kbuild, keep_answer
 from tests.support import faketree, paholes
@@ -37,7 +38,7 @@ class Bench:
     ) -> dict[str, Encoded]:
         files = [str(path.relative_to(self.tree)) for path in self.tree.rglob("*.ko")]
         pahole = Pahole(str(program or self.folder / "pahole"), self.flags)
-        runner = LocalRunner({"/tmp/full-btf": self.folder / "scratch"})
+        runner = LocalRunner({SCRATCH: self.folder / "scratch"})
         encode(runner, self.tree, files, pahole, jobs=jobs, on_encoded=on_encoded or self.got.append)
         return {encoded.file: encoded for encoded in self.got}
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from kbtf_ci.btf.cases.case import NotThereError
+from kbtf_ci.btf.cases.workshop import Vmlinux
+from kbtf_ci.host.runner import HostRunner
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.workflow.workshop import Shop
 from tests.support import faketree
@@ -85,3 +87,14 @@ def test_what_the_build_does_not_have_is_told(tmp_path: Path, build: Kbuild) -> 
     assert shop(tmp_path, build).source("fs/Kconfig")
     with pytest.raises(NotThereError, match="made from packages"):
         shop(tmp_path, None, "made from packages").external(SOURCES, ())
+
+
+def test_where_no_file_can_stand_for_another_what_needs_that_does_not_apply(
+    tmp_path: Path, build: Kbuild
+) -> None:
+    host = shop(tmp_path, replace(build, runner=HostRunner()))
+    assert host.external(SOURCES, ("m.ko",)).status == 0
+    with pytest.raises(NotThereError, match="takes --engine container"):
+        host.external(SOURCES, ("m.ko",), vmlinux=Vmlinux.ABSENT)
+    with pytest.raises(NotThereError, match="takes --engine container"):
+        host.relinked("alpha", "int more;")

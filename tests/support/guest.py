@@ -23,6 +23,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import ClassVar
 
 import paramiko
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -115,6 +116,7 @@ class FakeGuests:
     living: list[FakeQemu] = field(default_factory=list)
     unsettled: str = ""  # what the console says when a CPU is kept behind the last load, and no end to it
     clock: HandClock = field(default_factory=HandClock)
+    contained: ClassVar[bool] = True
 
     def start(self, command: Command) -> AbstractContextManager[FakeQemu]:
         return self._started(command)

@@ -159,6 +159,8 @@ def test_a_guest_that_cannot_be_killed_spares_no_other_and_hides_no_interrupt(tm
     class Refusing:
         """Hands on guests of which the first refuses its first kill."""
 
+        contained = True
+
         @contextmanager
         def start(self, command: Command) -> Iterator[FakeQemu]:
             with refusing.start(command) as qemu:

@@ -23,6 +23,8 @@ OUTPUT = b"  LD [M]  fs/a.ko\n  BTF [M] fs/a.ko\nmake: Leaving directory '/src'\
 class Make:
     """A Runner whose one command prints OUTPUT, divided before each of ``ends``, and keeps its account."""
 
+    contained = True
+
     def __init__(self, *ends: int) -> None:
         bounds = (0, *ends, len(OUTPUT))
         self.pieces = [OUTPUT[begin:end] for begin, end in pairwise(bounds)]

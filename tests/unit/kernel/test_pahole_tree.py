@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -47,6 +48,7 @@ class Builder:
     says: str = ""
     status: int = 0
     commands: list[Command] = field(default_factory=list)
+    contained: ClassVar[bool] = True
 
     @contextmanager
     def start(self, command: Command) -> Iterator[_Said]:
@@ -109,9 +111,9 @@ def test_libbpf_is_its_own_where_it_is_there(tree: Path) -> None:
 
 GCC = """\
 [ 12%] Building C object CMakeFiles/dwarves.dir/btf_encoder.c.o
-/tmp/pahole/btf_encoder.c:41:8: error: unknown type name 'statc'
+/tmp/kbtf-ci/pahole/btf_encoder.c:41:8: error: unknown type name 'statc'
    41 | statc int x;
-/tmp/pahole/btf_encoder.c:50:1: error: something that follows
+/tmp/kbtf-ci/pahole/btf_encoder.c:50:1: error: something that follows
 gmake[3]: *** [CMakeFiles/dwarves.dir/build.make:121: CMakeFiles/dwarves.dir/btf_encoder.c.o] Error 1
 """
 CMAKE = """\

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from click.testing import CliRunner, Result
@@ -321,3 +322,13 @@ def test_folders_are_pruned_though_no_engine_answers(cache: Cache) -> None:
         raise EngineError("no container engine answers")
 
     assert removed(prune(PruneOptions(), TerminalReporter(quiet=True), nobody)) == {"old"}
+
+
+def test_on_the_host_no_engine_is_asked(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KBTF_CI_ENGINE", "host")
+
+    def connect() -> NoReturn:
+        pytest.fail("an engine was looked for")
+
+    with TerminalReporter(quiet=True) as reporter:
+        assert prune(PruneOptions(dry_run=True), reporter, connect).decisions == ()

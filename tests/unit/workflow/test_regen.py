@@ -5,14 +5,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from kbtf_ci.errors import BuildError, ExitCode, GuestError, InterruptError
+from kbtf_ci.errors import BuildError, ExitCode, GuestError, InterruptError, UsageError
+from kbtf_ci.host.runner import HostRunner
+from kbtf_ci.infra.runner import Runner
+from kbtf_ci.kernel.kbuild import Kbuild
+from kbtf_ci.kernel.source import Source
 from kbtf_ci.model.outcome import Outcome
 from kbtf_ci.model.regeneration import Boot, Finding, Ran, Rule, Scenario, Usage
 from kbtf_ci.report.regen import Setting
 from kbtf_ci.report.terminal import TerminalReporter
-from kbtf_ci.workflow.regen import Regenerated, play
+from kbtf_ci.workflow.regen import Regenerated, play, possible
+from tests.support.local import LocalRunner
 
 SETTING = Setting("6.12.3", 2, 2, 2, Rule.KEPT, cache=False)
 
@@ -100,3 +107,25 @@ def test_btf_left_behind_decides_the_exit_code_before_a_guest_that_died(
     findings: list[Finding], code: ExitCode
 ) -> None:
     assert Regenerated(SETTING, tuple(findings)).exit_code is code
+
+
+def kbuild(runner: Runner, folder: Path) -> Kbuild:
+    source = Source(folder, "6.12", "a tree", "tree-0")
+    return Kbuild(runner, source, folder, folder, jobs=1, toolchain="host")
+
+
+def test_the_host_plays_what_needs_no_file_in_the_place_of_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host, contained = kbuild(HostRunner(), tmp_path), kbuild(LocalRunner(), tmp_path)
+    with TerminalReporter(quiet=True) as reporter:
+        assert possible((), contained, reporter) == tuple(Scenario)
+        assert capsys.readouterr().err == ""
+        played = possible((), host, reporter)
+        assert set(Scenario) - set(played) == {
+            Scenario.BTF_CHANGED, Scenario.CODE_CHANGED, Scenario.SOURCE_CHANGED,
+        }  # fmt: skip
+        assert "take --engine container: " in " ".join(capsys.readouterr().err.split())
+        assert possible((Scenario.DELETED,), host, reporter) == (Scenario.DELETED,)
+        with pytest.raises(UsageError, match="only in a container"):
+            possible((Scenario.DELETED, Scenario.BTF_CHANGED), host, reporter)

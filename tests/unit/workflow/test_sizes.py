@@ -17,6 +17,7 @@ import pytest
 from kbtf_ci.container.image import Toolchain
 from kbtf_ci.errors import InterruptError, UsageError
 from kbtf_ci.infra import rundir
+from kbtf_ci.infra.runner import SCRATCH
 from kbtf_ci.workflow import workspace
 from kbtf_ci.workflow.sizes import Sized, measure_sizes
 from tests.support import paholes
@@ -90,7 +91,7 @@ class Run:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    runner = LocalRunner({"/tmp/full-btf": tmp_path / "scratch"})
+    runner = LocalRunner({SCRATCH: tmp_path / "scratch"})
     tools = workspace.Tools(Toolchain("none", "trixie", {}), runner)
     monkeypatch.setattr(workspace, "toolchain", lambda suite, reporter: tools)
     return Run(tmp_path)
