@@ -59,9 +59,7 @@ def test_a_configuration_counts_by_its_content_and_not_by_its_place(tmp_path: Pa
 
 
 def test_of_a_url_the_download_is_kept_by_its_digest() -> None:
-    (kept,) = [
-        one for one in cache_keys(replace(SMOKE, directory="https://a/b", sha256=DIGEST)) if one.name == "source"
-    ]
+    kept = keys(replace(SMOKE, directory="https://a/b", sha256=DIGEST))["source"]
     assert kept.key == f"kbtf-ci-source-{DIGEST.lower()}"
     assert kept.path == cache_root() / "source" / f"download-{DIGEST.lower()}"
 
