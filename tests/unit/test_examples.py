@@ -94,7 +94,7 @@ class Pipeline:
         (project / ".kbtf-ci/venv").mkdir(parents=True)
         self.fake = FakeCli.make(project / ".kbtf-ci/venv/bin")
 
-    def __call__(self, status: int = 0, compared: int = 0, **variables: str) -> list[list[str]]:
+    def __call__(self, status: int = 0, compared: int = 0, /, **variables: str) -> list[list[str]]:
         totals = {"verified": 1, "modules": 1}
         answer: dict[str, object] = {"status": status, "totals": totals}
         self.fake.answer({"run": answer, "verify": answer, "report": {"status": compared}})
