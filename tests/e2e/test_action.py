@@ -55,8 +55,8 @@ def test_the_action_verifies_and_compares(workspace: Path, smoke_run: Path) -> N
     assert Path(ccache["path"]) == Path(os.environ["KBTF_CI_CACHE"]) / "ccache"
     assert (run / "comparison.md").read_text() in done.summary
 
-    broken = {"install": "false", "config": "smoke", "cache": "false", "args": "--load inert --timeouts no=1s"}
-    assert call(broken).outputs["exit-code"] == "2"
+    refused = {"install": "false", "cache": "false", "args": "--timeouts no=1s"}
+    assert call(refused).outputs["exit-code"] == "2"
 
 
 def test_the_action_verifies_what_others_built(workspace: Path, smoke_run: Path) -> None:
