@@ -49,9 +49,9 @@ def _image(options: BuildOptions) -> CacheKey:
 
 
 def _source(options: BuildOptions, folder: Path) -> CacheKey:
-    """Only a download is worth it: to unpack a tree takes no longer than to restore one."""
+    """Of the suite's package only the image tells the version; to unpack it takes half a minute."""
     if not options.directory:
-        return CacheKey("source", reason="the suite's own kernel is a package in the toolchain image")
+        return CacheKey("source", reason="only the toolchain image tells which kernel is the suite's")
     if not options.directory.startswith(("https://", "http://")):
         return CacheKey("source", reason="the kernel's source is on this machine")
     digest = checked_digest(options.directory, options.sha256)
