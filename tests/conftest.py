@@ -32,6 +32,9 @@ def own() -> Iterator[OwnCache]:
     """The session's cache, which stands in the user's place for everything that a test does."""
     with own_cache(cache_root().absolute()) as cache, pytest.MonkeyPatch.context() as patch:
         patch.setenv("KBTF_CI_CACHE", str(cache.folder))
+        # A test is no step of the job that runs it.
+        patch.delenv("GITHUB_ACTIONS", raising=False)
+        patch.delenv("GITHUB_STEP_SUMMARY", raising=False)
         yield cache
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import click
 
 from kbtf_ci.commands import complete
+from kbtf_ci.commands.github import in_job
 from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.errors import UsageError
 from kbtf_ci.guest.qemu import Accel
@@ -114,6 +115,11 @@ guest_options = combine(
     click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write JUnit XML here."),
     click.option("--json", "as_json", is_flag=True, help="Print results.json on standard output."),
     click.option("--bisect", is_flag=True, help="Exit 125 where the commit is not to blame."),
+)  # fmt: skip
+
+annotate = click.option(
+    "--annotate/--no-annotate", default=in_job, show_default="in a job of GitHub Actions",
+    help="Annotate the job with what is wrong, and append summary.md to its summary.",
 )  # fmt: skip
 
 prove = click.option(

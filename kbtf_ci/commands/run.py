@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from kbtf_ci.commands.options import (
+    annotate,
     build_options,
     build_options_of,
     command_line,
@@ -30,6 +31,7 @@ _TRACING = "trace.config"
 @click.command()
 @build_options
 @guest_options
+@annotate
 @prove
 @fail_on
 @common_options
@@ -41,4 +43,11 @@ def run(*, output: Path | None, quiet: bool, debug: bool, bisect: bool, **option
         verdict = workflow.run(
             build_options_of(options), guest_options_of(options), output, command_line(), reporter
         )
-        finish(verdict, reporter, junit=options["junit"], as_json=options["as_json"], bisect=bisect)
+        finish(
+            verdict,
+            reporter,
+            junit=options["junit"],
+            as_json=options["as_json"],
+            annotate=options["annotate"],
+            bisect=bisect,
+        )

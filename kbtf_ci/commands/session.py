@@ -9,7 +9,7 @@ import json
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -17,9 +17,13 @@ from typing import NoReturn
 
 import click
 
+from kbtf_ci.commands.github import append_summary, commands_stopped
 from kbtf_ci.errors import ExitCode, InfrastructureError, InterruptError, KbtfError
 from kbtf_ci.infra.rundir import write_text
-from kbtf_ci.infra.text import printable
+from kbtf_ci.infra.text import inert
+from kbtf_ci.model.cause import Cause, causes
+from kbtf_ci.model.results import Results
+from kbtf_ci.report.annotations import annotate as annotated
 from kbtf_ci.report.terminal import TerminalReporter
 from kbtf_ci.workflow.verdict import Verdict
 
@@ -27,11 +31,20 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _BROKEN_PIPE = 128 + signal.SIGPIPE
 
 
+class Session(TerminalReporter):
+    """One command's reporter; ``annotations`` are for the CI system, behind all else that is printed."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        super().__init__(quiet=quiet)
+        self.annotations: list[str] = []
+
+
 @contextmanager
-def reporting(*, quiet: bool, debug: bool, bisect: bool = False) -> Iterator[TerminalReporter]:
+def reporting(*, quiet: bool, debug: bool, bisect: bool = False) -> Iterator[Session]:
     """Give a reporter; turn signals into an orderly end, and errors into a line and an exit code."""
     _catch_signals()
-    with TerminalReporter(quiet=quiet) as reporter:
+    reporter = Session(quiet=quiet)
+    with commands_stopped(reporter.annotations), reporter:
         try:
             yield reporter
         except Exception as error:
@@ -45,7 +58,7 @@ def _end(error: Exception, *, debug: bool, bisect: bool) -> NoReturn:
         sys.stdout = None
         sys.exit(_BROKEN_PIPE)
     if debug:
-        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        echo("".join(traceback.format_exception(error)).splitlines(), err=True)
     known = _known(error)
     _print_error(known)
     sys.exit(_exit_code(known.exit_code, bisect=bisect))
@@ -85,11 +98,10 @@ def _catch_signals() -> None:
 
 
 def _print_error(error: KbtfError) -> None:
-    for line in error.detail.splitlines():
-        click.echo(printable(line), err=True)
-    click.echo(f"kbtf-ci: {printable(error.message)}", err=True)
+    echo(error.detail.splitlines(), err=True)
+    echo([f"kbtf-ci: {error.message}"], err=True)
     if error.hint:
-        click.echo(f"  {printable(error.hint)}", err=True)
+        echo([f"  {error.hint}"], err=True)
 
 
 def _exit_code(code: ExitCode, *, bisect: bool) -> ExitCode:
@@ -98,18 +110,36 @@ def _exit_code(code: ExitCode, *, bisect: bool) -> ExitCode:
 
 
 def echo(lines: Iterable[str], *, err: bool = False) -> None:
-    """Print lines for a person; what files and guests have put into them steers no terminal."""
+    """Print lines for a person; what files and guests have put into them steers no terminal and no CI job."""
     for line in lines:
-        click.echo(printable(line), err=err)
+        click.echo(inert(line), err=err)
 
 
 def echo_json(document: object) -> None:
     """Print a JSON document for a program."""
-    click.echo(json.dumps(document, indent=1))
+    _print_json(json.dumps(document, indent=1))
+
+
+def _print_json(text: str) -> None:
+    """Print JSON in which a CI system's runner finds no command: two hashes are within a string."""
+    click.echo(text.replace("##", r"#\u0023"))
+
+
+def publish(found: Sequence[Cause], summary: str, reporter: Session) -> None:
+    """Annotate a GitHub job with causes, and append ``summary``, in markdown, to its step's."""
+    reporter.annotations[:] = annotated(found)
+    if problem := append_summary(summary):
+        reporter.warn(problem)
 
 
 def finish(
-    verdict: Verdict, reporter: TerminalReporter, *, junit: Path | None, as_json: bool, bisect: bool
+    verdict: Verdict,
+    reporter: Session,
+    *,
+    junit: Path | None,
+    as_json: bool,
+    annotate: bool,
+    bisect: bool,
 ) -> NoReturn:
     """Print a verdict and exit with its code, or raise the error that ended it early."""
     reporter.close()
@@ -117,9 +147,12 @@ def finish(
     where = [f"run directory: {directory.path}", f"report: {directory.report_html}"]
     echo([*verdict.summary(), *where], err=as_json)
     if as_json:
-        click.echo(directory.results_json.read_text(), nl=False)
+        _print_json(directory.results_json.read_text().rstrip("\n"))
     if junit is not None:
         write_text(junit, directory.file("junit.xml").read_text())
+    if annotate:
+        results = Results.parse(directory.results_json.read_bytes())
+        publish(causes(results), directory.file("summary.md").read_text(), reporter)
     if verdict.error is not None:
         raise verdict.error
     if bisect and verdict.only_unreadable:

@@ -13,6 +13,7 @@ import click
 
 from kbtf_ci.commands import complete
 from kbtf_ci.commands.options import (
+    annotate,
     combine,
     command_line,
     common_options,
@@ -58,6 +59,7 @@ _prebuilt_options = combine(
 )
 @click.option("--extra-only", is_flag=True, help="Of the kernel's own modules only what --extra needs.")
 @guest_options
+@annotate
 @prove
 @fail_on
 @common_options
@@ -74,4 +76,11 @@ def verify(*, run_directory: Path | None, quiet: bool, debug: bool, bisect: bool
         else:
             named = PrebuiltOptions(options["kernel"], options["modules"], options["suite"])
             verdict = prebuilt.verify(named, guest, options["output"], command_line(), reporter)
-        finish(verdict, reporter, junit=options["junit"], as_json=options["as_json"], bisect=bisect)
+        finish(
+            verdict,
+            reporter,
+            junit=options["junit"],
+            as_json=options["as_json"],
+            annotate=options["annotate"],
+            bisect=bisect,
+        )

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 import hashlib
 from typing import Final
 
 from kbtf_ci.errors import InfrastructureError
+from kbtf_ci.guest import files
 from kbtf_ci.guest.ssh import CommandError, GuestShell
 
 SYSFS: Final = "/sys/kernel/btf/vmlinux"
@@ -30,8 +29,4 @@ def read_if_other(shell: GuestShell, expected: bytes, silence: float) -> bytes:
         raise InfrastructureError(f"sha256sum in the guest gave no single line for {SYSFS}") from error
     if line.split(" ")[0] == hashlib.sha256(expected).hexdigest():
         return expected
-    packed = "".join(shell.run(("sh", "-c", f"gzip -c {SYSFS} | base64"), silence=silence))
-    try:
-        return gzip.decompress(base64.b64decode(packed))
-    except (ValueError, EOFError, OSError) as error:
-        raise InfrastructureError(f"{SYSFS} did not come out of the guest whole: {error}") from error
+    return files.read(shell, SYSFS, silence)

@@ -96,6 +96,15 @@ def module_files(path: Path) -> list[Path]:
     return found
 
 
+def packed_file(tree: Path, file: str) -> Path:
+    """Return a module's file below ``tree``, compressed or not. Raises UsageError when it is not there."""
+    for name in _NAMES:
+        path = tree / (file.removesuffix(".ko") + name)
+        if path.is_file():
+            return path
+    raise UsageError(f"{tree / file}: is not there")
+
+
 def require(names: Iterable[str], files: Iterable[str]) -> None:
     """Raise BuildError when a module that the profile requires is not among the ``files`` that were built."""
     built = {module_name({}, file) for file in files}

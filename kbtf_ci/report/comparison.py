@@ -12,6 +12,7 @@ from typing import Any, Final
 from kbtf_ci.infra.text import printable
 from kbtf_ci.model.comparison import Comparison, ModuleChange
 from kbtf_ci.model.names import some
+from kbtf_ci.report.markdown_text import text as markdown_text
 
 SCHEMA: Final = "kbtf-ci/comparison/1"
 _MOST: Final = 20  # rows of each table that a person reads
@@ -54,7 +55,7 @@ def markdown(found: Comparison, breaches: Sequence[str]) -> str:
     """Return the same as a document."""
     before, after = found.before, found.after
     lines = [
-        f"# Module BTF: {_cell(before.release)} -> {_cell(after.release)}",
+        f"# Module BTF: {markdown_text(before.release)} -> {markdown_text(after.release)}",
         "",
         "| | before | after | |",
         "| --- | ---: | ---: | ---: |",
@@ -62,13 +63,13 @@ def markdown(found: Comparison, breaches: Sequence[str]) -> str:
         f"{len(after.modules) - len(before.modules):+,} |",
         f"| bytes of BTF | {before.btf_bytes:,} | {after.btf_bytes:,} | {found.bytes_more:+,} "
         f"({found.growth:+.2f} %) |",
-        *(line for breach in breaches for line in ("", f"**Over budget:** {_cell(breach)}")),
+        *(line for breach in breaches for line in ("", f"**Over budget:** {markdown_text(breach)}")),
     ]
     for table in tables(found):
         rows = table.rows
         lines += ["", f"## {table.title[0].upper()}{table.title[1:]}: {len(rows):,}", ""]
         lines += [f"| {' | '.join(table.columns)} |", "|" + " --- |" * len(table.columns)]
-        lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows[:_MOST]]
+        lines += [f"| {' | '.join(markdown_text(cell) for cell in row)} |" for row in rows[:_MOST]]
         if len(rows) > _MOST:
             lines += ["", f"and {len(rows) - _MOST:,} more"]
     return "".join(f"{line}\n" for line in lines)
@@ -172,7 +173,3 @@ def _seconds(value: float | None) -> str:
 
 def _name(one: ModuleChange) -> str:
     return printable(one.name)
-
-
-def _cell(value: str) -> str:
-    return printable(value).replace("|", "\\|").replace("<", "&lt;")

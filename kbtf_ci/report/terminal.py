@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -20,7 +21,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from kbtf_ci.infra.text import printable
+from kbtf_ci.infra.text import inert
 from kbtf_ci.model.pace import Pace
 
 _HEARTBEAT_S = 30.0
@@ -84,7 +85,7 @@ class TerminalReporter:
         self._pace = Pace()
         self._began = self._told = clock()
 
-    def __enter__(self) -> TerminalReporter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -95,7 +96,7 @@ class TerminalReporter:
     def stage(self, name: str) -> None:
         """Begin a stage: a spinner on a terminal, a line elsewhere."""
         self.close()
-        self._stage, self._amount, self._pace = printable(name), _Amount(), Pace()
+        self._stage, self._amount, self._pace = inert(name), _Amount(), Pace()
         self._began = self._told = self._clock()
         if self._quiet:
             return
@@ -112,10 +113,10 @@ class TerminalReporter:
         """Show how far the stage is: always on a terminal, now and then elsewhere."""
         now = self._clock()
         if not total or done > total:  # more than it was to be: so it is not known after all
-            self._amount = _Amount(printable(text), done)
+            self._amount = _Amount(inert(text), done)
         else:
             left = _left(self._pace.remaining_s(now, done, total))
-            self._amount = _Amount(printable(text), done, total, left)
+            self._amount = _Amount(inert(text), done, total, left)
         if self._live is None and not self._quiet and now - self._told >= _HEARTBEAT_S:
             self._told = now
             self.console.print(f"  {self._timed(now)}: {self._amount.words}", markup=False)
@@ -123,11 +124,11 @@ class TerminalReporter:
     def note(self, text: str) -> None:
         """Print a fact."""
         if not self._quiet:
-            self.console.print(f"  {printable(text)}", markup=False)
+            self.console.print(f"  {inert(text)}", markup=False)
 
     def warn(self, text: str) -> None:
         """Print a warning; --quiet does not hide it."""
-        self.console.print(f"warning: {printable(text)}", style="yellow", markup=False)
+        self.console.print(f"warning: {inert(text)}", style="yellow", markup=False)
 
     def close(self) -> None:
         """End the stage under way, with its time."""

@@ -19,6 +19,7 @@ from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.model.comparison import Comparison, ModuleFacts, RunFacts
 from kbtf_ci.model.invalid import first_fault
 from kbtf_ci.model.results import Results
+from kbtf_ci.model.run_record import RunRecord
 from kbtf_ci.objfile.elf import unpacked_name
 from kbtf_ci.workflow.reports import write_reports
 
@@ -42,18 +43,29 @@ def compare(after: Path, before: Path) -> Comparison:
     return Comparison(_facts(before), _facts(after))
 
 
+def read_run(path: Path) -> tuple[Results, RunRecord]:
+    """Return what a run directory holds. Raises UsageError for one that reports cannot be made of."""
+    return _reportable(path), RunDirectory(path).read_record()
+
+
+def _reportable(path: Path) -> Results:
+    file = RunDirectory(path).results_json
+    results = read_results(file)
+    if results.findings is None:
+        raise UsageError(
+            f"{file}: an earlier kbtf-ci wrote it, which did not keep what reports need",
+            hint=f"kbtf-ci verify {path}",
+        )
+    return results
+
+
 def render(path: Path, reporter: Reporter) -> Path:
     """Write the reports of a run directory again, and return the page for a browser.
 
-    Raises UsageError for what holds no results.
+    The results alone make one. Raises UsageError as read_run() does.
     """
+    results = _reportable(path)
     directory = RunDirectory(path.resolve())
-    results = read_results(directory.results_json)
-    if results.findings is None:
-        raise UsageError(
-            f"{directory.results_json}: an earlier kbtf-ci wrote it, which did not keep what reports need",
-            hint=f"kbtf-ci verify {path}",
-        )
     with directory.locked(reporter.note):
         write_reports(directory, results)
     return path / directory.report_html.name

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
 from kbtf_ci.errors import InfrastructureError
 from kbtf_ci.guest.accel import choose
-from kbtf_ci.guest.guest import booted
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.infra import rundir
 from kbtf_ci.infra.profiles import Profile, find_profile
@@ -39,6 +38,7 @@ from kbtf_ci.objfile.inventory import inventory, require
 from kbtf_ci.workflow import verify as verification
 from kbtf_ci.workflow import workspace
 from kbtf_ci.workflow.guests import GuestOptions
+from kbtf_ci.workflow.live_guest import live_guest
 from kbtf_ci.workflow.verdict import Verdict
 from kbtf_ci.workflow.workspace import Tools, toolchain
 
@@ -88,16 +88,8 @@ def shell(path: Path, options: GuestOptions, reporter: Reporter) -> int:
 
     The folder is held until the guest is up. Returns the shell's exit status.
     """
-    with ExitStack() as folder:
-        this = folder.enter_context(old_run(path, reporter))
-        runner = toolchain(this.record.run.suite, reporter).runner
-        kernel = this.directory.kernel_of(this.record.run)
-        spec = verification.whole_guest(kernel, options, runner, this.directory)
-        accel = choose(runner, spec.accel, reporter.warn)
-        console = this.directory.file("shell-console.log")
-        with booted(runner, spec, accel, console, reporter.warn) as guest:
-            folder.close()  # the guest has read all that it was made of
-            return guest.shell.interact()
+    with live_guest(path, options, reporter) as guest:
+        return guest.interact()
 
 
 def _new_run(

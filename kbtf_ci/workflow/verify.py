@@ -16,13 +16,10 @@ from kbtf_ci.btf.predict.sweep import KernelSpec
 from kbtf_ci.btf.rules.versions import doubt
 from kbtf_ci.errors import KbtfError
 from kbtf_ci.guest.fleet import Share, observe_shares
-from kbtf_ci.guest.guest import GuestSpec
-from kbtf_ci.guest.image import root_archive
 from kbtf_ci.guest.prove import Prover
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.session import Listener
 from kbtf_ci.infra.record import Reporter
-from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.infra.runner import Runner
 from kbtf_ci.infra.runs import Run
 from kbtf_ci.model.kernel import BuiltKernel
@@ -32,7 +29,6 @@ from kbtf_ci.model.outcome import LoadPolicy, ModuleResult, Observation, judge, 
 from kbtf_ci.model.prediction import Prediction
 from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.objfile.files import KernelFile, open_kernel, read_kernel_file
-from kbtf_ci.objfile.inventory import inventory
 from kbtf_ci.report.check import one_line
 from kbtf_ci.report.results import GuestFacts
 from kbtf_ci.workflow.extra import with_extra
@@ -87,16 +83,6 @@ def verify(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
     )
     verdict.write()
     return verdict
-
-
-def whole_guest(
-    kernel: BuiltKernel, options: GuestOptions, runner: Runner, directory: RunDirectory
-) -> GuestSpec:
-    """Return a guest that carries all modules as they were built, where modprobe finds them."""
-    listed = inventory(kernel.modules, kernel.skipped_btf, kernel.files)
-    modules = tuple(module for module in listed.modules if not module.fault)
-    factory = GuestFactory(kernel, options, runner, directory, kernel.image, root_archive(runner))
-    return factory.for_modprobe(modules)
 
 
 def _spec(image: KernelFile, kernel: BuiltKernel, this: Run) -> KernelSpec:

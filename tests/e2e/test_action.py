@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import KBTF_CI, results
+from tests.e2e.conftest import KBTF_CI, Cli, results
 from tests.support.composite import Composite
 from tests.support.gitlab import job
 
@@ -33,7 +33,7 @@ def action(workspace: Path, path: str) -> Composite:
     return Composite(ROOT / "action.yml", workspace, temp, {**os.environ, "PATH": path})
 
 
-def test_the_action_verifies_and_compares(workspace: Path, smoke_run: Path) -> None:
+def test_the_action_verifies_and_compares(cli: Cli, workspace: Path, smoke_run: Path) -> None:
     baseline = workspace / "baseline"
     (baseline / "kernel").mkdir(parents=True)
     shutil.copy(smoke_run / "results.json", baseline)
@@ -53,7 +53,11 @@ def test_the_action_verifies_and_compares(workspace: Path, smoke_run: Path) -> N
     assert results(run)["totals"] == totals
     (ccache,) = done.cached
     assert Path(ccache["path"]) == Path(os.environ["KBTF_CI_CACHE"]) / "ccache"
-    assert (run / "comparison.md").read_text() in done.summary
+    assert (run / "comparison.html").stat().st_size > 0
+    words = ("--baseline", baseline / "results.json", "--markdown", "--no-annotate")
+    compared = cli("report", run, *words).stdout
+    for once in ((run / "summary.md").read_text(), compared):
+        assert done.summary.count(once) == 1
 
     refused = {"install": "false", "cache": "false", "args": "--timeouts no=1s"}
     assert call(refused).outputs["exit-code"] == "2"

@@ -88,9 +88,8 @@ def test_it_is_worked_by_keyboard(many: dict[str, Any]) -> None:
 def test_the_pages_of_a_real_run_and_of_a_comparison(
     cli: Cli, engine: Engine, smoke_run: Path, tmp_path: Path
 ) -> None:
-    compared = cli("report", smoke_run, "--compare", smoke_run, "--html")
+    compared = cli("report", smoke_run, "--compare", smoke_run, "--html", tmp_path / "comparison.html")
     assert compared.returncode == 0, compared.stderr
-    (tmp_path / "comparison.html").write_text(compared.stdout)
     for page in (smoke_run / "report.html", tmp_path / "comparison.html"):
         seen = browse(engine, page, tmp_path / page.stem)
         assert seen["errors"] == seen["console"] == []

