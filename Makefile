@@ -55,6 +55,11 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	find containers -name '*.[ch]' -exec $(BIN)/clang-format --dry-run -Werror {} +
+	$(BIN)/shellcheck --external-sources .ci/run ci/*.sh
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml \
+	    $(filter-out %.gitlab-ci.yml,$(wildcard examples/ci/*.yml))
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.gitlab-ci examples/ci/*.gitlab-ci.yml
 	$(BIN)/reuse lint --quiet || $(BIN)/reuse lint
 
 # Python 3.11 is the oldest that kbtf-ci runs on; what was resolved with a newer one may not be for that.

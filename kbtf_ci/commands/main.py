@@ -17,7 +17,7 @@ from kbtf_ci.errors import ExitCode
 
 _COMMANDS = (
     "run", "build", "verify", "check", "module", "diagnose", "sizes", "regen", "repro", "bisect", "report",
-    "btf-cache", "prune", "shell", "image", "setup", "doctor", "schema", "completion",
+    "btf-cache", "cache-key", "prune", "shell", "image", "setup", "doctor", "schema", "completion",
 )  # fmt: skip
 _BISECT = "--bisect"
 

@@ -103,15 +103,20 @@ tree_options = combine(
                  help="Source of pahole, built in the toolchain and used in place of the image's."),
 )  # fmt: skip
 
+btf_cache = click.option(
+    "--btf-cache/--no-btf-cache", default=False, show_default=True,
+    envvar="KBTF_CI_USE_BTF_CACHE", show_envvar=True,
+    help="Take modules' BTF from a cache where all it is made from is unchanged.",
+)  # fmt: skip
+variables = click.argument("variables", nargs=-1, metavar="[VAR=VALUE]...")
+
 build_options = combine(
     config,
     tree_options,
-    click.option("--btf-cache/--no-btf-cache", default=False, show_default=True,
-                 envvar="KBTF_CI_USE_BTF_CACHE", show_envvar=True,
-                 help="Take modules' BTF from a cache where all it is made from is unchanged."),
+    btf_cache,
     click.option("-o", "--output-dir", "output", type=click.Path(path_type=Path),
                  help="Run directory to make; runs/<UTC time>-<profile> without it."),
-    click.argument("variables", nargs=-1, metavar="[VAR=VALUE]..."),
+    variables,
 )  # fmt: skip
 
 accel = click.option(

@@ -33,6 +33,8 @@ _REPRODUCIBLE = {
 }
 _CCACHE_SETTINGS = {
     "CCACHE_DIR": CCACHE,
+    # Else ccache.conf in that folder, which may come out of a CI's cache, names a compiler or runs a program.
+    "CCACHE_CONFIGPATH": "/dev/null",
     # A rebuilt toolchain image has new time stamps on the same compiler.
     "CCACHE_COMPILERCHECK": "content",
     "CCACHE_MAXSIZE": "20G",

@@ -95,11 +95,12 @@ def unpack(
 ) -> Path:
     """Return the folder below ``cache`` that holds what is in ``archives``, all in one tree.
 
-    It is there whole or not at all, under a name made from the archives' contents. ``on_done`` hears how many
-    of them are unpacked. Raises UsageError for one that does not unpack, InfrastructureError on a full disk.
+    It is there whole or not at all, under a name made from the archives' contents and the script that unpacks
+    them: another version's may leave something else. ``on_done`` hears how many of them are unpacked. Raises
+    UsageError for one that does not unpack, InfrastructureError on a full disk.
     """
     digests = sorted(_sha256(archive) for archive in archives) + ["sources"] * sources
-    target = cache / hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
+    target = cache / hashlib.sha256("".join([*digests, _SCRIPT]).encode()).hexdigest()[:16]
     try:
         with exclusive(cache / ".lock"):
             if not target.is_dir():

@@ -52,7 +52,7 @@ def from_suite(runner: Runner, suite: str, package: str, cache: Path) -> Source:
     key = f"{suite}-{_digest(package)}"
     target = cache / key
     with exclusive(lock_of(target)):
-        if not target.is_dir():
+        if not _is_kept(target):
             _unpack_in_container(runner, target)
         keep_in_use(target)
     return _checked(target, f"{package} of {suite}", key)
@@ -100,25 +100,54 @@ def _of_digest(sha256: str, origin: str, cache: Path, fill: Callable[[Path], Non
     key = f"tarball-{sha256[:12]}"
     target = cache / key
     with exclusive(lock_of(target)):
-        if not target.is_dir():
+        if not _is_kept(target):
             fill(target)
         keep_in_use(target)
     return _checked(target, origin, key)
 
 
+def _is_kept(target: Path) -> bool:
+    """Return whether the cache has the tree; what is in its place and is none goes, as of a cache restored.
+
+    Raises InfrastructureError where it cannot go.
+    """
+    if target.is_dir() and version_of(target):
+        return True
+    try:
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        else:
+            target.unlink(missing_ok=True)
+    except OSError as error:
+        raise InfrastructureError(
+            f"{target}: holds no kernel's source and cannot be removed: {error.strerror or error}"
+        ) from error
+    return False
+
+
 def from_url(url: str, sha256: str, cache: Path, on_progress: Callable[[str], None]) -> Source:
     """Download a tarball, hold it to ``sha256`` (64 hex digits), and unpack it as ``from_tarball``."""
+    digest = checked_digest(url, sha256)
+    return _of_digest(digest, url, cache, lambda target: _fetch(url, digest, target, on_progress))
+
+
+def checked_digest(url: str, sha256: str) -> str:
+    """Return ``sha256`` as what is behind ``url`` is kept under. Raises UsageError when it is no digest."""
     if re.fullmatch(r"[0-9a-fA-F]{64}", sha256) is None:
         raise UsageError(
             f"-C {url}: a URL needs --sha256 with 64 hex digits", hint="sha256sum FILE prints them"
         )
-    digest = sha256.lower()
-    return _of_digest(digest, url, cache, lambda target: _fetch(url, digest, target, on_progress))
+    return sha256.lower()
+
+
+def download_of(cache: Path, digest: str) -> Path:
+    """Return where a download with this sha256 is kept below ``cache``."""
+    return cache / f"download-{digest}"
 
 
 def _fetch(url: str, sha256: str, target: Path, on_progress: Callable[[str], None]) -> None:
     """Unpack what a URL gives; a download that is there already is used when it is what was asked for."""
-    download = target.with_name(f"download-{sha256}")
+    download = download_of(target.parent, sha256)
     with exclusive(lock_of(download)):
         try:
             if download.exists() and file_sha256(download) != sha256:

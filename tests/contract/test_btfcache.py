@@ -175,8 +175,9 @@ def test_any_other_call_is_paholes(bench: Bench, call: str) -> None:
         lambda data: b"",
         lambda data: data[:16] + b"\xff" * 16 + data[32:],
         lambda data: bytes(len(data)),
+        lambda data: b"kbtf-ci BTF 2\n\0\0" + data[16:],
     ],
-    ids=["bit", "end", "empty", "lengths", "zeros"],
+    ids=["bit", "end", "empty", "lengths", "zeros", "another version"],
 )
 def test_a_spoilt_entry_is_a_miss_and_is_made_whole(bench: Bench, spoil: Callable[[bytes], bytes]) -> None:
     bench.sh(f"{_CALL} m.ko")

