@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 from kbtf_ci.infra import rundir
+from kbtf_ci.infra.paths import shown_path
 from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.model.results import Results
 from kbtf_ci.model.sizes import Sizes
@@ -26,7 +25,7 @@ def write_reports(directory: RunDirectory, results: Results) -> None:
     Raises UsageError for a run.json that cannot be read.
     """
     record = directory.read_record() if directory.run_json.is_file() else None
-    page = run_page(results, record, _sizes(directory), _told(directory.path))
+    page = run_page(results, record, _sizes(directory), shown_path(directory.path))
     rundir.write_text(directory.report_html, page)
     rundir.write_text(directory.file("results.ktap"), ktap(results))
     rundir.write_text(directory.file("summary.md"), markdown(results, record.stages if record else {}))
@@ -39,9 +38,3 @@ def _sizes(directory: RunDirectory) -> Sizes | None:
         return read_sizes(json.loads(directory.file("sizes.json").read_bytes()))
     except (OSError, ValueError):
         return None
-
-
-def _told(path: Path) -> str:
-    """Return a folder as commands are given it: from here where it lies below."""
-    here = Path(os.curdir).resolve()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
