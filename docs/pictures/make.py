@@ -4,8 +4,8 @@
 """The documentation's pictures, of a real run: python -m docs.pictures.make FOLDER, from the root.
 
 In FOLDER the smoke profile is built, booted and verified, then once more with a module whose BTF was
-stripped. What the terminal had becomes run.svg and broken.svg, the second run's report.html report.png. It needs the
-container engine, and takes a minute where the kernel is built already.
+stripped. What the terminal had becomes run.svg and broken.svg, the second run's report.html report.png.
+It needs the container engine, and takes a minute where the kernel is built already.
 """
 
 from __future__ import annotations

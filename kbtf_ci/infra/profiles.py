@@ -191,8 +191,8 @@ def _key(name: str, field: FieldInfo) -> ProfileKey:
         return ProfileKey(
             name, "size (768M, 3G)", f'"{field.default}M"' if field.default else "", field.description or ""
         )
-    words = {str: "text", list[str]: "list of texts"}
-    kind = words.get(field.annotation or str, "number")
+    words: dict[object, str] = {str: "text", list[str]: "list of texts"}
+    kind = words.get(field.annotation, "number")
     default = "" if field.is_required() or not field.default else str(field.default)
     return ProfileKey(name, kind, default, field.description or "")
 
