@@ -29,20 +29,20 @@ def test_from_the_wheel_to_the_verdict(engine: Engine, tmp_path: Path) -> None:
     )
     (wheel,) = (tmp_path / "dist").iterdir()
     venv.create(tmp_path / "venv", with_pip=True, symlinks=True)
-    bin_ = tmp_path / "venv" / "bin"
+    bin_ = str(tmp_path / "venv" / "bin")
     pip = [
-        bin_ / "python",
+        f"{bin_}/python",
         "-m",
         "pip",
         "install",
         "--quiet",
         "--constraint",
-        ROOT / "constraints.txt",
-        wheel,
+        str(ROOT / "constraints.txt"),
+        str(wheel),
     ]
     subprocess.run(pip, check=True)
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    call = [bin_ / "kbtf-ci", "run", "--config", "smoke", "--accel", "tcg", "-o", "runs/wheel"]
+    call = [f"{bin_}/kbtf-ci", "run", "--config", "smoke", "--accel", "tcg", "-o", "runs/wheel"]
     done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "run directory: runs/wheel\n" in done.stdout
