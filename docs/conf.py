@@ -29,6 +29,8 @@ exclude_patterns = ["from_code", "pictures"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist", "attrs_inline"]
 nitpicky = True
+# "--fail-on" has two dashes, and not a long one.
+smartquotes = False
 
 html_theme = "furo"
 html_title = f"kbtf-ci {release}"

@@ -36,7 +36,7 @@ _FONT: Final = re.compile(r"@font-face \{.*?\}", re.DOTALL)
 def terminal(transcript: str, title: str) -> str:
     """Return an SVG of a terminal that shows this."""
     console = Console(record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True)
-    console.print(Text(transcript), soft_wrap=False)
+    console.print(Text(transcript.rstrip("\n")), soft_wrap=False)
     svg = console.export_svg(title=title, unique_id=title.replace(" ", "-"))
     # A picture loads nothing: a reader's own monospaced font does.
     return "\n".join(line.rstrip() for line in _FONT.sub("", svg).splitlines()) + "\n"

@@ -23,6 +23,7 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     page = (tmp_path / "reference" / "results.html").read_text()
     assert "<!-- from" not in page
     assert "engine, image, QEMU, SSH or disk" in page
+    assert "a finding that --fail-on names" in page
     # What is not on the site has no link there.
     assert "benchmarks" in (tmp_path / "explanation" / "what-is-checked.html").read_text()
     assert "benchmarks/README" not in (tmp_path / "explanation" / "what-is-checked.html").read_text()
