@@ -38,7 +38,7 @@ def alike(text: str) -> str:
 
 
 def missing(shown: str, output: str) -> list[str]:
-    """Return the pieces of what a page shows, between "...", that the output has not, or not in this order."""
+    """Return the pieces of what a page shows, between "...", that are not in the output in this order."""
     place, said = 0, alike(output)
     lost = []
     for piece in re.split(r"(?m)^ *\.\.\.$", shown):
