@@ -14,6 +14,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from kbtf_ci.container.engine import Engine
+from tests.support.cache import OwnCache
 
 pytestmark = [pytest.mark.engine, pytest.mark.full]
 
@@ -57,7 +58,8 @@ def test_pieces_are_found_in_their_order() -> None:
     assert missing("c 8\n...\nx 9 s\n", output) == ["x N s"]
 
 
-def test_the_tutorial_says_what_happens(engine: Engine, tmp_path: Path) -> None:
+def test_the_tutorial_says_what_happens(engine: Engine, own: OwnCache, tmp_path: Path) -> None:
+    own.seed()
     clone = tmp_path / "kbtf-ci"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

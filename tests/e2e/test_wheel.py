@@ -15,13 +15,15 @@ from pathlib import Path
 import pytest
 
 from kbtf_ci.container.engine import Engine
+from tests.support.cache import OwnCache
 
 pytestmark = [pytest.mark.engine, pytest.mark.full]
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_from_the_wheel_to_the_verdict(engine: Engine, tmp_path: Path) -> None:
+def test_from_the_wheel_to_the_verdict(engine: Engine, own: OwnCache, tmp_path: Path) -> None:
+    own.seed()
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "dist")],
         cwd=ROOT,
