@@ -4,6 +4,7 @@
 # make unit                              tests without engine and network, on several workers: under a minute
 # make test                              lint and every test that CI runs, with their coverage and its floor
 # make test-full                         those that take longer than CI may, too
+# make docs                              the documentation as pages: build/docs/index.html
 # make lint | setup | clean
 # make constraints                       what CI installs, resolved anew: constraints.txt
 # make fuzz [MUTANTS=10000] [SEED=1]     hold the offline check against the kernel, mutant by mutant;
@@ -33,7 +34,7 @@ INSTALL_VENV = { $(ROOT) apt-get update -q && $(ROOT) apt-get install -qy $(VENV
     { echo "python3 -m venv does not work here: install $(VENV_PACKAGE)" >&2; exit 2; }
 
 .NOTPARALLEL:
-.PHONY: run unit test test-full lint constraints setup shells clean fuzz fuzz-reader
+.PHONY: run unit test test-full lint docs constraints setup shells clean fuzz fuzz-reader
 
 run: setup
 	$(BIN)/kbtf-ci run --config $(CONFIG) $(ARGS)
@@ -62,13 +63,16 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.gitlab-ci examples/ci/*.gitlab-ci.yml
 	$(BIN)/reuse lint --quiet || $(BIN)/reuse lint
 
+docs: $(VENV)/dev.stamp
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+
 # Python 3.11 is the oldest that kbtf-ci runs on; what was resolved with a newer one may not be for that.
 constraints:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 	    { echo "constraints.txt is made with Python 3.11; name it with make PYTHON=..." >&2; exit 2; }
 	rm -rf build/constraints
 	$(PYTHON) -m venv build/constraints
-	build/constraints/bin/python -m pip install --quiet '.[dev]'
+	build/constraints/bin/python -m pip install --quiet '.[dev,docs]'
 	build/constraints/bin/python -m pip freeze --exclude kbtf-ci > build/constraints.freeze
 	sed -n '/^#/p' constraints.txt | cat - build/constraints.freeze > build/constraints.txt
 	mv build/constraints.txt constraints.txt
@@ -98,7 +102,7 @@ $(VENV)/run.stamp: pyproject.toml constraints.txt $(BIN)/python
 	touch $@
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt $(BIN)/python
-	$(INSTALL) --editable '.[dev]'
+	$(INSTALL) --editable '.[dev,docs]'
 	touch $@ $(VENV)/run.stamp
 
 $(VENV)/fuzz.stamp: pyproject.toml constraints.txt $(BIN)/python

@@ -40,6 +40,20 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+MEANINGS: Final = {
+    ExitCode.VERIFIED: "every module is verified",
+    ExitCode.NOT_VERIFIED: "some module is not, or there is a finding that --fail-on names",
+    ExitCode.USAGE: "usage or configuration",
+    ExitCode.BUILD_FAILED: "the kernel did not build",
+    ExitCode.GUEST_DIED: "the guest panicked or hung",
+    ExitCode.INFRASTRUCTURE: "engine, image, QEMU, SSH or disk, or an internal error",
+    ExitCode.BISECT_SKIP: (
+        "with --bisect: says nothing about the commit (2, 3, 5, or nothing wrong but unreadable files)"
+    ),
+    ExitCode.INTERRUPTED: "interrupted",
+}
+
+
 class KbtfError(Exception):
     """Base of all errors that kbtf-ci raises on purpose.
 

@@ -14,6 +14,7 @@ from kbtf_ci.commands import complete
 from kbtf_ci.commands.options import annotate, combine, common_options, run_directory
 from kbtf_ci.commands.session import Session, echo, echo_json, publish, reporting
 from kbtf_ci.errors import ExitCode, UsageError
+from kbtf_ci.infra.paths import shown_path
 from kbtf_ci.infra.rundir import write_text
 from kbtf_ci.model.cause import Cause
 from kbtf_ci.model.comparison import Budgets, Comparison
@@ -110,7 +111,7 @@ def _of_one(run_directory: Path, origin: str | None, session: Session) -> None:
         return
     page = workflow.render(run_directory, session)
     session.close()
-    echo([f"report: {page}"])
+    echo([f"report: {shown_path(page)}"])
 
 
 def _breaches(found: Comparison, budgets: Budgets) -> list[str]:

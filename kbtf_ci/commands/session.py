@@ -19,6 +19,7 @@ import click
 
 from kbtf_ci.commands.github import append_summary, commands_stopped
 from kbtf_ci.errors import ExitCode, InfrastructureError, InterruptError, KbtfError
+from kbtf_ci.infra.paths import shown_path
 from kbtf_ci.infra.rundir import write_text
 from kbtf_ci.infra.text import inert
 from kbtf_ci.model.cause import Cause, causes
@@ -144,7 +145,7 @@ def finish(
     """Print a verdict and exit with its code, or raise the error that ended it early."""
     reporter.close()
     directory = verdict.directory
-    where = [f"run directory: {directory.path}", f"report: {directory.report_html}"]
+    where = [f"run directory: {shown_path(directory.path)}", f"report: {shown_path(directory.report_html)}"]
     echo([*verdict.summary(), *where], err=as_json)
     if as_json:
         _print_json(directory.results_json.read_text().rstrip("\n"))

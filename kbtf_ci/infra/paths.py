@@ -51,6 +51,12 @@ def cache_path() -> Path:
     return (xdg if xdg.is_absolute() else _home() / ".cache") / "kbtf-ci"
 
 
+def shown_path(path: Path) -> str:
+    """Return a folder or file as commands are given it: from here where it lies below."""
+    here = Path(os.curdir).resolve()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
 def nearest_existing(path: Path) -> Path:
     """Return ``path``, or what is there of the folders above it."""
     return next(one for one in (path, *path.parents) if os.path.lexists(one))

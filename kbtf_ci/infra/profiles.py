@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from kbtf_ci.errors import UsageError, file_error
 from kbtf_ci.infra.paths import shipped
@@ -46,21 +47,35 @@ Mib = Annotated[int, BeforeValidator(_size)]
 
 class _Guest(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    memory: Mib = 1024
-    cpus: int = Field(default=2, ge=1, le=256)
+    memory: Mib = Field(default=1024, description="Memory of the guest.")
+    cpus: int = Field(default=2, ge=1, le=256, description="CPUs of the guest.")
 
 
 class _File(BaseModel):
     """The keys of a profile file."""
 
     model_config = ConfigDict(extra="forbid")
-    description: str = ""
-    target: str
-    fragments: list[str] = []
-    require: list[str] = []
-    disk: Mib = 0
-    steps: int | None = Field(default=None, ge=1)
+    description: str = Field(default="", description="What it is, in a line.")
+    target: str = Field(description="A defconfig target of kbuild.")
+    fragments: list[str] = Field(
+        default=[], description="Kernel configuration files on top, in order; beside the profile, or shipped."
+    )
+    require: list[str] = Field(default=[], description="Modules that must exist once it is built.")
+    disk: Mib = Field(default=0, description="What its build directory needs when it starts empty.")
+    steps: int | None = Field(
+        default=None, ge=1, description="About how many steps make takes then, for the first progress bar."
+    )
     guest: _Guest = _Guest()
+
+
+@dataclass(frozen=True)
+class ProfileKey:
+    """A key of a profile file, for people; ``default`` is as TOML has it, "" for none."""
+
+    name: str
+    type: str
+    default: str
+    meaning: str
 
 
 @dataclass(frozen=True)
@@ -164,9 +179,26 @@ def _first_fault(error: ValidationError) -> str:
     return f"key '{key}': {fault['msg'].removeprefix('Value error, ')}"
 
 
+def profile_keys() -> tuple[ProfileKey, ...]:
+    """Return every key that a profile file may have."""
+    own = {key: field for key, field in _File.model_fields.items() if key != "guest"}
+    guest = {f"guest.{key}": field for key, field in _Guest.model_fields.items()}
+    return tuple(_key(name, field) for name, field in (own | guest).items())
+
+
+def _key(name: str, field: FieldInfo) -> ProfileKey:
+    if any(isinstance(one, BeforeValidator) for one in field.metadata):
+        return ProfileKey(
+            name, "size (768M, 3G)", f'"{field.default}M"' if field.default else "", field.description or ""
+        )
+    words: dict[object, str] = {str: "text", list[str]: "list of texts"}
+    kind = words.get(field.annotation, "number")
+    default = "" if field.is_required() or not field.default else str(field.default)
+    return ProfileKey(name, kind, default, field.description or "")
+
+
 def _keys() -> str:
-    guest = (f"guest.{key}" for key in _Guest.model_fields)
-    return ", ".join([*(key for key in _File.model_fields if key != "guest"), *guest])
+    return ", ".join(key.name for key in profile_keys())
 
 
 def _fragment(profile: Path, name: str) -> Path:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from kbtf_ci.errors import UsageError
 
@@ -22,6 +23,13 @@ class FailOn(StrEnum):
     UNUSABLE = "unusable"
 
 
+FINDINGS: Final = {
+    FailOn.WARNING: "the kernel warned of something under a load, or at boot, and lived on",
+    FailOn.BASE_MISMATCH: "BTF of another vmlinux that loads all the same",
+    FailOn.VMLINUX: "vmlinux's BTF in memory, /sys/kernel/btf/vmlinux, is not byte for byte the image's",
+    FailOn.PROOF: "with --prove: a BPF program came to something else than was predicted",
+    FailOn.UNUSABLE: "kfuncs that no BPF program can call",
+}
 DEFAULT_FAIL_ON = frozenset({FailOn.BASE_MISMATCH, FailOn.VMLINUX, FailOn.PROOF, FailOn.UNUSABLE})
 
 

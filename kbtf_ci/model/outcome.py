@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 
 from kbtf_ci.errors import ExitCode
 from kbtf_ci.model.kernel_warning import KernelWarning, merge
@@ -33,6 +34,16 @@ class LoadPolicy(StrEnum):
     CARRIER = "carrier"
 
 
+LOAD_POLICIES: Final = {
+    LoadPolicy.AUTO: "real, and inert where the init function refuses; carrier for more than 1,500 modules",
+    LoadPolicy.REAL: "as it was built, its dependencies first",
+    LoadPolicy.INERT: (
+        "the same bytes without the relocations that lead to its init and exit functions: no driver code runs"
+    ),
+    LoadPolicy.CARRIER: "its BTF in a module with nothing but what the kernel reads before and for it",
+}
+
+
 class Outcome(StrEnum):
     """The verdict on one module (docs/architecture.md, section 5)."""
 
@@ -44,6 +55,21 @@ class Outcome(StrEnum):
     LOAD_FAILED = "LOAD_FAILED"
     NOT_REACHED = "NOT_REACHED"
     UNREADABLE = "UNREADABLE"
+
+
+OUTCOMES: Final = {
+    Outcome.VERIFIED: "/sys/kernel/btf/<name> was there and its bytes are the module's .BTF",
+    Outcome.MISMATCH: "it was there, with other bytes",
+    Outcome.REJECTED: "the kernel refused the BTF",
+    Outcome.DROPPED: "the module loaded, its BTF is not there (CONFIG_MODULE_ALLOW_BTF_MISMATCH)",
+    Outcome.NO_BTF: "the .ko has no .BTF",
+    Outcome.LOAD_FAILED: "not loaded, for a reason that is not its BTF",
+    Outcome.NOT_REACHED: "the run ended first",
+    Outcome.UNREADABLE: (
+        "the .ko is empty, cut short, damaged, or a link to nothing; the others are judged. Also: BTF of "
+        "kinds that kbtf-ci does not know, where the kernel's own BTF says that it knows more"
+    ),
+}
 
 
 class Death(StrEnum):

@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 from kbtf_ci.infra import rundir
+from kbtf_ci.infra.paths import shown_path
 from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.model.results import Results
 from kbtf_ci.model.run_record import RunRecord
@@ -28,7 +27,7 @@ def write_reports(directory: RunDirectory, results: Results) -> None:
     """
     record = directory.read_record() if directory.run_json.is_file() else None
     note = toolchain_note(directory)
-    page = run_page(results, _noted(record, note), _sizes(directory), _told(directory.path))
+    page = run_page(results, _noted(record, note), _sizes(directory), shown_path(directory.path))
     rundir.write_text(directory.report_html, page)
     rundir.write_text(directory.file("results.ktap"), ktap(results))
     text = markdown(results, record.stages if record else {})
@@ -59,9 +58,3 @@ def _sizes(directory: RunDirectory) -> Sizes | None:
         return read_sizes(json.loads(directory.file("sizes.json").read_bytes()))
     except (OSError, ValueError):
         return None
-
-
-def _told(path: Path) -> str:
-    """Return a folder as commands are given it: from here where it lies below."""
-    here = Path(os.curdir).resolve()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

