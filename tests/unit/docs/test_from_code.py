@@ -89,3 +89,9 @@ def test_text_stays_text() -> None:
     assert html(code("a `b` c")) == "<p><code>a `b` c</code></p>\n"
     cells = re.findall(r"<td>(.*)</td>", html("\n".join(table(("k", "v"), [(code("x|y"), plain(HOSTILE))]))))
     assert cells == ["<code>x|y</code>", shown.strip().removeprefix("<p>").removesuffix("</p>")]
+
+
+def test_every_command_has_a_line_of_its_own() -> None:
+    lines = (DOCS / "reference/commands.md").read_text().splitlines()
+    shown = {match[1] for line in lines if (match := re.match(r"\| `kbtf-ci ([a-z-]+)", line))}
+    assert shown == set(main.list_commands(click.Context(main)))
