@@ -81,6 +81,7 @@ def test_the_action_installs_itself_and_nothing_else_into_path(workspace: Path) 
     assert [path.name for path in (workspace.parent / "temp/kbtf-ci/bin").iterdir()] == ["kbtf-ci"]
 
 
+@pytest.mark.full
 def test_the_gitlab_job_verifies(workspace: Path, smoke_run: Path) -> None:
     programs = workspace / ".kbtf-ci/venv/bin"
     programs.mkdir(parents=True)

@@ -130,8 +130,15 @@ def test_waits(kbtf_guest, number):
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("workers", "number"),
+    [
+        (0, signal.SIGINT),
+        (2, signal.SIGTERM),
+        pytest.param(0, signal.SIGTERM, marks=pytest.mark.full),
+        pytest.param(2, signal.SIGINT, marks=pytest.mark.full),
+    ],
+)
 def test_an_interrupted_session_leaves_no_guest(
     start: Start, engine: Engine, smoke_run: Path, tmp_path: Path, number: signal.Signals, workers: int
 ) -> None:
