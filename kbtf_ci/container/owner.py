@@ -12,6 +12,7 @@ from pathlib import Path
 RUN = "kbtf-ci.run"
 PID = "kbtf-ci.pid"
 LABEL = "kbtf-ci.label"
+_ENDED = ("Z", "X")  # proc(5), field 3: nobody has asked yet how it ended
 
 
 def labels(run: str, label: str) -> dict[str, str]:
@@ -20,7 +21,7 @@ def labels(run: str, label: str) -> dict[str, str]:
 
 
 def identity(pid: int) -> str:
-    """Return ``<pid namespace>/<pid>/<start time>`` of a live process; "" where there is none.
+    """Return ``<pid namespace>/<pid>/<start time>`` of a process; "" where there is none, or it has ended.
 
     The start time, in clock ticks since boot (proc(5), field 22), tells a process from a later one with
     the same number; the namespace tells it from one in another container that shares the engine.
@@ -30,7 +31,10 @@ def identity(pid: int) -> str:
     except OSError:
         return ""
     # Field 2 is the command's name in brackets and may hold blanks and brackets itself.
-    started = stat.rpartition(")")[2].split()[19]
+    fields = stat.rpartition(")")[2].split()
+    if fields[0] in _ENDED:
+        return ""
+    started = fields[19]
     return f"{_namespace()}/{pid}/{started}"
 
 

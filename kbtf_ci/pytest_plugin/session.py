@@ -14,13 +14,14 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
 import pytest
 
-from kbtf_ci.errors import UsageError
+from kbtf_ci.errors import KbtfError, UsageError
 from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.infra.text import printable
 from kbtf_ci.model.options import BuildOptions
@@ -32,6 +33,7 @@ from kbtf_ci.pytest_plugin.told import failing, refusing
 from kbtf_ci.report.terminal import TerminalReporter
 from kbtf_ci.workflow import run as workflow
 from kbtf_ci.workflow.guests import GuestOptions
+from kbtf_ci.workflow.workspace import remove_left_behind
 
 _NAME: Final = "kbtf-ci session"
 _FOLDER: Final = "kbtf_run"  # in what a worker is told
@@ -142,7 +144,11 @@ class SessionPlugin:
             terminalreporter.write_line(printable(line))
 
     def pytest_unconfigure(self) -> None:
-        """Leave termination as it was."""
+        """Remove what killed workers left, and leave termination as it was."""
+        if self._config.pluginmanager.has_plugin("dsession"):
+            # pytest-xdist kills a worker that has not ended ten seconds after the session: its guest stays.
+            with suppress(KbtfError):
+                remove_left_behind()
         if self._terminated is not None:
             signal.signal(signal.SIGTERM, self._terminated)
 

@@ -77,6 +77,12 @@ def toolchain(suite: str, reporter: Reporter) -> Tools:
     return Tools(image, engine.runner(image.image))
 
 
+def remove_left_behind() -> None:
+    """Remove containers of processes that were killed before they could. Raises EngineError."""
+    if chosen() is EngineKind.CONTAINER:
+        Engine.connect().reap()
+
+
 def source(options: BuildOptions, tools: Tools, reporter: Reporter) -> kernel_source.Source:
     """Return the kernel tree that the user named, or the suite's own, unpacked if it is not there."""
     cache = cache_root() / "source"

@@ -18,6 +18,7 @@ from kbtf_ci.container.engine import Engine, NoEngineError
 from kbtf_ci.container.image import Toolchain
 from kbtf_ci.container.places import places
 from kbtf_ci.errors import EngineError
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -92,6 +93,16 @@ def test_a_container_of_a_dead_process_is_an_orphan() -> None:
     script = "import os; from kbtf_ci.container import owner; print(owner.identity(os.getpid()))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert owner.orphaned({owner.PID: done.stdout.strip()})
+
+
+def test_a_container_of_a_process_that_ended_and_was_not_asked_how_is_left_behind() -> None:
+    waiting = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    with subprocess.Popen(waiting, stdin=subprocess.PIPE) as child:
+        label = owner.identity(child.pid)
+        assert not owner.orphaned({owner.PID: label})
+        child.kill()
+        wait_until(lambda: Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
+        assert owner.orphaned({owner.PID: label})
 
 
 def test_a_container_of_an_earlier_process_with_this_number_is_an_orphan() -> None:
