@@ -25,8 +25,8 @@ def write_reports(directory: RunDirectory, results: Results) -> None:
 
     Raises UsageError for a run.json that cannot be read.
     """
-    record = directory.read_record() if directory.run_json.is_file() else None
-    note = toolchain_note(directory)
+    record = _record(directory)
+    note = _note(record)
     page = run_page(results, _noted(record, note), _sizes(directory), shown_path(directory.path))
     rundir.write_text(directory.report_html, page)
     rundir.write_text(directory.file("results.ktap"), ktap(results))
@@ -40,7 +40,14 @@ def toolchain_note(directory: RunDirectory) -> str:
 
     Raises UsageError for a run.json that cannot be read.
     """
-    record = directory.read_record() if directory.run_json.is_file() else None
+    return _note(_record(directory))
+
+
+def _record(directory: RunDirectory) -> RunRecord | None:
+    return directory.read_record() if directory.run_json.is_file() else None
+
+
+def _note(record: RunRecord | None) -> str:
     return record.toolchain.note if record and record.toolchain else ""
 
 
