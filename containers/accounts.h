@@ -64,22 +64,38 @@ static inline long long microseconds_since(struct timespec began)
 	return (now.tv_sec - began.tv_sec) * 1000000LL + (now.tv_nsec - began.tv_nsec) / 1000;
 }
 
+/* Times in us, memory in KiB. */
+struct spent {
+	long long user_us, system_us;
+	long peak_kib;
+};
+
+/* What this process and its children spent. */
+static inline struct spent spent_here(void)
+{
+	struct rusage own, children;
+
+	getrusage(RUSAGE_SELF, &own);
+	getrusage(RUSAGE_CHILDREN, &children);
+	return (struct spent){
+		microseconds(own.ru_utime, children.ru_utime),
+		microseconds(own.ru_stime, children.ru_stime),
+		own.ru_maxrss > children.ru_maxrss ? own.ru_maxrss : children.ru_maxrss,
+	};
+}
+
 /* A line that does not fit is left out: half a path would be another file's. */
-static inline void tell(const char *kind, const char *subject, struct timespec began)
+static inline void tell_spent(const char *kind, const char *subject, struct timespec began,
+			      struct spent spent)
 {
 	const char *path = variable("KBTF_CI_ACCOUNTS");
-	struct rusage own, children;
 	char line[PATH_MAX + 128];
 	int length, fd;
 
 	if (!path)
 		return;
-	getrusage(RUSAGE_SELF, &own);
-	getrusage(RUSAGE_CHILDREN, &children);
-	length = snprintf(line, sizeof(line), "%s\t%s\t%lld\t%lld\t%lld\t%ld\n", kind, subject,
-			  microseconds(own.ru_utime, children.ru_utime),
-			  microseconds(own.ru_stime, children.ru_stime), microseconds_since(began),
-			  own.ru_maxrss > children.ru_maxrss ? own.ru_maxrss : children.ru_maxrss);
+	length = snprintf(line, sizeof(line), "%s\t%s\t%lld\t%lld\t%lld\t%ld\n", kind, subject, spent.user_us,
+			  spent.system_us, microseconds_since(began), spent.peak_kib);
 	if (length < 0 || length >= (int)sizeof(line))
 		return;
 	/* Nor may a file's name look like the end of a field or of a line. */
@@ -91,6 +107,11 @@ static inline void tell(const char *kind, const char *subject, struct timespec b
 		return;
 	write_all(fd, line, length);
 	close(fd);
+}
+
+static inline void tell(const char *kind, const char *subject, struct timespec began)
+{
+	tell_spent(kind, subject, began, spent_here());
 }
 
 #endif

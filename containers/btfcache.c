@@ -15,8 +15,13 @@
  *	KBTF_CI_PAHOLE_ID	what tells it from any other; without it nothing is cached
  *	KBTF_CI_BTF_CACHE	the cache's folder; without it nothing is cached
  *	KBTF_CI_BTF_CACHE_MAX	bytes that it may hold (1 GiB)
+ *	KBTF_CI_BTF_SERVER	a folder for the sockets of servers (btfserver/), which then run pahole for every
+ *				module that is not answered from the cache; without it pahole is started for each
+ *	KBTF_CI_BTF_SERVER_IDLE	seconds without a call after which a server ends (30)
  *
  * It keeps accounts (accounts.h) of the kinds hit, miss, off (a module, not cached) and base (any other file).
+ * With a server, miss and off have "+served" behind them, or "+fallback" where pahole itself had to do it; what
+ * the server spent on it is of the kind serve, and on its own start of the kind server.
  */
 #define _GNU_SOURCE
 /* The cost of libcrypto's present interface is its start, once a module. */
@@ -31,6 +36,7 @@
 #include <sys/stat.h>
 
 #include "accounts.h"
+#include "btfserver/client.h"
 #include "process.h"
 
 #define BTF ".BTF"
@@ -41,6 +47,7 @@
 #define MEMOS_BYTES (64 * 4096L)
 #define CACHE_BYTES (1L << 30)
 #define OBJCOPY_WORDS 16
+#define SERVER_IDLE_S 30
 #define HEX (2 * SHA256_DIGEST_LENGTH)
 
 struct blob {
@@ -57,6 +64,12 @@ struct header {
 	char magic[16];
 	uint64_t btf_size, base_size;
 	unsigned char digest[SHA256_DIGEST_LENGTH]; /* of key and both sections */
+};
+
+/* A call that a server ran: what it spent, and whether it said nothing. */
+struct served {
+	struct response response;
+	bool silent;
 };
 
 /* detached is the file that the BTF goes to, NULL where it goes into the module. */
@@ -678,11 +691,25 @@ static int become_pahole(char **argv)
 	return become(real_pahole(), argv);
 }
 
-/* Run it; *silent says whether it said nothing at all. What it says is passed on. */
-static int run_pahole(char **argv, bool *silent)
+/* Passes on what comes from words to the error stream, until its end; whether that is nothing at all. */
+static bool pass_on(int words)
 {
 	char piece[4096];
 	ssize_t got;
+	bool silent = true;
+
+	while ((got = read(words, piece, sizeof(piece))) > 0 || (got < 0 && errno == EINTR)) {
+		silent = false;
+		if (got > 0)
+			write_all(2, piece, got);
+	}
+	close(words);
+	return silent;
+}
+
+/* Run it; *silent says whether it said nothing at all. What it says is passed on. */
+static int run_pahole(char **argv, bool *silent)
+{
 	int words[2];
 	pid_t child;
 
@@ -699,14 +726,30 @@ static int run_pahole(char **argv, bool *silent)
 		_exit(become_pahole(argv));
 	}
 	close(words[1]);
-	*silent = true;
-	while ((got = read(words[0], piece, sizeof(piece))) > 0 || (got < 0 && errno == EINTR)) {
-		*silent = false;
-		if (got > 0)
-			write_all(2, piece, got);
-	}
-	close(words[0]);
+	*silent = pass_on(words[0]);
 	return wait_for(child);
+}
+
+/* Has a server run it; false with *why where it is still to be run. */
+static bool run_served(const struct call *call, struct served *served, const char **why)
+{
+	const char *idle = variable("KBTF_CI_BTF_SERVER_IDLE");
+	char *pahole = find_other(real_pahole());
+	struct server server = { variable("KBTF_CI_BTF_SERVER"), pahole, call->base, SERVER_IDLE_S };
+	int words[2], asked = -1;
+
+	if (idle && atol(idle) > 0)
+		server.idle_s = atol(idle);
+	if (!pahole || pipe2(words, O_CLOEXEC)) {
+		free(pahole);
+		*why = "no pipe to it";
+		return false;
+	}
+	asked = begin_call(&server, call->argv, words[1], why);
+	free(pahole);
+	close(words[1]);
+	served->silent = pass_on(words[0]);
+	return asked >= 0 && finish_call(asked, &served->response, why);
 }
 
 static bool read_sections(const struct call *call, struct sections *held)
@@ -771,10 +814,34 @@ static void keep(const struct call *call, const char *cache, const char *path, c
 	drop_sections(&held);
 }
 
+/* Has the module encoded, by a server where one is to be asked. */
+static int encode(const struct call *call, struct served *served, const char **route)
+{
+	const char *why = NULL;
+	struct timespec began;
+
+	*route = "";
+	if (variable("KBTF_CI_BTF_SERVER")) {
+		*route = "+served";
+		clock_gettime(CLOCK_MONOTONIC, &began);
+		if (run_served(call, served, &why)) {
+			/* The server is no child of make's: what it spends is nowhere else. */
+			tell_spent("serve", call->module, began, served->response.spent);
+			return WEXITSTATUS(served->response.status);
+		}
+		*route = "+fallback";
+		fprintf(stderr, "kbtf-ci-pahole: %s: written by pahole itself, not by a server: %s\n",
+			call->module, why);
+	}
+	return run_pahole(call->argv, &served->silent);
+}
+
 static int encode_module(const struct call *call, const char *cache, struct timespec began)
 {
-	char key[HEX + 1], path[PATH_MAX];
-	bool silent, keyed = cache && make_key(call, cache, key);
+	struct served served = { 0 };
+	char key[HEX + 1], path[PATH_MAX], kind[16];
+	bool keyed = cache && make_key(call, cache, key);
+	const char *route;
 	int status;
 
 	keyed = keyed && make_path(path, "%s/%.2s/%s", cache, key, key);
@@ -782,11 +849,12 @@ static int encode_module(const struct call *call, const char *cache, struct time
 		tell("hit", call->module, began);
 		return 0;
 	}
-	status = run_pahole(call->argv, &silent);
+	status = encode(call, &served, &route);
 	/* What it complained of it shall complain of again. */
-	if (keyed && status == 0 && silent)
+	if (keyed && status == 0 && served.silent)
 		keep(call, cache, path, key);
-	tell(keyed ? "miss" : "off", call->module, began);
+	snprintf(kind, sizeof(kind), "%s%s", keyed ? "miss" : "off", route);
+	tell(kind, call->module, began);
 	return status;
 }
 
@@ -801,7 +869,7 @@ int main(int argc, char **argv)
 	clock_gettime(CLOCK_MONOTONIC, &began);
 	keep_children();
 	elf_version(EV_CURRENT);
-	if (parse(argv, &call) && (cache || variable("KBTF_CI_ACCOUNTS")))
+	if (parse(argv, &call) && (cache || variable("KBTF_CI_BTF_SERVER") || variable("KBTF_CI_ACCOUNTS")))
 		return encode_module(&call, cache, began);
 	if (argc < 2 || !variable("KBTF_CI_ACCOUNTS") || strcmp(argv[1], "-J"))
 		return become_pahole(argv);

@@ -108,12 +108,17 @@ btf_cache = click.option(
     envvar="KBTF_CI_USE_BTF_CACHE", show_envvar=True,
     help="Take modules' BTF from a cache where all it is made from is unchanged.",
 )  # fmt: skip
+btf_server = click.option(
+    "--btf-server/--no-btf-server", default=False, show_default=True,
+    help="Have modules' BTF written by a server in pahole, which parses vmlinux's BTF once for all of them.",
+)  # fmt: skip
 variables = click.argument("variables", nargs=-1, metavar="[VAR=VALUE]...")
 
 build_options = combine(
     config,
     tree_options,
     btf_cache,
+    btf_server,
     click.option("-o", "--output-dir", "output", type=click.Path(path_type=Path),
                  help="Run directory to make; runs/<UTC time>-<profile> without it."),
     variables,
@@ -201,6 +206,7 @@ def build_options_of(values: dict[str, Any]) -> BuildOptions:
         pahole_tree=values["pahole_tree"].resolve() if values["pahole_tree"] else None,
         variables=values["variables"],
         btf_cache=values.get("btf_cache", False),
+        btf_server=values.get("btf_server", False),
     )
 
 

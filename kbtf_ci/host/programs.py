@@ -22,10 +22,10 @@ _SOURCES: Final = Path("/usr/src/kbtf-ci")
 _PROGRAMS: Final = ("/usr/bin/kbtf-ci-pahole", "/usr/bin/kbtf-ci-account")
 _PLACE: Final = "/usr/lib/kbtf-ci"
 
-# As containers/Containerfile does; kbtf-ci-account is told where its links will lie in the end.
+# As containers/Containerfile does; the programs are told where what they need will lie in the end.
 _MAKE: Final = """
 set -e
-make -f "$1/Makefile" O="$2" SHIMS="$3/accounted"
+make -f "$1/Makefile" O="$2" LIBRARIES="$3"
 touch -d @0 "$2/kbtf-ci-account"
 mkdir "$2/accounted" "$2/bin"
 for name in ld ld.bfd resolve_btfids; do ln -s ../kbtf-ci-account "$2/accounted/$name"; done

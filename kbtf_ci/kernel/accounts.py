@@ -16,7 +16,8 @@ _PROGRAM = "/usr/bin/kbtf-ci-account"
 _RESOLVE_BTFIDS = "/usr/lib/kbtf-ci/accounted/resolve_btfids"
 _FOLDER = "/btf-accounts"
 _LOG = "calls"
-_KINDS = frozenset({"make", "link", "ids", "base", "off", "hit", "miss"})
+_KINDS = frozenset({"make", "link", "ids", "base", "off", "hit", "miss", "server", "serve"})
+_ROUTES = frozenset({"", "served", "fallback"})
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ class Call:
     """One program's end: times in seconds, memory in KiB; they include what it started.
 
     ``kind`` is ``make``; ``link`` (ld) and ``ids`` (resolve_btfids); of pahole ``base`` (vmlinux), ``off`` (a
-    module, no cache), ``hit`` and ``miss``. ``subject`` is the file that it worked on.
+    module, no cache), ``hit`` and ``miss``; ``server`` is the start of a server, ``serve`` what that spent on
+    a module. ``subject`` is the file that it worked on. ``route`` is "" for a pahole of its own, ``served``,
+    or ``fallback`` where no server would do it.
     """
 
     kind: str
@@ -61,6 +64,7 @@ class Call:
     system_s: float
     wall_s: float
     peak_kib: int
+    route: str = ""
 
     @property
     def cpu_s(self) -> float:
@@ -68,9 +72,14 @@ class Call:
         return self.user_s + self.system_s
 
     @property
+    def outside(self) -> bool:
+        """Whether no process that make waited for spent it."""
+        return self.kind in {"server", "serve"}
+
+    @property
     def of_module(self) -> bool:
-        """Whether it worked on a module rather than on vmlinux."""
-        return self.subject.endswith(".ko")
+        """Whether it was for a module, or for modules, rather than for vmlinux."""
+        return self.subject.endswith(".ko") or self.kind == "server"
 
 
 def read_accounts(folder: Path) -> tuple[Call, ...]:
@@ -94,9 +103,10 @@ def _call(line: str) -> Call:
         user, system, wall, peak = (int(number) for number in numbers)
     except ValueError as error:
         raise _not_whole(line) from error
-    if kind not in _KINDS:
+    kind, _, route = kind.partition("+")
+    if kind not in _KINDS or route not in _ROUTES:
         raise _not_whole(line)
-    return Call(kind, subject, user / 1e6, system / 1e6, wall / 1e6, peak)
+    return Call(kind, subject, user / 1e6, system / 1e6, wall / 1e6, peak, route)
 
 
 def _not_whole(line: str) -> InfrastructureError:

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""The program that stands in the place of pahole: it remembers modules' BTF by content.
+"""The program that stands in the place of pahole: it remembers modules' BTF, or asks a server for it.
 
-It is containers/btfcache.c, in the image. kbuild is told of it by its own PAHOLE= variable.
+It is containers/btfcache.c with containers/btfserver/, in the image. kbuild is told of it by its own PAHOLE=.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kbtf_ci.errors import InfrastructureError
-from kbtf_ci.infra.runner import Mount
+from kbtf_ci.infra.runner import SCRATCH, Mount
 
 PROGRAM = "/usr/bin/kbtf-ci-pahole"
 DEFAULT_MIB = 1024
 
 _CACHE = "/btf-cache"
+_SOCKETS = f"{SCRATCH}/btf-server"
 _SHARD = "[0-9a-f][0-9a-f]"
 _KEY = re.compile("[0-9a-f]{64}")
 
@@ -35,10 +36,15 @@ _IDENTIFY = (
 
 @dataclass(frozen=True)
 class Wrapper:
-    """How the wrapper works: the folder it caches in, None for none, and the MiB that this may hold."""
+    """How the wrapper works: the folder it caches in, None for none, and the MiB that this may hold.
+
+    With ``server`` a process that has parsed vmlinux's BTF once writes the BTF of every module that is not in
+    the cache; it ends with the command.
+    """
 
     cache: Path | None = None
     max_mib: int = DEFAULT_MIB
+    server: bool = False
 
     @property
     def mounts(self) -> tuple[Mount, ...]:
@@ -51,6 +57,8 @@ class Wrapper:
         if self.cache is not None:
             values["KBTF_CI_BTF_CACHE"] = _CACHE
             values["KBTF_CI_BTF_CACHE_MAX"] = str(self.max_mib << 20)
+        if self.server:
+            values["KBTF_CI_BTF_SERVER"] = _SOCKETS
         return values
 
     def launch(self, argv: tuple[str, ...]) -> tuple[str, ...]:

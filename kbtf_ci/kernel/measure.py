@@ -25,7 +25,7 @@ _WRITTEN = re.compile(r"^  BTF \[M\] +(\S+\.ko)$", re.MULTILINE)
 # 7.2 links vmlinux.unstripped first (scripts/Makefile.vmlinux).
 _VMLINUX = re.compile(r"^  LD +vmlinux(?:\.unstripped)?$", re.MULTILINE)
 _TAIL = 2000
-_BTF = frozenset({"base", "off", "hit", "miss", "ids"})
+_BTF = frozenset({"base", "off", "hit", "miss", "ids", "server", "serve"})
 
 
 @dataclass(frozen=True)
@@ -70,21 +70,24 @@ def parse(text: str, calls: Sequence[Call]) -> Ran:
         raise InfrastructureError(f"make's cost was not told: {text.strip()[-300:]}")
     btf = [call for call in calls if call.kind in _BTF]
     links = [call for call in calls if call.kind == "link"]
+    outside = [call for call in calls if call.outside]
     return Ran(
         linked=frozenset(_LINKED.findall(text)),
         written=frozenset(_WRITTEN.findall(text)),
         vmlinux=_VMLINUX.search(text) is not None,
         usage=Usage(
             wall_s=make.wall_s,
-            user_s=make.user_s,
-            system_s=make.system_s,
-            peak_kib=make.peak_kib,
+            user_s=make.user_s + sum(call.user_s for call in outside),
+            system_s=make.system_s + sum(call.system_s for call in outside),
+            peak_kib=max(call.peak_kib for call in (make, *outside)),
             base_cpu_s=_cpu(btf, of_module=False),
             modules_cpu_s=_cpu(btf, of_module=True),
             base_link_cpu_s=_cpu(links, of_module=False),
             modules_link_cpu_s=_cpu(links, of_module=True),
             hits=sum(call.kind == "hit" for call in btf),
             misses=sum(call.kind == "miss" for call in btf),
+            served=sum(call.route == "served" for call in btf),
+            fallbacks=sum(call.route == "fallback" for call in btf),
         ),
     )
 

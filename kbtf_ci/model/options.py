@@ -39,6 +39,7 @@ class BuildOptions:
     pahole_tree: OptionalPath = None
     variables: tuple[str, ...] = ()
     btf_cache: bool = False
+    btf_server: bool = False
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="ignore"))

@@ -120,8 +120,11 @@ def _remarks(finding: Finding, rule: Rule) -> Iterator[str]:
     if not finding.as_expected:
         linked, written = finding.expected
         yield f"{name}: not what the rule predicts, {linked} LD [M] and {written} BTF [M] ({rule.value})"
-    if finding.ran.usage.hits or finding.ran.usage.misses:
-        yield f"{name}: {finding.ran.usage.hits} modules from the cache, {finding.ran.usage.misses} by pahole"
+    usage = finding.ran.usage
+    if usage.hits or usage.misses:
+        yield f"{name}: {usage.hits} modules from the cache, {usage.misses} not in it"
+    if usage.served or usage.fallbacks:
+        yield f"{name}: {usage.served} modules by the server, {usage.fallbacks} by pahole itself instead"
 
 
 def _boot_remarks(finding: Finding) -> Iterator[str]:

@@ -139,8 +139,15 @@ def kbuild(options: BuildOptions, tools: Tools, tree: kernel_source.Source, fold
         toolchain=tools.name,
         variables=options.variables,
         pahole=options.pahole,
-        wrapper=Wrapper(btf_cache()) if options.btf_cache else None,
+        wrapper=_wrapper(options),
     )
+
+
+def _wrapper(options: BuildOptions) -> Wrapper | None:
+    """Return what stands in the place of pahole; None where kbuild is to call pahole itself."""
+    if not options.btf_cache and not options.btf_server:
+        return None
+    return Wrapper(btf_cache() if options.btf_cache else None, server=options.btf_server)
 
 
 def btf_cache() -> Path:

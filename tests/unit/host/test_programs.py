@@ -18,7 +18,7 @@ from kbtf_ci.model.prune import Kind
 VERSIONS = {"gcc": "14.2.0", "ccache": "4.11"}
 MAKEFILE = """all:
 \tfor name in kbtf-ci-pahole kbtf-ci-account kvmcheck probe prove; do \\
-\t  printf '#!/bin/sh\\necho %s %s\\n' $$name $(SHIMS) > $(O)/$$name && chmod +x $(O)/$$name; \\
+\t  printf '#!/bin/sh\\necho %s %s\\n' $$name $(LIBRARIES) > $(O)/$$name && chmod +x $(O)/$$name; \\
 \tdone
 """
 MKROOT = 'echo "$1 $2" | tr -d "\\n" > /dev/null; cat "$1/init" > "$3"\n'
@@ -43,10 +43,11 @@ def said(cache: Path, *argv: str, versions: dict[str, str] | None = None) -> str
 def test_programs_are_made_once_and_found_where_the_image_has_them(containers: Path, tmp_path: Path) -> None:
     cache = tmp_path / "programs"
     assert kept_runner(VERSIONS, cache) is None
-    name, shims = said(cache, "/usr/bin/kbtf-ci-account").split()
+    name, place = said(cache, "/usr/bin/kbtf-ci-account").split()
     assert name == "kbtf-ci-account"
-    assert Path(shims) == next(cache.glob("*/accounted"))
-    assert {link.name for link in Path(shims).iterdir()} == {"ld", "ld.bfd", "resolve_btfids"}
+    shims = Path(place) / "accounted"
+    assert shims == next(cache.glob("*/accounted"))
+    assert {link.name for link in shims.iterdir()} == {"ld", "ld.bfd", "resolve_btfids"}
     assert said(cache, "/usr/lib/kbtf-ci/accounted/resolve_btfids").startswith("kbtf-ci-account")
     assert said(cache, "cat", ROOT_ARCHIVE) == "root archive"
     made = [path.stat().st_mtime_ns for path in cache.glob("*/kvmcheck")]
