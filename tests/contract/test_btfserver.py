@@ -40,10 +40,18 @@ _VMLINUX = _TYPES + "struct later { long when; }; struct device base; struct lat
 _MODULE = (
     _TYPES
     + """
+#ifdef SECOND
+#define own%d second%d
+#define probe%d remove%d
+struct later { long when; };
+#else
 struct later;
+#endif
+struct shared%d { struct shared%d *next; struct later *later; struct list list; };
+struct shared%d *probe%d(struct list *list);
 struct own%d { struct device device; struct own%d *next; int room[%d]; enum { A%d, B%d } kind; };
 static int use(struct own%d *own, struct list *list) { return own->kind + (list != 0); }
-struct own%d own; int probe%d(struct list *list) { return use(&own, list); }
+static struct own%d own; struct shared%d *probe%d(struct list *list) { return (void *)(long)use(&own, list); }
 """
 )
 # Linked with libbpf as pahole is, and obeys the name of the module.
@@ -111,8 +119,12 @@ def beginning(runner: Runner, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"m{number}.c").write_text(_MODULE.replace("%d", str(number + 1)))
     script = """
         set -e
-        for file in *.c; do gcc -g -c -o ${file%.c}.ko $file; done
-        mv vmlinux.ko vmlinux; rm obedient.ko
+        for file in m*.c; do  # of two units that share types, as modules are
+            gcc -g -c -o one.o $file && gcc -g -DSECOND -c -o two.o $file
+            ld -r -o ${file%.c}.ko one.o two.o
+        done
+        gcc -g -c -o vmlinux.ko vmlinux.c
+        mv vmlinux.ko vmlinux; rm one.o two.o
         pahole -J --btf_features=encode_force,var,float,enum64 vmlinux
         gcc -g -w -o obedient obedient.c -l:libbpf.so.1
         for file in m*.ko; do
@@ -176,11 +188,11 @@ def test_a_killed_server_costs_no_module_its_btf(bench: Bench) -> None:
     assert calls["server"] > 1
 
 
-# The image has no pkill. The server is the pahole whose parent is init.
+# The image has no pkill. The server's parent is init, its children have its environment.
 _KILL_SERVER = (
     "for p in /proc/[0-9]*; do "
-    '[ "$(cat $p/comm 2>/dev/null)" = pahole ] && grep -qsz KBTF_CI_SERVED_BASE $p/environ && '
-    "grep -qs '^PPid:.1$' $p/status && kill -9 ${p#/proc/}; done"
+    "grep -qsz KBTF_CI_SERVED_BASE $p/environ && "
+    "grep -qs '^PPid:.1$' $p/status && kill -9 ${p#/proc/} && break; done"
 )
 _OBEY = {"KBTF_CI_PAHOLE": "/bench/obedient"}
 _WAIT = "while ! [ -s pid ]; do sleep 0.05; done"
@@ -197,6 +209,16 @@ def test_a_killed_child_has_pahole_itself_called(bench: Bench) -> None:
     assert "written by pahole itself, not by a server: its pahole was killed" in done.text
     assert "status 137" in done.text
     assert bench.calls() == {"off+fallback": 1, "server": 1}
+
+
+def test_a_killed_server_takes_what_it_runs_along(bench: Bench) -> None:
+    script = (
+        f"cp m1.ko slow.ko; {_CALL} slow.ko & {_WAIT}; first=$(cat pid); rm pid; {_KILL_SERVER}; {_WAIT}; "
+        "kill -0 $first 2>/dev/null && echo left; kill -9 $(cat pid); wait"
+    )
+    done = bench.sh(script, **_OBEY)
+    assert "by a server: the server is gone" in done.text
+    assert "left" not in done.text
 
 
 @pytest.mark.parametrize(
