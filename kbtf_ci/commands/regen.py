@@ -28,6 +28,8 @@ _regen_options = combine(
                  help="What is done before make is called; repeatable, all of them without it."),
     click.option("--cache/--no-cache", default=False, show_default=True,
                  help="Measure with the BTF cache in the place of pahole."),
+    click.option("--btf-server", "server", is_flag=True,
+                 help="Repeat each make that wrote modules' BTF with a server in pahole, and compare."),
     click.option("--boot/--no-boot", default=None,
                  help="Boot what each make leaves; without either, where stale BTF is left."),
     click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON."),
@@ -64,7 +66,11 @@ def _asked(words: tuple[str, ...], options: dict[str, Any]) -> workflow.RegenOpt
     variables = tuple(word for word in words if word not in folders)
     build = build_options_of({**options, "variables": variables})
     scenarios = tuple(Scenario(name) for name in options["scenarios"])
-    asked = workflow.RegenOptions(build, scenarios, options["cache"], options["boot"])
+    if options["cache"] and options["server"]:
+        raise UsageError("regen measures with --cache or with --btf-server: one of them at a time")
+    asked = workflow.RegenOptions(
+        build, scenarios, options["cache"], options["boot"], server=options["server"]
+    )
     if not folders:
         return asked
     if build != BuildOptions(config="", jobs=build.jobs):

@@ -130,6 +130,14 @@ class Boot:
 
 
 @dataclass(frozen=True)
+class Served:
+    """The same make with modules' BTF by a server: ``differing`` got other BTF than from pahole itself."""
+
+    ran: Ran
+    differing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Finding:
     """One scenario's end; all modules by path, sorted.
 
@@ -138,7 +146,8 @@ class Finding:
     nothing had changed that BTF is made from; ``btf_ids_reordered`` have the BTF they had but another
     ``.BTF_ids``: resolve_btfids sorts the pairs of id and flags of a BTF_SET8, and run again on what it
     sorted it gives kfuncs each other's flags. ``expected`` is what the rule predicts, in numbers: linked and
-    written. ``check`` maps modules to what the offline check says of them; ``boot`` is what a boot said.
+    written. ``check`` maps modules to what the offline check says of them; ``boot`` is what a boot said,
+    ``server`` what a server made of it.
     """
 
     scenario: Scenario
@@ -152,11 +161,12 @@ class Finding:
     expected: tuple[int, int]
     check: Mapping[str, str]
     boot: Boot | None = None
+    server: Served | None = None
 
     @property
     def exit_code(self) -> ExitCode:
-        """1 when stale BTF was left behind; else what a boot says."""
-        if self.stale:
+        """1 when stale BTF was left behind, or a server wrote other BTF; else what a boot says."""
+        if self.stale or (self.server is not None and self.server.differing):
             return ExitCode.NOT_VERIFIED
         return self.boot.exit_code if self.boot is not None else ExitCode.VERIFIED
 

@@ -21,6 +21,8 @@ from kbtf_ci.model.regeneration import (
     Finding,
     Rule,
     Scenario,
+    Served,
+    Usage,
 )
 from kbtf_ci.model.sizes import COMMIT
 
@@ -57,6 +59,8 @@ def text(setting: Setting, findings: Sequence[Finding]) -> Iterator[str]:
     yield f"{'':<{width}}" + _cells(_HEADS)
     for finding in findings:
         yield f"{finding.scenario.value:<{width}}" + _cells(_row(finding))
+        if finding.server is not None:
+            yield f"{'  by a server':<{width}}" + _cells(_served_row(finding.server))
     yield "due, missed, unnecessary: modules; CPU s: BTF (pahole, resolve_btfids), link (ld), rest (other)"
     for finding in findings:
         yield from _remarks(finding, setting.rule)
@@ -88,6 +92,15 @@ def _row(finding: Finding) -> Iterator[str]:
     ran, usage = finding.ran, finding.ran.usage
     counts = (ran.linked, ran.written, finding.due, finding.missed, finding.unnecessary)
     yield from (str(len(files)) for files in counts)
+    yield from _costs(usage)
+
+
+def _served_row(served: Served) -> Iterator[str]:
+    yield from (str(len(served.ran.linked)), str(len(served.ran.written)), "", "", "")
+    yield from _costs(served.ran.usage)
+
+
+def _costs(usage: Usage) -> Iterator[str]:
     yield from (f"{value:.1f}" for value in (usage.wall_s, usage.user_s, usage.system_s))
     yield from (f"{value:.1f}" for value in (usage.modules_cpu_s, usage.base_cpu_s))
     yield from (f"{value:.1f}" for value in (usage.modules_link_cpu_s, usage.base_link_cpu_s))
@@ -123,8 +136,21 @@ def _remarks(finding: Finding, rule: Rule) -> Iterator[str]:
     usage = finding.ran.usage
     if usage.hits or usage.misses:
         yield f"{name}: {usage.hits} modules from the cache, {usage.misses} not in it"
-    if usage.served or usage.fallbacks:
-        yield f"{name}: {usage.served} modules by the server, {usage.fallbacks} by pahole itself instead"
+    if finding.server is not None:
+        yield from _server_remarks(name, usage, finding.server)
+
+
+def _server_remarks(name: str, alone: Usage, served: Served) -> Iterator[str]:
+    usage = served.ran.usage
+    share = (
+        f", {usage.modules_cpu_s / alone.modules_cpu_s:.2f} of the CPU time" if alone.modules_cpu_s else ""
+    )
+    yield (
+        f"{name}: {usage.served} modules by the server, {usage.fallbacks} by pahole itself in its place; "
+        f"{before:.1f} s -> {usage.modules_cpu_s:.1f} s for modules' BTF{share}"
+    )
+    if served.differing:
+        yield f"DIFFERENT {name}: {_some(served.differing)} got other BTF from the server than from pahole"
 
 
 def _boot_remarks(finding: Finding) -> Iterator[str]:
@@ -194,8 +220,17 @@ def _entry(finding: Finding) -> dict[str, Any]:
         "expected": {"linked": linked, "written": written},
         "check": dict(finding.check),
         "boot": _boot_entry(finding.boot) if finding.boot else None,
-        "usage": {**asdict(ran.usage), "rest_cpu_s": round(ran.usage.rest_cpu_s, 3)},
+        "usage": _usage_entry(ran.usage),
+        "server": _served_entry(finding.server) if finding.server else None,
     }
+
+
+def _usage_entry(usage: Usage) -> dict[str, Any]:
+    return {**asdict(usage), "rest_cpu_s": round(usage.rest_cpu_s, 3)}
+
+
+def _served_entry(served: Served) -> dict[str, Any]:
+    return {"usage": _usage_entry(served.ran.usage), "differing": list(served.differing)}
 
 
 def _some(files: Sequence[str]) -> str:

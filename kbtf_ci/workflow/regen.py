@@ -18,6 +18,7 @@ from kbtf_ci.errors import ExitCode, InfrastructureError, InterruptError, KbtfEr
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.rundir import RunDirectory
+from kbtf_ci.kernel.btfcache import Wrapper
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.measure import MakeOverrides, measure
 from kbtf_ci.kernel.modfinal import read_rule
@@ -25,7 +26,17 @@ from kbtf_ci.kernel.regen import CHANGED_SOURCES, apply_scenario
 from kbtf_ci.model.config import parse_config
 from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.outcome import Outcome
-from kbtf_ci.model.regeneration import Boot, Finding, Ran, Rule, Scenario, TreeState, btf_ids_reordered, judge
+from kbtf_ci.model.regeneration import (
+    Boot,
+    Finding,
+    Ran,
+    Rule,
+    Scenario,
+    Served,
+    TreeState,
+    btf_ids_reordered,
+    judge,
+)
 from kbtf_ci.model.run_record import RunRecord
 from kbtf_ci.objfile.files import read_kernel_file
 from kbtf_ci.objfile.inputs import Scanner
@@ -45,7 +56,8 @@ class RegenOptions:
     """What the user asked for; no scenarios means all of them.
 
     ``boot`` is whether what each make left is booted; None boots it where stale BTF is among it. ``run`` is
-    the record of the run whose build it has to be; None takes what lies there.
+    the record of the run whose build it has to be; None takes what lies there. With ``server`` each make that
+    wrote modules' BTF is repeated with a server in pahole.
     """
 
     build: BuildOptions
@@ -53,6 +65,7 @@ class RegenOptions:
     cache: bool = False
     boot: bool | None = None
     run: RunRecord | None = None
+    server: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +114,7 @@ def regenerate(options: RegenOptions, reporter: Reporter) -> Regenerated:
         asked = possible(options.scenarios, kbuild, reporter)
         tree, rule = _Tree(kbuild, reporter), read_rule(kbuild.source.path)
         reporter.stage("settle")
-        bench = _Bench(tree, rule, _settled(tree), options.boot)
+        bench = _Bench(tree, rule, _settled(tree), options.boot, server=options.server)
         findings, error = play(bench, asked, reporter)
         if error is not None and not findings:
             raise error
@@ -163,8 +176,9 @@ class _Tree:
         self.reporter = reporter
         self._scanner = Scanner()
 
-    def make(self, overrides: MakeOverrides | None = None) -> Ran:
-        return measure(self.kbuild, overrides or MakeOverrides(), self.reporter.progress)
+    def make(self, overrides: MakeOverrides | None = None, *, server: bool = False) -> Ran:
+        kbuild = replace(self.kbuild, wrapper=Wrapper(server=True)) if server else self.kbuild
+        return measure(kbuild, overrides or MakeOverrides(), self.reporter.progress)
 
     def scan(self) -> TreeState:
         return self._scanner.scan(self.path, self.kbuild.modules)
@@ -219,7 +233,10 @@ def _settled(tree: _Tree) -> TreeState:
 class _Bench:
     """A settled build directory on which the scenarios are played; ``first`` is its state."""
 
-    def __init__(self, tree: _Tree, rule: Rule, first: TreeState, boot: bool | None) -> None:
+    def __init__(
+        self, tree: _Tree, rule: Rule, first: TreeState, boot: bool | None, *, server: bool = False
+    ) -> None:
+        self._server = server
         self._tree = tree
         self._rule = rule
         self._first = first
@@ -240,7 +257,22 @@ class _Bench:
             )
             if self._boot or (self._boot is None and finding.stale):
                 finding = replace(finding, boot=self._booted())
+        if self._server and ran.written:
+            self.restore(scenario)
+            finding = replace(finding, server=self._served(scenario, after))
         return finding
+
+    def _served(self, scenario: Scenario, expected: TreeState) -> Served:
+        """Play it again with a server, and hold each module's BTF against what pahole itself had written."""
+        tree = self._tree
+        with apply_scenario(scenario, tree.kbuild, tree.kbuild.modules) as overrides:
+            ran = tree.make(overrides, server=True)
+            found = tree.scan()
+        differing = (
+            file for file, module in expected.modules.items() if found.modules[file].btf != module.btf
+        )
+        tree.reporter.note(f"by a server: {ran.usage.wall_s:.1f} s, {ran.usage.cpu_s:.1f} CPU s")
+        return Served(ran, tuple(differing))
 
     def _booted(self) -> Boot:
         seen = boot(self._tree.kbuild, self._accel, self._tree.reporter)

@@ -24,6 +24,14 @@ def test_each_line_is_a_call(tmp_path: Path) -> None:
     )
 
 
+def test_a_kind_may_have_a_route_behind_it_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "calls").write_text("miss+served\ta.ko\t1000000\t0\t0\t1\n")
+    assert read_accounts(tmp_path) == (Call("miss", "a.ko", 1.0, 0.0, 0.0, 1, "served"),)
+    (tmp_path / "calls").write_text("miss+lost\ta.ko\t1000000\t0\t0\t1\n")
+    with pytest.raises(InfrastructureError, match="not written down whole: 'miss"):
+        read_accounts(tmp_path)
+
+
 def test_where_nothing_was_told_there_are_no_calls(tmp_path: Path) -> None:
     assert read_accounts(tmp_path) == ()
     (tmp_path / "calls").touch()

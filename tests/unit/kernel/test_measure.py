@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from kbtf_ci.infra.runner import Command, Process
+from kbtf_ci.kernel.accounts import Call
 from kbtf_ci.kernel.kbuild import Kbuild
-from kbtf_ci.kernel.measure import MakeOverrides, measure
+from kbtf_ci.kernel.measure import MakeOverrides, measure, parse
 from kbtf_ci.kernel.source import Source
 
 OUTPUT = b"  LD [M]  fs/a.ko\n  BTF [M] fs/a.ko\nmake: Leaving directory '/src'\n"
@@ -66,3 +67,17 @@ def test_the_newest_line_is_a_whole_one_wherever_the_output_is_divided(
     ran = measure(kbuild, MakeOverrides(), lines.append)
     assert lines == told
     assert ran.written == {"fs/a.ko"}
+
+
+def test_what_a_server_spends_is_part_of_what_make_costs() -> None:
+    calls = (
+        Call("server", "/vmlinux", 1.0, 0.5, 2.0, 300),
+        Call("serve", "a.ko", 4.0, 2.0, 9.0, 200),
+        Call("off", "a.ko", 0.25, 0.0, 9.0, 100, "served"),
+        Call("off", "b.ko", 8.0, 0.0, 9.0, 100, "fallback"),
+        Call("make", "make", 16.0, 1.0, 30.0, 100),
+    )
+    usage = parse("", calls).usage
+    assert (usage.user_s, usage.system_s, usage.peak_kib) == (21.0, 3.5, 300)
+    assert (usage.modules_cpu_s, usage.base_cpu_s) == (15.75, 0.0)
+    assert (usage.served, usage.fallbacks, usage.misses) == (1, 1, 0)

@@ -20,6 +20,7 @@ from kbtf_ci.model.regeneration import (
     Ran,
     Rule,
     Scenario,
+    Served,
     TreeState,
     Usage,
     judge,
@@ -271,3 +272,21 @@ def test_where_nothing_is_stale_the_boot_decides(boot: Boot | None, code: ExitCo
     told = "\n".join(text(SETTING, [finding]))
     assert ("a boot (tcg) says" in told) is (boot is not None and boot.error is None)
     assert ("a boot ended early (1 NOT_REACHED of 1): it hung" in told) is (code is ExitCode.GUEST_DIED)
+
+
+def test_a_server_has_a_row_of_its_own_and_other_btf_from_it_is_a_failure() -> None:
+    usage = replace(COST, modules_cpu_s=1.0, served=1, fallbacks=1)
+    served = Served(replace(ran(written=ALL), usage=usage), ())
+    finding = replace(found(Scenario.TOUCHED, ran(written=ALL)), server=served)
+    assert finding.exit_code == ExitCode.VERIFIED
+    told = "\n".join(text(SETTING, [finding]))
+    row = next(line for line in told.splitlines() if line.startswith("  by a server"))
+    assert row.split()[3:9] == ["0", "2", "10.0", "8.0", "2.0", "1.0"]
+    assert "1 modules by the server, 1 by pahole itself in its place; 4.0 s -> 1.0 s" in told
+    assert "0.25 of the CPU time" in told
+    wrong = replace(finding, server=replace(served, differing=("a.ko",)))
+    assert wrong.exit_code == ExitCode.NOT_VERIFIED
+    assert "DIFFERENT vmlinux-touched: a.ko got other BTF" in "\n".join(text(SETTING, [wrong]))
+    (entry,) = document(SETTING, [wrong])["scenarios"]
+    assert entry["server"]["differing"] == ["a.ko"]
+    assert entry["server"]["usage"]["served"] == 1

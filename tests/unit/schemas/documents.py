@@ -25,7 +25,7 @@ from kbtf_ci.model.outcome import Death, LoadMode, Observation, Outcome, judge
 from kbtf_ci.model.prediction import OverriddenPrediction, Prediction
 from kbtf_ci.model.proof import Proof
 from kbtf_ci.model.prune import Decision, Item, Kind
-from kbtf_ci.model.regeneration import Boot, Scenario
+from kbtf_ci.model.regeneration import Boot, Scenario, Served
 from kbtf_ci.model.repro import Observed
 from kbtf_ci.model.results import FindingEntry
 from kbtf_ci.model.run_record import (
@@ -171,6 +171,7 @@ def of_regen() -> Documents:
         Scenario.SOURCE_CHANGED, regenerated.ran(["b.ko"]),
         after=regenerated.with_module(regenerated.FIRST, "b.ko", btf=""),
     )  # fmt: skip
+    needless = replace(needless, server=Served(needless.ran, ("a.ko",)))
     booted = replace(stale, boot=Boot("tcg", 4.0, {"a.ko": Outcome.REJECTED}, ("a.ko",)))
     ended = replace(lost, boot=Boot("", 0.0, {}, error=GuestError("it hung")))
     return [regen.document(regenerated.SETTING, [booted, needless, ended])]
