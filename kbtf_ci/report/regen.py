@@ -141,7 +141,7 @@ def _remarks(finding: Finding, rule: Rule) -> Iterator[str]:
 
 
 def _server_remarks(name: str, alone: Usage, served: Served) -> Iterator[str]:
-    usage = served.ran.usage
+    usage, before = served.ran.usage, alone.modules_cpu_s
     share = (
         f", {usage.modules_cpu_s / alone.modules_cpu_s:.2f} of the CPU time" if alone.modules_cpu_s else ""
     )
