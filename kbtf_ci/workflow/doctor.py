@@ -116,6 +116,7 @@ def _engine(kvm: Callable[[Runner], str]) -> Iterator[Finding]:
     version = f"{engine.name} {engine.version}, API {engine.address.api_version}, {engine.address.url}"
     yield Finding("container engine", "ok", f"{version}{' (rootless)' if engine.rootless else ''}")
     yield from _own_daemon(engine)
+    yield from judge_storage(engine)
     name = image.image_name(image.DEFAULT_SUITE)
     if not base.present(engine.address, name):
         yield Finding("toolchain image", "warn", f"{name} is not built yet", "run `kbtf-ci setup`")
@@ -133,6 +134,18 @@ def _own_daemon(engine: Engine) -> Iterator[Finding]:
         if engine.address.url == url_of(socket) and not is_private(socket.parent):
             detail = f"{socket.parent} is open to other users, and its socket makes them root"
             yield Finding("engine's folder", "warn", detail, "run `kbtf-ci setup`, which closes it")
+
+
+def judge_storage(engine: Engine) -> Iterator[Finding]:
+    """Yield the finding on an engine that shares no file between an image and its containers."""
+    if engine.storage != "vfs":
+        return
+    way_out = "another storage driver"
+    if engine.name == "Podman":
+        file = "~/.config/containers/storage.conf" if engine.rootless else "/etc/containers/storage.conf"
+        way_out = f'put driver = "overlay" below [storage] into {file}, then run `podman system reset`'
+    detail = f"{engine.name} stores with vfs, which begins each container with a copy of the whole image"
+    yield Finding("engine's storage", "warn", detail, way_out)
 
 
 def _kvm(reason: str) -> Finding:
