@@ -95,7 +95,7 @@ shells:
 PODMAN = podman crun newuidmap slirp4netns mmdebstrap
 podman:
 	@which $(PODMAN) >/dev/null || { $(ROOT) apt-get update -q && \
-	    $(ROOT) apt-get install -qy --no-install-recommends podman crun uidmap slirp4netns mmdebstrap; }
+	    $(ROOT) apt-get install -qy podman crun uidmap slirp4netns mmdebstrap; }
 
 setup: $(VENV)/run.stamp
 	$(BIN)/kbtf-ci setup

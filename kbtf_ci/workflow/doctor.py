@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -156,7 +157,8 @@ def _kvm(reason: str) -> Finding:
 
 def _kvm_remedy() -> str:
     device = Path("/dev/kvm")
-    if device.exists() and not os.access(device, os.R_OK | os.W_OK):
+    open_to_group = device.exists() and stat.filemode(device.stat().st_mode)[4:6] == "rw"
+    if open_to_group and not os.access(device, os.R_OK | os.W_OK):
         return f"join the group {device.group()} that {device} belongs to"
     return ""
 
