@@ -39,6 +39,10 @@ _DISK_BAD = 5 * _GB
 _DISK_WARN = 15 * _GB
 # pahole holds all types of vmlinux at once, beside a guest of 1 to 2 GB in a later stage.
 _MEMORY_WARN = 4 * _GB
+_GROUPS_KEPT = (
+    'with Podman before 5.1 put annotations = ["run.oci.keep_original_groups=1"] below [containers] into '
+    "~/.config/containers/containers.conf, and have crun"
+)
 
 
 @dataclass(frozen=True)
@@ -152,14 +156,16 @@ def judge_storage(engine: Engine) -> Iterator[Finding]:
 def _kvm(reason: str) -> Finding:
     if not reason:
         return Finding("KVM", "ok", "a guest runs in it")
-    return Finding("KVM", "warn", f"guests are emulated, which is slower: {reason}", _kvm_remedy())
+    return Finding("KVM", "warn", f"guests are emulated, which is slower: {reason}", _kvm_remedy(reason))
 
 
-def _kvm_remedy() -> str:
+def _kvm_remedy(reason: str) -> str:
     device = Path("/dev/kvm")
     open_to_group = device.exists() and stat.filemode(device.stat().st_mode)[4:6] == "rw"
     if open_to_group and not os.access(device, os.R_OK | os.W_OK):
         return f"join the group {device.group()} that {device} belongs to"
+    if "Permission denied" in reason and os.access(device, os.R_OK | os.W_OK) and os.geteuid() != 0:
+        return _GROUPS_KEPT  # this user may open it, the user's containers may not
     return ""
 
 
