@@ -34,7 +34,7 @@ INSTALL_VENV = { $(ROOT) apt-get update -q && $(ROOT) apt-get install -qy $(VENV
     { echo "python3 -m venv does not work here: install $(VENV_PACKAGE)" >&2; exit 2; }
 
 .NOTPARALLEL:
-.PHONY: run unit test test-full lint docs constraints setup shells clean fuzz fuzz-reader
+.PHONY: run unit test test-full lint docs constraints setup shells podman clean fuzz fuzz-reader
 
 run: setup
 	$(BIN)/kbtf-ci run --config $(CONFIG) $(ARGS)
@@ -46,7 +46,7 @@ unit: $(VENV)/dev.stamp
 test: lint setup shells
 	KBTF_CI_REQUIRE=all $(BIN)/pytest $(if $(ARGS),,--cov) $(ARGS)
 
-test-full: lint setup shells
+test-full: lint setup shells podman
 	KBTF_CI_REQUIRE=all KBTF_CI_MUTANTS=$(MUTANTS) KBTF_CI_SEED=$(SEED) \
 	    $(BIN)/pytest -m "" --timeout=7200 $(ARGS)
 
@@ -90,6 +90,12 @@ fuzz-reader: $(VENV)/fuzz.stamp
 shells:
 	@{ command -v zsh && command -v fish; } >/dev/null || { $(ROOT) apt-get update -q && \
 	    $(ROOT) apt-get install -qy --no-install-recommends zsh fish; }
+
+# As rootless Podman is tested, with mmdebstrap where no registry gives an image.
+PODMAN = podman crun newuidmap slirp4netns mmdebstrap
+podman:
+	@which $(PODMAN) >/dev/null || { $(ROOT) apt-get update -q && \
+	    $(ROOT) apt-get install -qy podman crun uidmap slirp4netns mmdebstrap; }
 
 setup: $(VENV)/run.stamp
 	$(BIN)/kbtf-ci setup

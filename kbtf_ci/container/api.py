@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,12 +14,14 @@ from typing import Any
 import requests
 import urllib3.exceptions
 from docker import APIClient
-from docker.errors import APIError, DockerException
+from docker.errors import APIError, DockerException, NotFound
 
 from kbtf_ci.errors import EngineError
 
 # Creating a container waits for the disk, which a parallel kernel build keeps busy.
 _TIMEOUT_S = 120
+_REFUSED_S = 10.0
+_AGAIN_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,25 @@ def explain(error: Exception) -> str:
     if isinstance(error, APIError):
         return " ".join(str(error.explanation or error).split())
     return f"the container engine was lost or does not answer ({type(error).__name__})"
+
+
+def remove_container(client: APIClient, container: str) -> None:
+    """Kill and remove a container, which need not be there. Raises APIError when that is refused for long.
+
+    Podman refuses for a moment: it finds what it is to kill ended ("container state improper: stopped").
+    """
+    deadline = time.monotonic() + _REFUSED_S
+    while True:
+        try:
+            client.remove_container(container, force=True, v=True)
+        except NotFound:
+            return
+        except APIError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return
 
 
 def follow(answer: Iterable[Mapping[str, Any]], on_line: Callable[[str], None]) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from kbtf_ci.container import subids
 from kbtf_ci.container.api import Address, engine_errors, follow
 from kbtf_ci.errors import EngineError, InfrastructureError
 from kbtf_ci.infra.locks import keep_in_use
@@ -54,7 +55,8 @@ def ensure(
         return slim
     if install is not None and shutil.which(RECIPE[0]) is None:
         install()
-    _make(address, suite, own, on_progress)
+    with subids.to_blame():
+        _make(address, suite, own, on_progress)
     return own
 
 

@@ -19,7 +19,7 @@ from docker import APIClient
 from docker.errors import APIError
 
 from kbtf_ci.container import owner
-from kbtf_ci.container.api import Address, engine_errors
+from kbtf_ci.container.api import Address, engine_errors, remove_container
 from kbtf_ci.container.places import places, socket_of
 from kbtf_ci.container.process import ContainerRunner
 from kbtf_ci.errors import EngineError
@@ -32,13 +32,15 @@ _NO_ENGINE_HINT = "run `kbtf-ci setup`"
 class Engine:
     """A container engine that answers.
 
-    ``name`` is ``Docker`` or ``Podman``; ``rootless`` says that it runs without root's powers.
+    ``name`` is ``Docker`` or ``Podman``; ``rootless`` says that it runs without root's powers; ``storage``
+    is what it calls the driver that keeps its images.
     """
 
     address: Address
     name: str
     version: str
     rootless: bool
+    storage: str = ""
 
     @classmethod
     def connect(cls) -> Engine:
@@ -74,6 +76,7 @@ class Engine:
             "Podman" if "Podman" in components else "Docker",
             version["Version"],
             _rootless(info),
+            str(info.get("Driver") or ""),
         )
 
     def runner(self, image: str) -> Runner:
@@ -105,10 +108,10 @@ class NoEngineError(EngineError):
 
 def _remove(client: APIClient, container: str) -> None:
     try:
-        client.remove_container(container, force=True, v=True)
+        remove_container(client, container)
     except APIError as error:
-        if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
-            raise  # those two: another run was quicker, or is at it
+        if error.status_code != HTTPStatus.CONFLICT:
+            raise  # that one: another run is at it
 
 
 def _check_socket(url: str) -> None:

@@ -10,10 +10,10 @@ import io
 import tarfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 
-from kbtf_ci.container import base
+from kbtf_ci.container import base, subids
 from kbtf_ci.container.api import engine_errors, follow
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.errors import InfrastructureError, UsageError
@@ -89,6 +89,13 @@ def build(
 
     Raises InfrastructureError with the last lines when that fails.
     """
+    with subids.to_blame() if engine.rootless else nullcontext():
+        _build(engine, name, inputs, base_image, on_progress)
+
+
+def _build(
+    engine: Engine, name: str, inputs: Iterable[tuple[str, bytes]], base_image: str, on_progress: Progress
+) -> None:
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
 
     def on_line(line: str) -> None:

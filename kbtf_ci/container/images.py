@@ -72,8 +72,7 @@ def remove(address: Address, name: str) -> str:
 
 
 def _held(client: APIClient, listed: Mapping[str, Any]) -> _Held:
-    # Podman puts every name below the host that it did not get the image from.
-    names = [name.removeprefix("localhost/") for name in listed.get("RepoTags") or ()]
+    names = [_short(name) for name in listed.get("RepoTags") or ()]
     own = [name for name in names if name.startswith(_OWN)]
     foreign = [name for name in names if name not in own and name != "<none>:<none>"]
     about: Mapping[str, Any] = {} if foreign and not own else client.inspect_image(listed["Id"])  # type: ignore[no-untyped-call]
@@ -81,6 +80,12 @@ def _held(client: APIClient, listed: Mapping[str, Any]) -> _Held:
     made = datetime.fromtimestamp(listed["Created"], UTC)
     name = own[0].removesuffix(":latest") if own else ""
     return _Held(name, listed["Id"], listed["Size"], made, tuple(layers))
+
+
+def _short(name: str) -> str:
+    # Podman puts every name below a host that it did not get the image from: the first of these, and where it
+    # is asked in Docker's way, the second.
+    return name.removeprefix("localhost/").removeprefix("docker.io/")
 
 
 def _item(one: _Held, ours: Sequence[_Held], *, in_use: bool) -> Item:

@@ -21,7 +21,7 @@ from docker.types import LogConfig, Mount, Ulimit
 from docker.utils.socket import STDERR, frames_iter_no_tty
 
 from kbtf_ci.container import owner
-from kbtf_ci.container.api import Address, engine_errors
+from kbtf_ci.container.api import Address, engine_errors, remove_container
 from kbtf_ci.errors import EngineError
 from kbtf_ci.infra.runner import Command, Process
 
@@ -34,6 +34,10 @@ _LAUNCH = (
     'echo started >&2; exec "$0" "$@" 2>&1'
 )
 _ENTRYPOINT = ["tini", "--", "sh", "-c", _LAUNCH]
+# Not among the SDK's arguments, which knows no mode of Podman's. The user's number is kept, and so are the
+# groups that Podman itself has, which have no numbers in there: /dev/kvm is for members of one. Podman passes
+# annotations on from 5.1 on (containers/podman 83fe867c14f8), and crun alone heeds this one.
+_PODMAN_AS_USER = {"UsernsMode": "keep-id", "Annotations": {"run.oci.keep_original_groups": "1"}}
 _NOFILE = 65536
 _NPROC = 32768  # Podman brings its own limit down to this, and cannot pass it
 # How long an engine may take that is behind with its answers: on a busy machine it takes seconds to make a
@@ -88,8 +92,7 @@ class ContainerRunner:
                 ports=list(command.ports),
                 host_config={
                     **client.create_host_config(**self._host_config(command)),
-                    # Not among its arguments: the SDK knows no mode of Podman's.
-                    "UsernsMode": "keep-id" if self.podman and self.rootless else "host",
+                    **(_PODMAN_AS_USER if self.podman and self.rootless else {"UsernsMode": "host"}),
                 },
             )
 
@@ -288,7 +291,7 @@ class _Removal(threading.Thread):
                 engine_errors("remove a container"),
                 closing(self._address.open()) as client,
             ):
-                client.remove_container(self._container, force=True, v=True)
+                remove_container(client, self._container)
         finally:
             self._finished.set()
 

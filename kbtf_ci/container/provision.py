@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,6 +28,9 @@ _BOOTSTRAP_PACKAGES = (
     "mount",
     "uidmap",
 )
+# With what Debian's podman only recommends and a user's containers need: ids of their own, and a network.
+# Where Docker's runc is, crun, which hands a user's groups on, is not installed by itself.
+_PODMAN_PACKAGES = ("podman", "crun", "uidmap", "slirp4netns")
 
 
 def setup(note: Callable[[str], None]) -> Engine:
@@ -52,21 +55,22 @@ def _engine(note: Callable[[str], None]) -> Engine:
         # Who names an engine wants that one, and only ours is ours to start.
         if os.environ.get("DOCKER_HOST", url_of(own_socket())) != url_of(own_socket()):
             raise
+    root = as_root()
+    if shutil.which("podman") is not None and (root is None or find_program("dockerd") is None):
+        raise EngineError(
+            "Podman is installed, but its socket is not open",
+            hint=f"run `{_opens_podman()}`, or point DOCKER_HOST at its socket",
+        )
+    if root is None:
+        raise _without_root()
     if find_program("dockerd") is None:
-        _leave_podman_alone()
         _install(_engine_packages(), note)
         with suppress(NoEngineError):
             return Engine.connect()  # the package starts it where a service manager runs
-    return _start(note)
+    return _start(root, note)
 
 
-def _start(note: Callable[[str], None]) -> Engine:
-    root = as_root()
-    if root is None:
-        raise EngineError(
-            "docker is installed but does not run, and starting it needs root",
-            hint="have an administrator start it (`systemctl start docker`)",
-        )
+def _start(root: Sequence[str], note: Callable[[str], None]) -> Engine:
     if _SYSTEMD.is_dir():
         note("starting docker through systemd")
         check([*root, "systemctl", "start", "docker"], "systemd could not start docker")
@@ -80,14 +84,28 @@ def _start(note: Callable[[str], None]) -> Engine:
     return daemon.start(root)
 
 
-def _leave_podman_alone() -> None:
-    """Raise EngineError where Podman is this machine's engine and only its socket is not open."""
-    if shutil.which("podman") is not None:
-        user = "" if os.geteuid() == 0 else "--user "
-        raise EngineError(
-            "Podman is installed, but its socket is not open",
-            hint=f"run `systemctl {user}enable --now podman.socket`, or point DOCKER_HOST at its socket",
+def _opens_podman() -> str:
+    """Return the command that has Podman answer on its socket: as this user, or as root for all."""
+    if not _SYSTEMD.is_dir():
+        return "podman system service --time=0 &"
+    return f"systemctl {'' if os.geteuid() == 0 else '--user '}enable --now podman.socket"
+
+
+def _without_root() -> EngineError:
+    """Return the error of a user who can neither install nor start Docker, with what does without root."""
+    alone = (
+        f"without root there is rootless Podman (`apt-get install {' '.join(_PODMAN_PACKAGES)}` by an"
+        f" administrator, then `{_opens_podman()}`), or `--engine host`, with no container at all"
+    )
+    if find_program("dockerd") is None:
+        return EngineError(
+            "there is no container engine, and installing Docker needs root, or sudo without a password",
+            hint=alone,
         )
+    return EngineError(
+        "docker is installed but does not run, and starting it needs root, or sudo without a password",
+        hint=f"have an administrator start it (`systemctl start docker`); {alone}",
+    )
 
 
 def _engine_packages() -> tuple[str, ...]:

@@ -22,8 +22,8 @@ _STAGES: Final = 50
 _BYTES: Final = 512 * 1024  # of all causes
 
 
-def markdown(results: Results, stages: Mapping[str, float]) -> str:
-    """Return the document: the verdict, a section a cause, seconds of each stage.
+def markdown(results: Results, stages: Mapping[str, float], note: str = "") -> str:
+    """Return the document: the verdict, a section a cause, seconds of each stage, and ``note``, if any.
 
     It is below the 1 MiB that GitHub takes for a step's summary: it shows so many causes, names and lines,
     and says how many more there are.
@@ -35,6 +35,8 @@ def markdown(results: Results, stages: Mapping[str, float]) -> str:
         lines += ["", f"and {len(found) - len(sections):,} more causes, in results.json and report.html"]
     lines += ["", "| stage | seconds |", "| --- | ---: |"]
     lines += [f"| {text(name)} | {seconds:.1f} |" for name, seconds in islice(stages.items(), _STAGES)]
+    if note:
+        lines += ["", text(note)]
     return _joined(lines)
 
 

@@ -40,7 +40,7 @@ _SAID_WHY: Final = (
     "pahole.dedup",
     "pahole.write",
     "pahole.options",
-    "pahole.reference_type",
+    "pahole.unsupported_tag",
     "build.segfault",
     "build.no_pahole",
     "build.killed",
@@ -84,12 +84,6 @@ _SIGNS: Final = (
         ("pahole.base_btf",), 29, POSSIBLE, "or build/vmlinux is damaged", ("pahole.base_file", "reader.kind")
     ),
     _Sign(
-        ("pahole.reference_type",),
-        14,
-        SHOWN,
-        "an object of C++ is linked into the module, and pahole encodes C alone",
-    ),
-    _Sign(
         ("pahole.dedup",),
         8,
         LIKELY,
@@ -131,6 +125,22 @@ _SIGNS: Final = (
     ),
 )
 
+# What pahole says that it cannot encode, by what follows DW_TAG_. C++ alone has these three.
+_CPP: Final = (14, SHOWN, "an object of C++ is linked into the module, and pahole encodes C alone")
+_NEWER_DWARF: Final = (15, LIKELY, "pahole does not know DW_TAG_{}: it is older than what wrote this DWARF")
+_TAGS: Final = {
+    "reference_type": _CPP,
+    "rvalue_reference_type": _CPP,
+    "ptr_to_member_type": _CPP,
+    "unspecified_type": (
+        15,
+        SHOWN,
+        # dwarves bcc648a10cbc, in 1.25
+        "pahole before 1.25 cannot encode DW_TAG_unspecified_type, by which binutils 2.40 and newer say "
+        "what a function of assembler returns",
+    ),
+}
+
 # libbpf's answers for a file without BTF, and for BTF that it cannot read.
 _WITHOUT = re.compile(r"No such file|No data available|No such process|-2\b|-61\b|-3\b", re.IGNORECASE)
 _UNREADABLE = re.compile(r"Invalid argument|Unknown error|-22\b|not supported", re.IGNORECASE)
@@ -141,12 +151,18 @@ def suspects(evidence: Evidence) -> Iterator[Suspect]:
     for sign in _SIGNS:
         if evidence.has(*sign.ids) and not evidence.has(*sign.unless):
             yield Suspect(sign.number, sign.likelihood, sign.why, evidence.quoted(*sign.ids))
-    for part in (_kinds, _killed, _load, _resolve_btfids, _skipped):
+    for part in (_tags, _kinds, _killed, _load, _resolve_btfids, _skipped):
         yield from part(evidence)
 
 
 def _found(evidence: Evidence, id_: str) -> list[Found]:
     return evidence.seen[id_].found if id_ in evidence.seen else []
+
+
+def _tags(evidence: Evidence) -> Iterator[Suspect]:
+    for tag in dict.fromkeys(found.value("tag") for found in _found(evidence, "pahole.unsupported_tag")):
+        number, sure, why = _TAGS.get(tag, _NEWER_DWARF)
+        yield Suspect(number, sure, why.format(tag), evidence.quoted("pahole.unsupported_tag"))
 
 
 def _kinds(evidence: Evidence) -> Iterator[Suspect]:

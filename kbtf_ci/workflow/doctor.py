@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,6 +39,10 @@ _DISK_BAD = 5 * _GB
 _DISK_WARN = 15 * _GB
 # pahole holds all types of vmlinux at once, beside a guest of 1 to 2 GB in a later stage.
 _MEMORY_WARN = 4 * _GB
+_GROUPS_KEPT = (
+    'with Podman before 5.1 put annotations = ["run.oci.keep_original_groups=1"] below [containers] into '
+    "~/.config/containers/containers.conf, and have crun"
+)
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,7 @@ def _engine(kvm: Callable[[Runner], str]) -> Iterator[Finding]:
     version = f"{engine.name} {engine.version}, API {engine.address.api_version}, {engine.address.url}"
     yield Finding("container engine", "ok", f"{version}{' (rootless)' if engine.rootless else ''}")
     yield from _own_daemon(engine)
+    yield from judge_storage(engine)
     name = image.image_name(image.DEFAULT_SUITE)
     if not base.present(engine.address, name):
         yield Finding("toolchain image", "warn", f"{name} is not built yet", "run `kbtf-ci setup`")
@@ -135,16 +141,31 @@ def _own_daemon(engine: Engine) -> Iterator[Finding]:
             yield Finding("engine's folder", "warn", detail, "run `kbtf-ci setup`, which closes it")
 
 
+def judge_storage(engine: Engine) -> Iterator[Finding]:
+    """Yield the finding on an engine that shares no file between an image and its containers."""
+    if engine.storage != "vfs":
+        return
+    way_out = "another storage driver"
+    if engine.name == "Podman":
+        file = "~/.config/containers/storage.conf" if engine.rootless else "/etc/containers/storage.conf"
+        way_out = f'put driver = "overlay" below [storage] into {file}, then run `podman system reset`'
+    detail = f"{engine.name} stores with vfs, which begins each container with a copy of the whole image"
+    yield Finding("engine's storage", "warn", detail, way_out)
+
+
 def _kvm(reason: str) -> Finding:
     if not reason:
         return Finding("KVM", "ok", "a guest runs in it")
-    return Finding("KVM", "warn", f"guests are emulated, which is slower: {reason}", _kvm_remedy())
+    return Finding("KVM", "warn", f"guests are emulated, which is slower: {reason}", _kvm_remedy(reason))
 
 
-def _kvm_remedy() -> str:
+def _kvm_remedy(reason: str) -> str:
     device = Path("/dev/kvm")
-    if device.exists() and not os.access(device, os.R_OK | os.W_OK):
+    open_to_group = device.exists() and stat.filemode(device.stat().st_mode)[4:6] == "rw"
+    if open_to_group and not os.access(device, os.R_OK | os.W_OK):
         return f"join the group {device.group()} that {device} belongs to"
+    if "Permission denied" in reason and os.access(device, os.R_OK | os.W_OK) and os.geteuid() != 0:
+        return _GROUPS_KEPT  # this user may open it, the user's containers may not
     return ""
 
 

@@ -27,11 +27,11 @@ def write_reports(directory: RunDirectory, results: Results) -> None:
     """
     record = _record(directory)
     note = _note(record)
-    page = run_page(results, _noted(record, note), _sizes(directory), shown_path(directory.path))
+    page = run_page(results, record, _sizes(directory), shown_path(directory.path), note)
     rundir.write_text(directory.report_html, page)
     rundir.write_text(directory.file("results.ktap"), ktap(results))
-    text = markdown(results, record.stages if record else {})
-    rundir.write_text(directory.file("summary.md"), f"{text}\n{note}\n" if note else text)
+    text = markdown(results, record.stages if record else {}, note)
+    rundir.write_text(directory.file("summary.md"), text)
     rundir.write_text(directory.file("junit.xml"), junit(results))
 
 
@@ -49,14 +49,6 @@ def _record(directory: RunDirectory) -> RunRecord | None:
 
 def _note(record: RunRecord | None) -> str:
     return record.toolchain.note if record and record.toolchain else ""
-
-
-def _noted(record: RunRecord | None, note: str) -> RunRecord | None:
-    """Return the record as a page shows it."""
-    if record is None or record.toolchain is None or not note:
-        return record
-    name = f"{record.toolchain.image} ({note})"
-    return record.amended({"toolchain": record.toolchain.model_copy(update={"image": name})})
 
 
 def _sizes(directory: RunDirectory) -> Sizes | None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
+from difflib import SequenceMatcher
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ from tests.support.cache import OwnCache
 pytestmark = [pytest.mark.engine, pytest.mark.full]
 
 ROOT = Path(__file__).parents[2]
+_WIDTH = 100
 
 
 def steps(page: str) -> list[tuple[str, str]]:
@@ -53,6 +57,28 @@ def missing(shown: str, output: str) -> list[str]:
     return lost
 
 
+def beside(shown: str, output: str) -> str:
+    """Return what a page shows and what came out in two columns, "=" between lines that are alike."""
+    left, right = shown.splitlines(), output.splitlines()
+    pairs = SequenceMatcher(None, [alike(line) for line in left], [alike(line) for line in right], False)
+    rows = []
+    for kind, from_left, to_left, from_right, to_right in pairs.get_opcodes():
+        mark = "=" if kind == "equal" else " "
+        both = zip_longest(left[from_left:to_left], right[from_right:to_right], fillvalue="")
+        rows += [f"{one:<{_WIDTH}.{_WIDTH}} {mark} {other}".rstrip() for one, other in both]
+    return "".join(f"{row}\n" for row in rows)
+
+
+def test_a_page_stands_beside_what_came_out() -> None:
+    assert beside("x 9 s\n...\nc\n", "x 1.5 s\nb\nd\nc\n").split("\n") == [
+        f"{'x 9 s':<{_WIDTH}} = x 1.5 s",
+        f"{'...':<{_WIDTH}}   b",
+        f"{'':<{_WIDTH}}   d",
+        f"{'c':<{_WIDTH}} = c",
+        "",
+    ]
+
+
 def test_pieces_are_found_in_their_order() -> None:
     output = "x 1.5 s\nb\nc 7\n"
     assert missing("x 9 s\n...\nc 8\n", output) == []
@@ -71,6 +97,8 @@ def test_the_tutorial_says_what_happens(engine: Engine, own: OwnCache, tmp_path:
         done = subprocess.run(
             ["bash", "-c", call], cwd=clone, env=environment, capture_output=True, text=True, check=False
         )
+        # Both columns are shown where the test fails, and with pytest's -rP or -s where it does not.
+        sys.stdout.write(f"$ {command}\n{beside(shown, done.stdout)}\n")
         assert done.returncode == (1 if "runs/broken" in command and "kbtf-ci" in command else 0), (
             command,
             done,

@@ -59,7 +59,9 @@ def own_cache(users: Path) -> Iterator[OwnCache]:
         try:
             yield OwnCache(folder, users)
         finally:
-            shutil.rmtree(folder)
+            # The folder's own lock goes with it, and not last: a sweep meanwhile would take it for one left.
+            with exclusive(users / "locks" / "tests"):
+                shutil.rmtree(folder)
 
 
 class _InUseError(Exception):

@@ -21,6 +21,7 @@ class FakeEngine:
 
     A request for a container sets ``asked`` and waits for ``answer``. As Docker does, it makes none for a
     client that has hung up by then. ``log`` tells what came of each request, ``containers`` are there now.
+    So many requests to remove one as ``refusals`` says are refused, as Podman does for a moment.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,6 +30,7 @@ class FakeEngine:
         self.answer = threading.Event()
         self.log: list[str] = []
         self.containers: set[str] = set()
+        self.refusals = 0
         engine = self
 
         class Handler(_Handler):
@@ -72,7 +74,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         name = urlsplit(self.path).path.rpartition("/")[2]
-        if name in self.engine.containers:
+        if self.engine.refusals:
+            self.engine.refusals -= 1
+            self.engine.log.append("refused")
+            self._say(500, {"message": "container state improper: stopped"})
+        elif name in self.engine.containers:
             self.engine.containers.remove(name)
             self.engine.log.append("removed")
             self._say(204, None)

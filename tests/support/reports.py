@@ -335,6 +335,17 @@ Encountered error while encoding BTF.
 """,
         EXPLAINED, 14,
     ),
+    "an old pahole, assembler by a newer binutils": Case(
+        """
+  BTF     .btf.vmlinux.bin.o
+Unsupported DW_TAG_unspecified_type(0x3b)
+Encountered error while encoding BTF.
+""",
+        EXPLAINED, 15,
+    ),
+    "an old pahole, DWARF of a tag that nobody knows here": Case(
+        "  BTF [M] big.ko\nUnsupported DW_TAG_variant_part(0x33): type: 0x1a2b\n", EXPLAINED, 15,
+    ),
     "a kernel without BTF": Case(
         "libbpf: failed to find valid kernel BTF\nlibbpf: Error loading vmlinux BTF: -3\n", EXPLAINED, 31,
     ),

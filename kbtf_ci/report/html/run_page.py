@@ -15,7 +15,7 @@ from kbtf_ci.infra.text import printable
 from kbtf_ci.model.cause import Cause, causes
 from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.results import ModuleEntry, Results
-from kbtf_ci.model.run_record import RunRecord
+from kbtf_ci.model.run_record import RunRecord, ToolchainRecord
 from kbtf_ci.model.sizes import Sizes
 from kbtf_ci.report.html.figures import figures, remarks
 from kbtf_ci.report.html.render import as_data, render
@@ -29,8 +29,13 @@ _COLUMNS: Final = (
 )  # fmt: skip
 
 
-def run_page(results: Results, record: RunRecord | None, sizes: Sizes | None, folder: str) -> str:
-    """Return the page. ``folder`` is how commands on it name the run directory."""
+def run_page(
+    results: Results, record: RunRecord | None, sizes: Sizes | None, folder: str, note: str = ""
+) -> str:
+    """Return the page.
+
+    ``folder`` is how commands on it name the run directory, ``note`` what is to be said of the toolchain.
+    """
     found = causes(results)
     return render(
         "run.html.j2",
@@ -45,7 +50,7 @@ def run_page(results: Results, record: RunRecord | None, sizes: Sizes | None, fo
         figures=list(figures(results, record, sizes)),
         remarks=list(remarks(sizes, folder)),
         proofs=list(_proofs(results)),
-        environment=list(_environment(results, record)),
+        environment=list(_environment(results, record, note)),
         packages=sorted(record.toolchain.packages.items()) if record and record.toolchain else [],
         data=_data(results, found),
     )
@@ -112,9 +117,9 @@ def _proofs(results: Results) -> Iterator[str]:
         yield from (f"refused: {one.module}:{one.kfunc}: {one.why}" for one in kfunc.refused)
 
 
-def _environment(results: Results, record: RunRecord | None) -> Iterator[tuple[str, str]]:
+def _environment(results: Results, record: RunRecord | None, note: str) -> Iterator[tuple[str, str]]:
     kernel = results.kernel
-    facts = {"Kernel": kernel.release, **_of_record(record)}
+    facts = {"Kernel": kernel.release, **_of_record(record, note)}
     facts |= {"Compiler": kernel.compiler, "pahole": kernel.pahole, "Configuration": kernel.config_sha256}
     if results.guest is not None:
         guest = results.guest
@@ -126,7 +131,7 @@ def _environment(results: Results, record: RunRecord | None) -> Iterator[tuple[s
     yield from ((name, value) for name, value in facts.items() if value)
 
 
-def _of_record(record: RunRecord | None) -> Mapping[str, str]:
+def _of_record(record: RunRecord | None, note: str) -> Mapping[str, str]:
     if record is None:
         return {}
     options, source, toolchain, pahole = record.options, record.source, record.toolchain, record.pahole
@@ -137,6 +142,10 @@ def _of_record(record: RunRecord | None) -> Mapping[str, str]:
         "Profile": options.config if isinstance(options, BuildOptions) else "",
         "Source": f"{source.version} {source.origin}" if source else "",
         "Of others": record.prebuilt.origin if record.prebuilt else "",
-        "Toolchain": toolchain.image if toolchain else "",
+        "Toolchain": _toolchain(toolchain, note) if toolchain else "",
         "pahole's flags": " ".join(pahole.flags) if pahole else "",
     }
+
+
+def _toolchain(toolchain: ToolchainRecord, note: str) -> str:
+    return f"{toolchain.image} ({note})" if note else toolchain.image

@@ -130,7 +130,7 @@ _PAHOLE: Final = (
         "parse base BTF",
     ),
     _seen(
-        "pahole.reference_type",
+        "pahole.unsupported_tag",
         r"Unsupported DW_TAG_(?P<tag>\w+?)\((?P<code>0x[0-9a-f]+)\)",
         PAHOLE,
         "Unsupported DW_TAG",

@@ -66,6 +66,14 @@ def test_an_interrupt_takes_no_longer_than_the_engines_answer_and_leaves_nothing
     assert engine.containers == set()
 
 
+def test_an_engine_that_refuses_to_remove_what_has_just_ended_is_asked_again(engine: FakeEngine) -> None:
+    engine.refusals = 2
+    with interrupted(engine, PATIENCE_S) as process:
+        engine.answer.set()
+        assert process.wait(PATIENCE_S) != 0
+    assert engine.log == ["made", "refused", "refused", "removed"]
+
+
 def test_an_engine_that_never_answers_is_not_waited_for(engine: FakeEngine) -> None:
     with interrupted(engine, 0.2) as process:
         assert process.wait(PATIENCE_S) != 0

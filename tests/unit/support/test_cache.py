@@ -183,3 +183,19 @@ def test_what_a_killed_session_left_is_removed_and_what_is_in_use_is_not(users: 
     with exclusive(users / "tests-used/in-use.lock"), own_cache(users):
         assert not (users / "tests-left").exists()
         assert (users / "tests-used/build").is_dir()
+
+
+def test_a_session_removes_its_cache_while_nobody_sweeps(users: Path) -> None:
+    words = [sys.executable, "-c", SESSION, str(users)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as session:
+        assert session.stdin is not None
+        assert session.stdout is not None
+        assert session.stdout.readline() == b"seeded\n"
+        (folder,) = users.glob("tests-*")
+        with exclusive(users / "locks/tests"):
+            session.stdin.close()
+            with pytest.raises(subprocess.TimeoutExpired):
+                session.wait(1)
+            assert (folder / "in-use.lock").exists()
+        assert session.wait() == 0
+    assert not folder.exists()

@@ -143,6 +143,7 @@ def test_what_the_lines_prove_is_shown_and_the_rest_is_likely() -> None:
         "the encoder killed",
         "resolve_btfids at the end, 7.0",
         "C++ in a module",
+        "an old pahole, assembler by a newer binutils",
         "pahole crashed",
     }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kbtf_ci.container import image
+from kbtf_ci.container.api import Address
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
 from kbtf_ci.infra.runner import Command, Mount, Runner, run
@@ -30,6 +31,23 @@ def test_without_an_engine_the_rest_is_still_looked_at(
     assert "none.sock" in found["container engine"].detail
     assert "kbtf-ci setup" in found["container engine"].remedy
     assert set(found) == {"container engine", "cache", "disk", "memory", "cores"}
+
+
+@pytest.mark.parametrize(
+    ("name", "rootless", "way_out"),
+    [
+        ("Podman", True, "~/.config/containers/storage.conf"),
+        ("Podman", False, "/etc/containers/storage.conf"),
+        ("Docker", True, "another storage driver"),
+    ],
+)
+def test_storage_that_copies_the_image_for_each_container_is_told(
+    name: str, rootless: bool, way_out: str
+) -> None:
+    address = Address("unix:///none", "1.41")
+    (finding,) = doctor.judge_storage(Engine(address, name, "4.3.1", rootless, "vfs"))
+    assert (finding.state, way_out in finding.remedy) == ("warn", True)
+    assert list(doctor.judge_storage(Engine(address, name, "4.3.1", rootless, "overlay"))) == []
 
 
 def test_the_disk_of_a_cache_that_is_not_there_yet_is_its_parents(
