@@ -5,7 +5,7 @@
 
 FOLDER is what a -dbg package of Debian's unpacks to: modules with debug information and the BTF that Debian
 ships, and their vmlinux. Each round has pahole, pahole with the server's malloc tunables, and the server take
-all of them, in turns about which goes first; CPU seconds are those of the whole container (cpuacct), memory is
+all of them, in turns about which goes first. CPU seconds are those of the whole container (cpuacct), memory is
 its peak. Each module's BTF is held against the shipped one.
 """
 
@@ -62,11 +62,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("-j", "--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--suite", default=DEFAULT_SUITE)
+    parser.add_argument("--server-alone", action="store_true", help="hold its bytes against the shipped ones")
     options = parser.parse_args()
     with TerminalReporter(quiet=True) as reporter:
         runner = workspace.toolchain(options.suite, reporter).runner
     vmlinux = next(options.folder.rglob("vmlinux-*")).resolve()
     modules = sorted(path for path in options.folder.rglob("*.ko"))[:: options.every]
+    if options.server_alone:
+        _round(runner, "server", modules, vmlinux, options.jobs)
+        return
     ratios: dict[str, list[float]] = {"wall": [], "CPU": [], "CPU, tunables": []}
     for number in range(options.rounds):
         ways = list(_WAYS) if number % 2 == 0 else list(reversed(_WAYS))
