@@ -5,7 +5,7 @@
 
 FOLDER is what a -dbg package of Debian's unpacks to: modules with debug information and the BTF that Debian
 ships, and their vmlinux. Each round has pahole, pahole with the server's malloc tunables, and the server take
-all of them, in turns about which goes first. CPU seconds are those of the whole container (cpuacct), memory is
+all of them, in turns about which goes first. CPU seconds are those of the container (cpuacct), memory is
 its peak. Each module's BTF is held against the shipped one.
 """
 

@@ -102,6 +102,11 @@ def of_run(path: Path, options: RegenOptions) -> RegenOptions:
     return replace(options, build=replace(run.build_options, jobs=options.build.jobs), run=run)
 
 
+def measured(options: RegenOptions) -> BuildOptions:
+    """Return the options of each make: what writes BTF is what is to be measured, not what the run had."""
+    return replace(options.build, btf_cache=options.cache, btf_server=False)
+
+
 def regenerate(options: RegenOptions, reporter: Reporter) -> Regenerated:
     """Run the scenarios on the warm build directory that the options name, and leave it as it was.
 
@@ -109,8 +114,7 @@ def regenerate(options: RegenOptions, reporter: Reporter) -> Regenerated:
     nothing was built there, or not what the run was made from; BuildError when make fails before the first.
     """
     reporter.stage("toolchain")
-    build = replace(options.build, btf_cache=options.cache)
-    with workspace.open_build(build, reporter, options.run) as kbuild:
+    with workspace.open_build(measured(options), reporter, options.run) as kbuild:
         asked = possible(options.scenarios, kbuild, reporter)
         tree, rule = _Tree(kbuild, reporter), read_rule(kbuild.source.path)
         reporter.stage("settle")

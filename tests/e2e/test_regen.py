@@ -51,13 +51,11 @@ def test_nothing_to_do_is_nothing_done(touched: Touched) -> None:
     assert (entry["linked"], entry["written"], entry["due"], entry["vmlinux_linked"]) == ([], [], [], False)
 
 
-def test_a_server_writes_the_same_btf_of_all_modules_in_less_time(touched: Touched) -> None:
+def test_a_server_writes_the_same_btf_of_all_modules(touched: Touched) -> None:
     entry = touched["vmlinux-touched"]
-    server, alone = entry["server"], entry["usage"]
+    server = entry["server"]
     assert (server["differing"], server["usage"]["fallbacks"]) == ([], 0)
-    assert server["usage"]["served"] == len(entry["written"])
-    # Far less, but other work may share the machine; what it saves is benchmarks/btf_server.py's to say.
-    assert server["usage"]["modules_cpu_s"] < alone["modules_cpu_s"]
+    assert (entry["usage"]["served"], server["usage"]["served"]) == (0, len(entry["written"]))
     assert touched["nothing"]["server"] is None
 
 

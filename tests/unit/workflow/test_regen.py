@@ -14,11 +14,12 @@ from kbtf_ci.host.runner import HostRunner
 from kbtf_ci.infra.runner import Runner
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.source import Source
+from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.outcome import Outcome
 from kbtf_ci.model.regeneration import Boot, Finding, Ran, Rule, Scenario, Usage
 from kbtf_ci.report.regen import Setting
 from kbtf_ci.report.terminal import TerminalReporter
-from kbtf_ci.workflow.regen import Regenerated, play, possible
+from kbtf_ci.workflow.regen import Regenerated, RegenOptions, measured, play, possible
 from tests.support.local import LocalRunner
 
 SETTING = Setting("6.12.3", 2, 2, 2, Rule.KEPT, cache=False)
@@ -129,3 +130,10 @@ def test_the_host_plays_what_needs_no_file_in_the_place_of_another(
         assert possible((Scenario.DELETED,), host, reporter) == (Scenario.DELETED,)
         with pytest.raises(UsageError, match="only in a container"):
             possible((Scenario.DELETED, Scenario.BTF_CHANGED), host, reporter)
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_a_make_is_measured_without_what_the_run_was_made_with(cache: bool) -> None:
+    build = BuildOptions("smoke", 2, btf_cache=True, btf_server=True)
+    found = measured(RegenOptions(build, cache=cache, server=True))
+    assert (found.btf_cache, found.btf_server) == (cache, False)
