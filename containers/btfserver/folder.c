@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -59,17 +60,28 @@ const char *server_folder(void)
 	return default_folder();
 }
 
+/* By its name (start.c) and its kind: whoever names a folder may keep files of his own there. */
+static bool is_left_over(const char *name, const struct stat *status)
+{
+	size_t digits = strspn(name, "0123456789abcdef"), whole = strspn(name, "0123456789abcdef-");
+
+	if (digits != 16 || name[digits] != '-' || time(NULL) - status->st_mtime <= OLD_S)
+		return false;
+	if (S_ISSOCK(status->st_mode))
+		return name[whole] == '\0';
+	return S_ISREG(status->st_mode) && status->st_size == 0 && strcmp(name + whole, ".lock") == 0;
+}
+
 void tidy_folder(int folder)
 {
 	int again = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *listing = again < 0 ? NULL : fdopendir(again);
-	time_t now = time(NULL);
 	struct dirent *entry;
 	struct stat status;
 
 	while (listing && (entry = readdir(listing)))
 		if (fstatat(again, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    !S_ISDIR(status.st_mode) && now - status.st_mtime > OLD_S)
+		    is_left_over(entry->d_name, &status))
 			unlinkat(again, entry->d_name, 0);
 	if (listing)
 		closedir(listing);
