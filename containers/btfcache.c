@@ -16,7 +16,9 @@
  *	KBTF_CI_BTF_CACHE	the cache's folder; without it nothing is cached
  *	KBTF_CI_BTF_CACHE_MAX	bytes that it may hold (1 GiB)
  *	KBTF_CI_BTF_SERVER	a folder for the sockets of servers (btfserver/), which then run pahole for every
- *				module that is not answered from the cache; without it pahole is started for each
+ *				module that is not answered from the cache; without it, or where it is empty,
+ *				pahole is started for each. Made with SERVES=y (Makefile), it has a folder of
+ *				its own where the variable is not set (btfserver/folder.c)
  *	KBTF_CI_BTF_SERVER_IDLE	seconds without a call after which a server ends (30)
  *
  * It keeps accounts (accounts.h) of the kinds hit, miss, off (a module, not cached) and base (any other file).
@@ -37,6 +39,7 @@
 
 #include "accounts.h"
 #include "btfserver/client.h"
+#include "btfserver/folder.h"
 #include "process.h"
 
 #define BTF ".BTF"
@@ -731,11 +734,11 @@ static int run_pahole(char **argv, bool *silent)
 }
 
 /* Has a server run it; false with *why where it is still to be run. */
-static bool run_served(const struct call *call, struct served *served, const char **why)
+static bool run_served(const struct call *call, const char *folder, struct served *served, const char **why)
 {
 	const char *idle = variable("KBTF_CI_BTF_SERVER_IDLE");
 	char *pahole = find_other(real_pahole());
-	struct server server = { variable("KBTF_CI_BTF_SERVER"), pahole, call->base, SERVER_IDLE_S };
+	struct server server = { folder, pahole, call->base, SERVER_IDLE_S };
 	int words[2], asked = -1;
 
 	if (idle && atol(idle) > 0)
@@ -817,14 +820,14 @@ static void keep(const struct call *call, const char *cache, const char *path, c
 /* Has the module encoded, by a server where one is to be asked. */
 static int encode(const struct call *call, struct served *served, const char **route)
 {
-	const char *why = NULL;
+	const char *why = NULL, *folder = server_folder();
 	struct timespec began;
 
 	*route = "";
-	if (variable("KBTF_CI_BTF_SERVER")) {
+	if (folder) {
 		*route = "+served";
 		clock_gettime(CLOCK_MONOTONIC, &began);
-		if (run_served(call, served, &why)) {
+		if (run_served(call, folder, served, &why)) {
 			/* The server is no child of make's: what it spends is nowhere else. */
 			tell_spent("serve", call->module, began, served->response.spent);
 			return WEXITSTATUS(served->response.status);
@@ -869,7 +872,7 @@ int main(int argc, char **argv)
 	clock_gettime(CLOCK_MONOTONIC, &began);
 	keep_children();
 	elf_version(EV_CURRENT);
-	if (parse(argv, &call) && (cache || variable("KBTF_CI_BTF_SERVER") || variable("KBTF_CI_ACCOUNTS")))
+	if (parse(argv, &call) && (cache || server_folder() || variable("KBTF_CI_ACCOUNTS")))
 		return encode_module(&call, cache, began);
 	if (argc < 2 || !variable("KBTF_CI_ACCOUNTS") || strcmp(argv[1], "-J"))
 		return become_pahole(argv);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "facts.h"
+#include "folder.h"
 #include "protocol.h"
 #include "start.h"
 
@@ -185,6 +186,7 @@ static int start_and_connect(const struct server *server, int folder, const char
 		return -1;
 	if (flock(lock, LOCK_EX) == 0 && (call = connect_to(folder, name)) < 0 &&
 	    (listening = listen_at(folder, name)) >= 0) {
+		tidy_folder(folder);
 		if (start(server, listening))
 			call = connect_to(folder, name);
 		close(listening);

@@ -16,8 +16,9 @@ from kbtf_ci import __version__
 from kbtf_ci.errors import ExitCode
 
 _COMMANDS = (
-    "run", "build", "verify", "check", "module", "diagnose", "sizes", "regen", "repro", "bisect", "report",
-    "btf-cache", "cache-key", "prune", "shell", "image", "setup", "doctor", "schema", "completion",
+    "run", "build", "verify", "check", "module", "encode", "diagnose", "sizes", "regen", "repro", "bisect",
+    "report", "btf-cache", "pahole-wrapper", "cache-key", "prune", "shell", "image", "setup", "doctor",
+    "schema", "completion",
 )  # fmt: skip
 _BISECT = "--bisect"
 

@@ -13,7 +13,7 @@ import re
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 # The first number with a dot, or the first one: "GNU ld (GNU Binutils for Debian) 2.44", "kmod version 34".
@@ -23,13 +23,17 @@ _PATIENCE_S: Final = 60
 
 @dataclass(frozen=True)
 class Need:
-    """A program or a library: how it tells its version, its Debian package, and the least one, "" for any."""
+    """A program or a library: how it tells its version, its Debian package, and the least one, "" for any.
+
+    ``fedora`` is Fedora's package, where somebody is told of it.
+    """
 
     name: str
     probe: tuple[str, ...]
     package: str
     least: str = ""
     optional: bool = False
+    fedora: str = ""
 
 
 def _header(name: str, include: str, macro: str, package: str) -> Need:
@@ -75,6 +79,19 @@ PAHOLE_NEEDS: Final = (
     Need("cmake", ("cmake", "--version"), "cmake"),
     _header("libdw", "elfutils/libdw.h>\\n#include <elfutils/version.h", "_ELFUTILS_VERSION", "libdw-dev"),
 )
+# What kbtf-ci-pahole is made with, and what it stands before, on a kernel developer's own machine.
+WRAPPER_NEEDS: Final = tuple(
+    replace(need, fedora=fedora)
+    for name, fedora in (
+        ("gcc", "gcc"),
+        ("make", "make"),
+        ("pahole", "dwarves"),
+        ("libelf", "elfutils-libelf-devel"),
+        ("libcrypto", "openssl-devel"),
+    )
+    for need in NEEDS
+    if need.name == name
+)
 
 
 @dataclass(frozen=True)
@@ -87,12 +104,17 @@ class Found:
     @property
     def fault(self) -> str:
         """What is wrong with it, in a line that names its version and the one that is wanted; else ""."""
+        return f"{self.missing} (Debian package {self.need.package})" if self.missing else ""
+
+    @property
+    def missing(self) -> str:
+        """The same without a package's name."""
         need = self.need
         if self.version and _number(self.version) >= _number(need.least):
             return ""
         found = f"version {self.version} found" if self.version else "not found"
         wanted = f", {need.least} or newer wanted" if need.least else ""
-        return f"{need.name}: {found}{wanted} (Debian package {need.package})"
+        return f"{need.name}: {found}{wanted}"
 
     @property
     def bars(self) -> bool:

@@ -27,7 +27,7 @@ _PACKAGES: Final = re.compile(r"[0-9a-f]{16}")
 # What commands that were killed leave behind, by the folder it lies in.
 _LEFT_OVER: Final = {
     "source": (".unpack-*", ".download-*"),
-    "build": (".pahole-*",),
+    "build": (".pahole-*", ".encode-*"),
     "packages": (".unpack-*",),
     "pahole": (".pahole-*",),
     "programs": (".programs-*",),

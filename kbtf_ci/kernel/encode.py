@@ -12,7 +12,7 @@ from pathlib import Path
 from kbtf_ci.errors import InfrastructureError
 from kbtf_ci.infra.runner import SCRATCH, Command, Mount, Runner
 from kbtf_ci.kernel import encode_worker
-from kbtf_ci.kernel.pahole import Pahole
+from kbtf_ci.kernel.pahole import ALLOCATION, Pahole
 
 _MODULES = "/modules"
 _WORKER = "/opt/kbtf-ci/encode_worker.py"
@@ -49,6 +49,7 @@ def encode(
     command = Command(
         ("python3", "-I", _WORKER, SCRATCH, str(jobs), *call, "--", *ordered),
         (Mount(tree, _MODULES), Mount(Path(encode_worker.__file__), _WORKER), *pahole.mounts),
+        ALLOCATION,
         workdir=_MODULES,
         label="encode",
     )

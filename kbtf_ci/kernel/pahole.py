@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from kbtf_ci.errors import BuildError, InfrastructureError, UsageError
 from kbtf_ci.infra.runner import Command, Mount, Runner, run
@@ -24,6 +26,13 @@ _TARGET = ".kbtf-ci-pahole"
 # PAHOLE_FLAGS out of scripts/pahole-flags.sh (Linux 6.1) or scripts/Makefile.btf (6.12). A kernel that does
 # not export them gives pahole no flags for a module.
 _RECIPE = f'{_TARGET}: ; @echo "{_TARGET}|$$PAHOLE|$$PAHOLE_FLAGS $$MODULE_PAHOLE_FLAGS"'
+# Much of a short-lived pahole's time is the first touch of its memory: glibc is told to take it in large
+# pages and to keep it (glibc.malloc.* of its manual), as a server is (containers/btfserver/start.c).
+ALLOCATION: Final[Mapping[str, str]] = {
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1:glibc.malloc.top_pad=16777216:"
+    "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184"
+}
+
 _ANSWER = re.compile(rf"^{re.escape(_TARGET)}\|(.*)\|(.*)$", re.MULTILINE)
 
 
@@ -102,3 +111,32 @@ def version(runner: Runner, pahole: Pahole) -> str:
     if done.status != 0 or number is None:
         raise InfrastructureError(f"{pahole.program} --version: {done.text.strip()[-300:] or 'no answer'}")
     return f"{number[1]}{number[2]}"
+
+
+def flags_of_6_12(version: int, *, distilled: bool = False) -> tuple[str, ...]:
+    """Return the flags that Linux 6.12 gives a pahole of this version for a module, of 1.30 as 130.
+
+    Those of scripts/Makefile.btf and lib/Kconfig.debug, of a build that is to be reproducible; ``distilled``
+    as for KBUILD_EXTMOD. Another kernel's may differ.
+    """
+    return (*_flags_of_6_12(version), *(("--btf_features=distilled_base",) if distilled else ()))
+
+
+def _flags_of_6_12(version: int) -> Iterator[str]:
+    if version >= 126:
+        yield "-j"
+        yield (
+            "--btf_features=encode_force,var,float,enum64,decl_tag,type_tag,optimized_func,consistent_func,"
+            "decl_tag_kfuncs"
+        )
+    else:
+        if 118 <= version <= 121:
+            yield "--skip_encoding_btf_vars"
+        if version >= 121:
+            yield "--btf_gen_floats"
+        if version >= 125:
+            yield from ("--skip_encoding_btf_inconsistent_proto", "--btf_gen_optimized")
+    if version >= 127:
+        yield from ("-j", "--btf_features=+reproducible_build")
+    if version >= 124:
+        yield "--lang_exclude=rust"

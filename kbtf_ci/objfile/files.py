@@ -33,7 +33,7 @@ from kbtf_ci.objfile.elf import (
 KERNEL_LIMIT = 1 << 30  # bytes of an unpacked vmlinux; a distribution's with DWARF has 400 MB
 _CONFIG_LIMIT = 64 << 20
 
-_SIGNATURE = b"~Module signature appended~\n"  # MODULE_SIG_STRING, include/linux/module_signature.h
+SIGNATURE = b"~Module signature appended~\n"  # MODULE_SIG_STRING, include/linux/module_signature.h
 _THIS_MODULE = ".gnu.linkonce.this_module"
 _BTF_MAGIC = (b"\x9f\xeb", b"\xeb\x9f")  # BTF_MAGIC in either byte order
 _BTF_HEADER_BYTES = 24
@@ -144,7 +144,7 @@ def parse_module(data: Buffer, path: Path) -> ModuleFile:
         exit_offset=slots.get("cleanup_module"),
         btf_ids_bytes=_size(image, ".BTF_ids"),
         extra_bytes=_size(image, EXTRA),
-        signed=data[-len(_SIGNATURE) :] == _SIGNATURE,
+        signed=data[-len(SIGNATURE) :] == SIGNATURE,
         has_symbols=image.has_type(SHT_SYMTAB),
         image=image,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,6 +20,7 @@ import pytest
 
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
+from kbtf_ci.objfile.elf import ElfImage
 from tests.e2e.conftest import Cli, results
 from tests.support.cache import OwnCache
 from tests.support.schemas import valid
@@ -150,3 +152,56 @@ def test_the_image_is_named_and_written_to_a_file(cli: Cli, engine: Engine, tool
     assert toolchain.image in loaded.tags
     done = cli("image", "export", "/dev/full/x")
     assert (done.returncode, "/dev/full/x: cannot be written" in done.stderr) == (2, True)
+
+
+# A make of a kernel developer's own, with kbuild's recipe for a module's BTF (cmd_btf_ko), and no kernel.
+DEVELOPERS = """
+PAHOLE = pahole
+FILES := $(addsuffix .ko, 1 2 3 4 5 6 7 8)
+all: $(FILES)
+vmlinux:
+\techo 'struct base { int a; } base; void _start(void) {}' > $@.c
+\tgcc -g -nostdlib -static -fdebug-prefix-map=$(CURDIR)=. -o $@ $@.c
+\t$(PAHOLE) -J $@
+%.ko: vmlinux
+\techo 'struct own$* { struct base *b; }; struct own$* own; struct base { int a; };' > $*.c
+\tgcc -g -fdebug-prefix-map=$(CURDIR)=. -c -o $@ $*.c
+\tLLVM_OBJCOPY="objcopy" $(PAHOLE) -J -j --lang_exclude=rust --btf_base vmlinux $@
+export LLVM_OBJCOPY = objcopy
+"""
+
+
+@pytest.mark.full
+def test_a_developers_own_make_has_the_server_of_the_wrapper_that_is_installed(
+    engine: Engine, toolchain: Toolchain, folders: tuple[Path, Path]
+) -> None:
+    folder, cache = folders
+    with job(engine, toolchain.image, folder, cache, programs=False) as call:
+        status, said = call(KBTF_CI, "pahole-wrapper", "install", "/job/tools", "-q")
+        assert (status, said) == (0, "make PAHOLE=/job/tools/kbtf-ci-pahole\n")
+        for name in ("stock", "served"):
+            (folder / name).mkdir()
+            (folder / name / "Makefile").write_text(DEVELOPERS)
+        status, said = call("make", "-C", "stock", "-j2")
+        assert status == 0, said
+        wrapped = ("PAHOLE=/job/tools/kbtf-ci-pahole", "KBTF_CI_ACCOUNTS=/job/calls")
+        status, said = call("env", wrapped[1], "make", "-C", "served", "-j2", wrapped[0])
+        assert status == 0, said
+        shutil.copytree(folder / "served", folder / "again")
+        flags = "--pahole-flags=-j --lang_exclude=rust"
+        words = ("encode", "--engine", "host", "--vmlinux", "served/vmlinux", flags, "-q", "--json", "again")
+        status, said = call(KBTF_CI, *words)
+        assert status == 0, said
+    totals = json.loads(said)["totals"]
+    assert (totals["served"], totals["failed"]) == (8, 0)
+    kinds = [line.partition("\t")[0] for line in (folder / "calls").read_text().splitlines()]
+    assert sorted(set(kinds)) == ["base", "off+served", "serve", "server"]
+    assert kinds.count("off+served") == 8
+    names = sorted(path.name for path in (folder / "stock").glob("*.ko"))
+    assert len(names) == 8
+    for name in names:
+        stock = (folder / "stock" / name).read_bytes()
+        assert (folder / "served" / name).read_bytes() == stock
+        # pahole lays out a file anew that has BTF already.
+        again = ElfImage((folder / "again" / name).read_bytes())
+        assert again.section(".BTF") == ElfImage(stock).section(".BTF")

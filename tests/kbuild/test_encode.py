@@ -14,7 +14,7 @@ import pytest
 from kbtf_ci.errors import InfrastructureError, InterruptError
 from kbtf_ci.infra.runner import SCRATCH
 from kbtf_ci.kernel.encode import Encoded, encode
-from kbtf_ci.kernel.pahole import Pahole, ask_kbuild, keep_answer
+from kbtf_ci.kernel.pahole import ALLOCATION, Pahole, ask_kbuild, keep_answer
 from tests.support import faketree, paholes
 from tests.support.local import LocalRunner
 from tests.support.waiting import wait_until
@@ -155,3 +155,9 @@ def test_kbuild_is_asked_once_for_what_decides_its_answer(tmp_path: Path) -> Non
     assert [asks(stamp) for stamp in ("one", "one", "two", "two", "", "")] == [1, 0, 1, 0, 1, 1]
     (kbuild.build_dir / ".kbtf-ci/pahole.json").write_text('{"stamp": "two"}')
     assert asks("two") == 1
+
+
+def test_full_encoding_takes_memory_as_is_fastest(bench: Bench) -> None:
+    bench.module("kernel/a.ko", 'do: echo "$GLIBC_TUNABLES" > "$0.seen"\n')
+    bench.encode()
+    assert (bench.folder / "pahole.seen").read_text().strip() == ALLOCATION["GLIBC_TUNABLES"]

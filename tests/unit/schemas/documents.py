@@ -17,6 +17,7 @@ from kbtf_ci.model.bisect import Commit, Ends, Found, Judgement, Mark, Standing,
 from kbtf_ci.model.bundle import Bundle, Seen
 from kbtf_ci.model.cache_key import CacheKey
 from kbtf_ci.model.comparison import Comparison, ModuleFacts, RunFacts
+from kbtf_ci.model.encoded import EncodedModule, Encoding, Route
 from kbtf_ci.model.extmod import Way
 from kbtf_ci.model.kfunc_proof import KfuncProof
 from kbtf_ci.model.module import Module
@@ -49,6 +50,7 @@ from kbtf_ci.report import (
     check,
     comparison,
     diagnose,
+    encode,
     extmod,
     prune,
     regen,
@@ -155,6 +157,20 @@ def of_sizes() -> Documents:
         sizes.document(sized.ENCODING, sized.WEIGHED, sized.STAMPS, "interrupted"),
         sizes.document(sized.ENCODING, in_one_list, {}),
         sizes.document(sized.ENCODING, weigh((), {}, {}), {}),
+    ]
+
+
+def of_encode() -> Documents:
+    how = Encoding("vmlinux", "6.12.1", "130", "pahole", ("-j",), "of Linux 6.12", "", server=True)
+    modules = [
+        EncodedModule("a.ko", "/m/a.ko", 40, 20, Route.SERVED),
+        EncodedModule("b.ko", "/m/b.ko", 40, 0, Route.FALLBACK, said="written by pahole itself"),
+        EncodedModule("c.ko", "/m/c.ko", fault="compressed (xz): unpack it first"),
+    ]
+    alone = replace(how, detached="/d", server=False)
+    return [
+        encode.document(how, modules, 1.5),
+        encode.document(alone, [replace(modules[0], route=Route.ALONE)], 2.0),
     ]
 
 
@@ -271,6 +287,7 @@ DOCUMENTS = {
     "comparison": of_comparison,
     "diagnose": of_diagnose,
     "doctor": of_doctor,
+    "encode": of_encode,
     "module": of_module,
     "prune": of_prune,
     "regen": of_regen,

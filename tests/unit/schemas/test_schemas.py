@@ -20,6 +20,7 @@ from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.infra.schemas import schema_titles
 from kbtf_ci.model.bisect import Mark, Subject
 from kbtf_ci.model.bundle import OF_BTF
+from kbtf_ci.model.encoded import Route
 from kbtf_ci.model.extmod import Way
 from kbtf_ci.model.fail_on import FailOn
 from kbtf_ci.model.kernel_warning import WarningKind
@@ -46,7 +47,7 @@ def values(kind: type[StrEnum]) -> list[str]:
 
 
 # Where a value is closed, or all that there are for now are listed: schema, pointer, and what they are.
-LISTED = [
+LISTED: list[tuple[str, str, list[Any]]] = [
     ("results", "$defs/outcome/enum", values(Outcome)),
     ("results", "$defs/load_mode/enum", values(LoadMode)),
     ("results", "$defs/death/enum", values(Death)),
@@ -60,6 +61,7 @@ LISTED = [
     ("diagnose", "properties/conclusion/enum", [one.name.lower() for one in Conclusion]),
     ("diagnose", "$defs/cause/properties/likelihood/enum", values(Likelihood)),
     ("doctor", "items/properties/state/enum", ["ok", "warn", "bad"]),
+    ("encode", "properties/modules/items/properties/route/enum", [*values(Route), None]),
     ("module", "$defs/way/properties/vmlinux/enum", values(Way)),
     ("prune", "properties/items/items/properties/kind/examples", values(Kind)),
     ("regen", "properties/rule/properties/name/enum", [one.name.lower() for one in Rule]),

@@ -211,10 +211,10 @@ def test_what_kbtf_ci_did_not_make_is_left_alone(cache: Cache) -> None:
 
 
 def test_what_killed_commands_left_goes_after_a_day(cache: Cache) -> None:
-    for name in ("source/.unpack-x", "packages/.unpack-x", "build/.pahole-x"):
+    for name in ("source/.unpack-x", "packages/.unpack-x", "build/.pahole-x", "build/.encode-x"):
         cache.add(name, 2)
     young = cache.add("source/.unpack-young", 0)
-    assert removed(pruned()) == {".unpack-x", ".pahole-x"}
+    assert removed(pruned()) == {".unpack-x", ".pahole-x", ".encode-x"}
     assert cache.names == {young.name}
 
 
