@@ -306,6 +306,7 @@ static struct {
 	int fd;
 } calls[CALLS];
 static size_t call_count;
+static bool right = true; /* until it is found to be of other files than there are now */
 
 /* What the server has spent since it was last asked. */
 static void own_time(struct response *response)
@@ -328,7 +329,11 @@ static void begin_call(int listening)
 
 	if (fd < 0)
 		return;
-	child = call_count < CALLS ? fork() : -1;
+	right = still_right();
+	/* Whoever is refused asks again, and is not to find this one once more. */
+	if (!right)
+		shutdown(listening, SHUT_RD);
+	child = right && call_count < CALLS ? fork() : -1;
 	if (child == 0) {
 		setpgid(0, 0);
 		run_call(fd, server);
@@ -418,7 +423,8 @@ static void serve(int listening, long idle_s)
 		bool busy = serve_once(listening, signals, open);
 
 		idle_ms = busy || call_count ? 0 : idle_ms + TICK_MS;
-		if (open && (idle_ms >= idle_s * 1000 || (!busy && !still_right()))) {
+		right = right && (busy || still_right());
+		if (open && (!right || idle_ms >= idle_s * 1000)) {
 			open = false;
 			close(listening);
 		}

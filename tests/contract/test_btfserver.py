@@ -202,8 +202,8 @@ _WAIT = "while ! [ -s pid ]; do sleep 0.05; done"
 def test_a_killed_child_has_pahole_itself_called(bench: Bench) -> None:
     # Killed once, the same call is then pahole's own, which is killed as well: its status is the call's.
     script = (
-        f"cp m1.ko slow.ko; ({_CALL} slow.ko; echo status $?) & {_WAIT}; kill -9 $(cat pid); rm pid; "
-        f"{_WAIT}; kill -9 $(cat pid); wait"
+        f"cp m1.ko slow.ko; ({_CALL} slow.ko; echo status $?) & {_WAIT}; first=$(cat pid); rm pid; "
+        f"kill -9 $first; {_WAIT}; kill -9 $(cat pid); wait"
     )
     done = bench.sh(script, **_OBEY)
     assert "written by pahole itself, not by a server: its pahole was killed" in done.text
@@ -263,6 +263,16 @@ def test_a_pahole_that_was_replaced_is_served_no_more(bench: Bench) -> None:
     done = bench.sh(script, KBTF_CI_PAHOLE="/bench/p")
     assert "status 127" in done.text
     assert bench.calls() == {"off+served": 2, "serve": 2, "server": 2, "off+fallback": 1}
+
+
+def test_a_library_that_was_replaced_is_used_no_more(bench: Bench) -> None:
+    # At once, before the server looks by itself whether it is still right.
+    script = (
+        f"mkdir lib; cp -L /usr/lib/*/libbpf.so.1 lib; {_CALL} m1.ko; "
+        f"cp lib/libbpf.so.1 lib/new; mv lib/new lib/libbpf.so.1; {_CALL} m2.ko"
+    )
+    assert bench.sh(script, LD_LIBRARY_PATH="/bench/lib").status == 0
+    assert bench.calls() == {"off+served": 2, "serve": 2, "server": 2}
 
 
 @pytest.mark.parametrize("program", ['#!/bin/sh\nexec pahole "$@"\n', "static"])
