@@ -138,23 +138,6 @@ static bool send_request(int call, char **argv, int words)
 
 /* ---- the answer ---- */
 
-static bool receive(int call, void *data, size_t size)
-{
-	char *at = data;
-
-	while (size) {
-		ssize_t got = recv(call, at, size, 0);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return false;
-		at += got;
-		size -= got;
-	}
-	return true;
-}
-
 /* No server accepts after it was no longer waited for: shut down, the socket takes no more of it. */
 static bool accepted(int call)
 {
@@ -167,7 +150,7 @@ static bool accepted(int call)
 	while (ready < 0 && errno == EINTR && !got_signal);
 	if (ready <= 0)
 		shutdown(call, SHUT_RDWR);
-	return receive(call, &answer, 1) && answer == ACCEPTED;
+	return read_whole(call, &answer, 1) && answer == ACCEPTED;
 }
 
 int begin_call(const struct server *server, char **argv, int words, const char **why)
@@ -189,7 +172,7 @@ int begin_call(const struct server *server, char **argv, int words, const char *
 
 bool finish_call(int call, struct response *response, const char **why)
 {
-	bool answered = receive(call, response, sizeof(*response));
+	bool answered = read_whole(call, response, sizeof(*response));
 
 	obey_signals();
 	close(call);

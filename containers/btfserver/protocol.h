@@ -41,4 +41,22 @@ struct response {
 	struct spent spent;
 };
 
+/* False where the stream ends before. */
+static inline bool read_whole(int fd, void *data, size_t size)
+{
+	char *at = data;
+
+	while (size) {
+		ssize_t got = read(fd, at, size);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return false;
+		at += got;
+		size -= got;
+	}
+	return true;
+}
+
 #endif

@@ -201,23 +201,6 @@ static bool load_base(const char *path)
 
 /* ---- one call, in a child ---- */
 
-static bool read_whole(int fd, void *data, size_t size)
-{
-	char *at = data;
-
-	while (size) {
-		ssize_t got = read(fd, at, size);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return false;
-		at += got;
-		size -= got;
-	}
-	return true;
-}
-
 static bool receive(int call, struct request *request, int fds[REQUEST_FDS])
 {
 	union {
