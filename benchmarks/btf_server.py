@@ -22,6 +22,7 @@ from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.infra.runner import Command, Mount, Runner, run
 from kbtf_ci.kernel.accounts import read_accounts
 from kbtf_ci.kernel.btfcache import PROGRAM
+from kbtf_ci.kernel.pahole import ALLOCATION
 from kbtf_ci.report.terminal import TerminalReporter
 from kbtf_ci.workflow import workspace
 
@@ -29,11 +30,6 @@ from kbtf_ci.workflow import workspace
 _FLAGS = (
     "-J -j --btf_features=encode_force,var,float,enum64,decl_tag,type_tag,optimized_func,consistent_func,"
     "decl_tag_kfuncs --lang_exclude=rust"
-)
-# glibc's, as containers/btfserver/start.c has them.
-_TUNABLES = (
-    "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1:glibc.malloc.top_pad=16777216:"
-    "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184"
 )
 _SCRIPT = """
 set -e
@@ -49,7 +45,7 @@ echo $wall $cpu $(($(cat $peak) >> 20)) $(ls | wc -l) $wrong
 """
 _WAYS = {
     "pahole": {},
-    "tunables": {"GLIBC_TUNABLES": _TUNABLES},
+    "tunables": ALLOCATION,
     "server": {"KBTF_CI_BTF_SERVER": "/tmp/kbtf-ci/btf-server", "KBTF_CI_ACCOUNTS": "/bench/calls"},
 }
 
