@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kbtf_ci.errors import InfrastructureError
-from kbtf_ci.infra.runner import Mount
+from kbtf_ci.infra.runner import Command, Mount
 
 _PROGRAM = "/usr/bin/kbtf-ci-account"
 _RESOLVE_BTFIDS = "/usr/lib/kbtf-ci/accounted/resolve_btfids"
@@ -42,6 +42,14 @@ class Accounts:
         """The variables of the environment."""
         resolver = f"{self.build_dir}/tools/bpf/resolve_btfids/resolve_btfids"
         return {"KBTF_CI_ACCOUNTS": f"{_FOLDER}/{_LOG}", "KBTF_CI_RESOLVE_BTFIDS": resolver}
+
+    def keep(self, command: Command) -> Command:
+        """Return the command with what its programs need to keep them."""
+        return replace(
+            command,
+            mounts=(*command.mounts, *self.mounts),
+            env={**command.env, **self.environment},
+        )
 
     def launch(self, argv: tuple[str, ...]) -> tuple[str, ...]:
         """Return the command line that runs ``argv`` and enters it in the accounts, as kind ``make``."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,8 +15,9 @@ from pathlib import Path
 
 from kbtf_ci.errors import BuildError, InfrastructureError
 from kbtf_ci.infra.runner import Process
+from kbtf_ci.kernel.accounts import Accounts, Call, read_accounts
 from kbtf_ci.kernel.diagnostics import SIGNALLED, Diagnostics
-from kbtf_ci.kernel.kbuild import BZIMAGE, Kbuild
+from kbtf_ci.kernel.kbuild import BUILD, BZIMAGE, Kbuild
 from kbtf_ci.kernel.unfinished import making
 
 # How often progress is told where there is no terminal, in seconds without output.
@@ -46,7 +48,7 @@ class Built:
 
     ``steps`` counts its steps by kind as it prints them (``CC``, ``LD [M]``, ``BTF [M]``); ``skipped_btf``
     maps a module's path below the build directory to kbuild's reason for not writing its BTF. ``whole`` says
-    that nothing was compiled there before.
+    that nothing was compiled there before. ``calls`` are those of a wrapper in pahole's place.
     """
 
     release: str
@@ -57,6 +59,7 @@ class Built:
     steps: Mapping[str, int] = field(default_factory=dict)
     skipped_btf: Mapping[str, str] = field(default_factory=dict)
     whole: bool = False
+    calls: tuple[Call, ...] = ()
 
     @classmethod
     def of(
@@ -66,6 +69,7 @@ class Built:
         steps: Mapping[str, int] | None = None,
         skipped_btf: Mapping[str, str] | None = None,
         whole: bool = False,
+        calls: tuple[Call, ...] = (),
     ) -> Built:
         """Return what lies in a build directory; without ``steps`` nothing was done to make it."""
         build_dir = kbuild.build_dir
@@ -78,6 +82,7 @@ class Built:
             steps=dict(steps or {}),
             skipped_btf=dict(skipped_btf or {}),
             whole=whole,
+            calls=calls,
         )
 
     @property
@@ -144,8 +149,13 @@ def build(
     ``steps`` is how many it makes where nothing was compiled before, None where that is not known. Raises
     BuildError with the first compiler error, InfrastructureError for a full disk or a killed program.
     """
-    command = kbuild.command(kbuild.argv("all"), "build")
-    with making(kbuild.build_dir):
+    with (
+        tempfile.TemporaryDirectory(dir=kbuild.build_dir, prefix=".kbtf-ci-accounts-") as folder,
+        making(kbuild.build_dir),
+    ):
+        command = kbuild.command(kbuild.argv("all"), "build")
+        if kbuild.wrapper is not None:
+            command = Accounts(Path(folder), BUILD).keep(command)
         # Asked for in here: what a killed make left is gone by now.
         whole = is_untouched(kbuild.build_dir)
         with _Log(log_path, steps if whole else None) as log, kbuild.runner.start(command) as process:
@@ -153,9 +163,10 @@ def build(
             status = process.wait()
             if status > SIGNALLED:
                 _fail(kbuild, log, log_path, status)
+        calls = read_accounts(Path(folder)) if status == 0 else ()
     if status != 0:
         _fail(kbuild, log, log_path, status)
-    return Built.of(kbuild, steps=log.steps, skipped_btf=log.skipped, whole=whole)
+    return Built.of(kbuild, steps=log.steps, skipped_btf=log.skipped, whole=whole, calls=calls)
 
 
 def _follow(process: Process, log: _Log, on_progress: Callable[[Progress], None]) -> None:

@@ -94,11 +94,11 @@ def parse(text: str, calls: Sequence[Call]) -> Ran:
 
 def _command(kbuild: Kbuild, accounts: Accounts, overrides: MakeOverrides) -> Command:
     wrapped = replace(kbuild, wrapper=kbuild.wrapper or Wrapper())
-    command = wrapped.command(accounts.launch(wrapped.argv("all", *accounts.variables)), "measure")
-    env = {**command.env, **accounts.environment}
-    if overrides.pahole:
-        env["KBTF_CI_PAHOLE"] = overrides.pahole
-    return replace(command, mounts=(*command.mounts, *accounts.mounts, *overrides.mounts), env=env)
+    command = accounts.keep(
+        wrapped.command(accounts.launch(wrapped.argv("all", *accounts.variables)), "measure")
+    )
+    other = {"KBTF_CI_PAHOLE": overrides.pahole} if overrides.pahole else {}
+    return replace(command, mounts=(*command.mounts, *overrides.mounts), env={**command.env, **other})
 
 
 def _cpu(calls: Sequence[Call], *, of_module: bool) -> float:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from kbtf_ci.errors import InfrastructureError
 from kbtf_ci.infra.runner import Command, Mount, Runner
 from kbtf_ci.kernel import split_btf_worker
-from kbtf_ci.kernel.accounts import read_accounts
+from kbtf_ci.kernel.accounts import Call, read_accounts
 from kbtf_ci.kernel.btfcache import PROGRAM, Wrapper
 from kbtf_ci.kernel.pahole import ALLOCATION, Pahole
 from kbtf_ci.model.encoded import Route
@@ -58,7 +58,8 @@ class Written:
 class SplitBtf:
     """How BTF is written: ``work`` is a folder with the base's BTF in it (BASE) for all that comes of it.
 
-    ``detached`` has the BTF alone written, ``server`` asks the server first.
+    ``detached`` has the BTF alone written, ``wrapper`` is what stands before pahole, without which
+    no call is entered in accounts, and ``allocation`` what pahole has in its environment besides.
     """
 
     runner: Runner
@@ -66,7 +67,8 @@ class SplitBtf:
     pahole: Pahole
     jobs: int
     detached: bool
-    server: bool
+    wrapper: Wrapper | None
+    allocation: Mapping[str, str] = field(default_factory=lambda: ALLOCATION)
 
     def write(self, places: Sequence[Place], on_written: Callable[[Written], None]) -> None:
         """Have pahole write the BTF of every module, which is only read, and tell of each as it ends.
@@ -87,18 +89,22 @@ class SplitBtf:
 
     def routes(self, count: int) -> Mapping[int, Route]:
         """Return who wrote the BTF of each module; nothing of one that was not told of."""
-        if not self.server:
+        if self.wrapper is None:
             return dict.fromkeys(range(count), Route.ALONE)
         routes = {}
-        for call in read_accounts(self.work):
+        for call in self.calls():
             name = Path(call.subject).stem
-            if not call.outside and name.isdecimal() and call.route:
-                routes[int(name)] = Route(call.route)
+            if not call.outside and name.isdecimal():
+                routes[int(name)] = Route(call.route or Route.ALONE)
         return routes
+
+    def calls(self) -> tuple[Call, ...]:
+        """Return what each call cost."""
+        return read_accounts(self.work)
 
     def _command(self, folders: Sequence[Path]) -> Command:
         targets = [f"{_FOLDERS}/{number}" for number in range(len(folders))]
-        program = PROGRAM if self.server else self.pahole.program
+        program = self.pahole.program if self.wrapper is None else PROGRAM
         call = (program, "-J", *self.pahole.flags, "--btf_base", f"{_WORK}/{BASE}")
         form = "detached" if self.detached else "whole"
         mounts = (
@@ -107,8 +113,9 @@ class SplitBtf:
             *map(Mount, folders, targets),
             *self.pahole.mounts,
         )
-        served = Wrapper(server=True).environment(self.pahole.program) if self.server else {}
-        env = {**ALLOCATION, "LLVM_OBJCOPY": "objcopy", "KBTF_CI_ACCOUNTS": f"{_WORK}/calls", **served}
+        wrapped = {} if self.wrapper is None else self.wrapper.environment(self.pahole.program)
+        accounts = {"KBTF_CI_ACCOUNTS": f"{_WORK}/calls"}
+        env = {**self.allocation, "LLVM_OBJCOPY": "objcopy", **accounts, **wrapped}
         argv = ("python3", "-I", _WORKER, _WORK, str(self.jobs), form, *targets, "--", *call)
         return Command(argv, mounts, env, workdir=_WORK, label="encode")
 

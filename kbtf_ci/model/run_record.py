@@ -71,6 +71,40 @@ class PaholeRecord(_Part):
     flags: list[str] = []
 
 
+class BtfServerRecord(_Part):
+    """What a BTF server did for a build, and what it saved; CPU seconds.
+
+    ``served`` modules are its, ``fallbacks`` pahole's own in its place; ``cpu_s`` is what all of them took,
+    ``start_cpu_s`` what its start did. ``sample`` modules were then written again, by pahole itself and by a
+    server, in ``sample_pahole_cpu_s`` and ``sample_server_cpu_s`` without its start.
+    """
+
+    served: int
+    fallbacks: int
+    cpu_s: float
+    start_cpu_s: float
+    sample: int = 0
+    sample_pahole_cpu_s: float = 0.0
+    sample_server_cpu_s: float = 0.0
+
+    @property
+    def saved_cpu_s(self) -> float | None:
+        """About how much less it was than pahole's own would have been; None without a sample."""
+        if not self.sample:
+            return None
+        each = (self.sample_pahole_cpu_s - self.sample_server_cpu_s) / self.sample
+        return self.served * each - self.start_cpu_s
+
+    @property
+    def headline(self) -> str:
+        """All of it in one line."""
+        told = f"{self.served} modules by a server, {self.fallbacks} by pahole itself in its place"
+        told += f"; {self.cpu_s:.1f} CPU s"
+        if self.saved_cpu_s is not None:
+            told += f", about {self.saved_cpu_s:.1f} saved (by {self.sample} modules written both ways)"
+        return told
+
+
 class PrebuiltRecord(_Part):
     """A kernel that others built: what the user named, and the names in its modules.builtin."""
 
@@ -111,6 +145,7 @@ class RunRecord(_Part):
     build: BuildIdentity | None = None
     make: dict[str, int] = {}
     pahole: PaholeRecord | None = None
+    btf_server: BtfServerRecord | None = None
     prebuilt: PrebuiltRecord | None = None
     skipped_btf: dict[str, str] = {}
 

@@ -18,6 +18,7 @@ from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.whole import put_in_place
 from kbtf_ci.kernel import split_btf
+from kbtf_ci.kernel.btfcache import Wrapper
 from kbtf_ci.kernel.kbuild import PAHOLE
 from kbtf_ci.kernel.pahole import Pahole, flags_of_6_12, version
 from kbtf_ci.kernel.split_btf import Place, SplitBtf, Written
@@ -94,7 +95,8 @@ def encode(options: EncodeOptions, reporter: Reporter) -> EncodeResult:
     tools = workspace.toolchain(options.suite, reporter)
     pahole, encoding = _pahole(options, kernel, tools)
     with _work_folder(kernel) as work:
-        how = SplitBtf(tools.runner, work, pahole, options.jobs, options.detached is not None, options.server)
+        wrapper = Wrapper(server=True) if options.server else None
+        how = SplitBtf(tools.runner, work, pahole, options.jobs, options.detached is not None, wrapper)
         began = time.monotonic()
         ended = _Writing(how, fit, places_of(fit, options.modules), reporter).run()
         seconds = round(time.monotonic() - began, 2)

@@ -29,6 +29,7 @@ from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.kconfig import Configured, configure
 from kbtf_ci.kernel.pahole import keep_answer
 from kbtf_ci.kernel.pahole_tree import forget_btf_of_other
+from kbtf_ci.kernel.server_saving import btf_server_record
 from kbtf_ci.kernel.steps import StepCount
 from kbtf_ci.kernel.strip import strip_modules
 from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
@@ -136,6 +137,9 @@ def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> 
             built = _made(kbuild, configured.stamp, count, directory, reporter)
             require(profile.require, built.modules)
             pahole = keep_answer(kbuild, configured.stamp)
+            server = btf_server_record(kbuild, built, pahole)
+            if server is not None:
+                reporter.note(server.headline)
         with record.stage("copy"):
             identity = identify(folder, built.release)
             _copy_kernel(built, folder, directory, partial(reporter.progress, "modules copied"))
@@ -146,6 +150,7 @@ def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> 
         build=identity,
         make=dict(built.steps),
         pahole=pahole.record,
+        btf_server=server,
         skipped_btf=_below_subtree(built.skipped_btf),
     )
     return directory.kernel_of(record.run)

@@ -143,6 +143,7 @@ def _of_record(record: RunRecord | None, note: str) -> Mapping[str, str]:
         "Source": f"{source.version} {source.origin}" if source else "",
         "Of others": record.prebuilt.origin if record.prebuilt else "",
         "Toolchain": _toolchain(toolchain, note) if toolchain else "",
+        "BTF server": record.btf_server.headline if record.btf_server else "",
         "pahole's flags": " ".join(pahole.flags) if pahole else "",
     }
 

@@ -30,6 +30,7 @@ from kbtf_ci.model.regeneration import Boot, Scenario, Served
 from kbtf_ci.model.repro import Observed
 from kbtf_ci.model.results import FindingEntry
 from kbtf_ci.model.run_record import (
+    BtfServerRecord,
     BuildIdentity,
     GuestProfile,
     PaholeRecord,
@@ -86,6 +87,10 @@ FOUND = [
     FindingEntry(finding="vmlinux-btf", name="vmlinux", text="another", counts=True),
     FindingEntry(finding="warning", name="kernel warnings", text="1", counts=False),
 ]
+SERVED = BtfServerRecord(
+    served=60, fallbacks=1, cpu_s=1.5, start_cpu_s=0.2,
+    sample=8, sample_pahole_cpu_s=0.8, sample_server_cpu_s=0.2,
+)  # fmt: skip
 BARE = Module("bare", "kernel/lib/bare.ko", 0, "")
 
 
@@ -121,6 +126,7 @@ def of_run() -> Documents:
         "source": SourceRecord(version="6.12.1", origin="package"),
         "build": BuildIdentity(release="6.12.1", config_sha256="c0"), "make": {"CC": 9, "BTF [M]": 3},
         "pahole": PaholeRecord(program="pahole", flags=["-j"]), "skipped_btf": {"a.ko": "no vmlinux"},
+        "btf_server": SERVED,
     })  # fmt: skip
     theirs = RunRecord.begin(
         started="", kbtf_ci="0.1", command="", options=PrebuiltOptions(("bzImage",), Path("/m")),
