@@ -316,6 +316,52 @@ def test_a_folder_that_others_may_write_to_is_not_used(bench: Bench) -> None:
     assert bench.calls() == {"off+fallback": 1}
 
 
+# As kbuild does it: a module is linked, and its BTF goes into that file.
+_MAKEFILE = f"""
+all: $(patsubst m%.ko,out%.ko,$(wildcard m*.ko))
+out%.ko: m%.ko
+\t@cp $< $@ && {_CALL} $@
+.DELETE_ON_ERROR:
+"""
+_AT_WORK = "grep -qsE 'out[0-9]+[.]ko' /proc/[0-9]*/cmdline"
+
+
+@pytest.mark.parametrize("signal", ["KILL", "INT"])
+def test_a_make_that_ends_amid_modules_leaves_each_whole_or_to_be_made(bench: Bench, signal: str) -> None:
+    (bench.folder / "Makefile").write_text(_MAKEFILE)
+    script = f"""
+        env --default-signal=INT setsid make -j2 2>/dev/null & make=$!
+        while ! ls out*.ko >/dev/null 2>&1; do :; done
+        if [ {signal} = KILL ]; then kill -KILL $make; else kill -INT -$make; fi
+        wait $make; [ $? -ne 0 ] || exit 4
+        for i in $(seq 300); do {_AT_WORK} || break; sleep 0.2; done; {_AT_WORK} && exit 5
+        for file in out*.ko; do  # of a make that was killed, a recipe that had only begun is not undone
+            [ ! -e $file ] || readelf -SW $file | grep -q '[.]BTF ' ||
+                {{ [ {signal} = KILL ] && rm $file; }} || exit 6
+        done
+        make -j2 || exit 7
+        for file in m*.ko; do
+            objcopy --dump-section .BTF=$file.BTF out${{file#m}} /dev/null || exit 8
+        done
+    """
+    assert_all_right(bench, bench.sh(script))
+    assert bench.calls()["off+fallback"] == 0
+
+
+def test_a_server_that_cannot_fork_leaves_the_call_to_pahole(bench: Bench) -> None:
+    (bench.folder / "poor.c").write_text("#include <errno.h>\nint fork(void) { errno = ENOMEM; return -1; }")
+    script = f"""
+        gcc -w -rdynamic -o poor obedient.c poor.c -l:libbpf.so.1 && cp m1.ko tell.ko || exit 9
+        WORD=word {_CALL} tell.ko; {_CALL} m2.ko
+    """
+    done = bench.sh(script, KBTF_CI_PAHOLE="/bench/poor")
+    assert done.status == 0
+    assert "word alone" in done.text
+    assert "m2.ko: written by pahole itself, not by a server: " in done.text
+    calls = bench.calls()
+    assert (calls["off+fallback"], calls["off+served"]) == (2, 0)
+
+
 @SHIPPED
 @pytest.mark.parametrize(("signal", "status"), [("INT", 130), ("TERM", 143)])
 def test_an_interrupt_ends_what_the_server_runs(bench: Bench, signal: str, status: int) -> None:
