@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-# The "BTF" is the module's own bytes twice. A module may hold a line "do: COMMAND", which is run first.
+# A module may hold a line "do: COMMAND", which is run first.
 _SCRIPT = """#!/bin/sh
 [ "$1" = --version ] && { echo "v%s"; exit 0; }
 for word; do
@@ -17,14 +17,19 @@ done
 echo "$*" >> "%s"
 do=$(sed -n "s/^do: //p" "$module" | tr -d "\\000")
 eval "$do"
-cat "$module" "$module" > "$out"
+%s
 """
+TWICE = 'cat "$module" "$module" > "$out"'  # the "BTF" is the module's own bytes twice
+MARK = 'printf encoded >> "${out:-$module}"'  # behind the module, or alone where it is detached
 
 
-def plant(folder: Path, version: str = "1.30") -> Path:
-    """Write it to ``folder`` and return its path; each of its calls becomes a line of ``calls`` beside it."""
+def plant(folder: Path, version: str = "1.30", write: str = TWICE) -> Path:
+    """Write it to ``folder`` and return its path; each of its calls becomes a line of ``calls`` beside it.
+
+    ``write`` is how it writes what it makes.
+    """
     program = folder / "pahole"
-    program.write_text(_SCRIPT % (version, folder / "calls"))
+    program.write_text(_SCRIPT % (version, folder / "calls", write))
     program.chmod(0o755)
     return program
 

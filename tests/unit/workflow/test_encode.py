@@ -24,7 +24,7 @@ from kbtf_ci.model.encoded import Route
 from kbtf_ci.objfile.files import SIGNATURE
 from kbtf_ci.workflow import workspace
 from kbtf_ci.workflow.encode import EncodeOptions, EncodeResult, encode
-from tests.support import images
+from tests.support import images, paholes
 from tests.support.elf import make_elf
 from tests.support.images import Part
 from tests.support.local import LocalRunner
@@ -34,18 +34,6 @@ from tests.unit.workflow.test_sizes import Told
 
 BTF = b"\x9f\xeb\x01\0rest"
 MARK = b"encoded"
-# In place it leaves a mark behind the module, detached that alone, once it has run a module's "do: COMMAND".
-PAHOLE = """#!/bin/sh
-[ "$1" = --version ] && { echo v%s; exit 0; }
-for word; do
-  case $word in --btf_encode_detached=*) out=${word#*=} ;; esac
-  module=$word
-done
-echo "$*" >> "%s"
-do=$(sed -n "s/^do: //p" "$module" | tr -d "\\000")
-eval "$do"
-printf encoded >> "${out:-$module}"
-"""
 
 
 def module(name: str = "m", *, btf: bytes | None = BTF, do: str = "", size: int = 0) -> bytes:
@@ -65,9 +53,7 @@ class Bench:
         self.plant("1.30")
 
     def plant(self, version: str) -> None:
-        self.pahole = self.folder / "pahole"
-        self.pahole.write_text(PAHOLE % (version, self.folder / "calls"))
-        self.pahole.chmod(0o755)
+        self.pahole = paholes.plant(self.folder, version, paholes.MARK)
 
     def put(self, file: str, content: bytes | None = None) -> Path:
         path = self.tree / file
@@ -77,7 +63,7 @@ class Bench:
 
     @property
     def calls(self) -> list[list[str]]:
-        return [line.split() for line in (self.folder / "calls").read_text().splitlines()]
+        return [line.split() for line in paholes.calls(self.folder)]
 
     def options(self, *modules: Path) -> EncodeOptions:
         return EncodeOptions(
