@@ -3,19 +3,23 @@
 
 """Whose kernel a boot image is, from its header alone: nothing is unpacked.
 
-Documentation/arch/x86/boot.rst has the header of x86; other architectures are told by their magic.
+Documentation/arch/x86/boot.rst has the header of x86; other architectures are told by their marks.
 """
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 from typing import Final
 
 from kbtf_ci.errors import UsageError, file_error
+from kbtf_ci.model.architecture import I386, IMAGE_MARKS, PE_MACHINES, X86_64, Architecture, ByteOrder, of_elf
+from kbtf_ci.objfile import pe
+from kbtf_ci.objfile.compression import Buffer
 
-# The real-mode part, where the version's text is too: at most 64 sectors behind the boot sector.
+# The real-mode part, where the version's text is too: at most 64 sectors behind the boot sector. Others bear
+# their marks up to there, s390's image the farthest.
 _SETUP_BYTES: Final = 65 * 512
+_HEADER_BYTES: Final = max(_SETUP_BYTES, *(at + len(magic) for at, magic, _ in IMAGE_MARKS))
 _BOOT_FLAG: Final = (0x1FE, b"\x55\xaa")
 _HEADER: Final = (0x202, b"HdrS")
 _PROTOCOL, _KERNEL_VERSION, _XLOADFLAGS = 0x206, 0x20E, 0x236
@@ -23,23 +27,6 @@ _VERSION_BASE: Final = 0x200
 _HAS_XLOADFLAGS: Final = 0x20C
 _XLF_KERNEL_64: Final = 1
 
-# Offset and magic: Documentation/arch/arm64/booting.rst and arch/riscv/boot-image-header.rst, arch/arm's
-# zImage (head.S), then e_machine of an ELF file.
-_OTHERS: Final = (
-    (0x38, b"ARM\x64", "arm64"),
-    (0x38, b"RSC\x05", "riscv"),
-    (0x24, b"\x18\x28\x6f\x01", "arm"),
-)
-_ELF_MACHINES: Final = {
-    20: "powerpc",
-    21: "powerpc64",
-    22: "s390",
-    40: "arm",
-    183: "arm64",
-    243: "riscv",
-    258: "loongarch",
-}
-_PE_MACHINES: Final = {0xAA64: "arm64", 0x5064: "riscv", 0x6264: "loongarch"}
 _WAY_OUT: Final = "name a bzImage or vmlinuz of an x86_64 kernel"
 
 
@@ -50,13 +37,12 @@ def read_release(image: Path) -> str:
     """
     try:
         with image.open("rb") as file:
-            data = file.read(_SETUP_BYTES)
+            data = file.read(_HEADER_BYTES)
     except OSError as error:
         raise file_error(error, image, "cannot be read") from error
     if any(data[at : at + len(magic)] != magic for at, magic in (_BOOT_FLAG, _HEADER)):
         raise UsageError(f"{image}: {_what_else(data)}", hint=_WAY_OUT)
-    protocol, xloadflags = _word(data, _PROTOCOL), _word(data, _XLOADFLAGS)
-    if protocol < _HAS_XLOADFLAGS or not xloadflags & _XLF_KERNEL_64:
+    if not _is_64_bit(data):
         raise UsageError(f"{image}: a kernel for 32-bit x86", hint=_WAY_OUT)
     start = _VERSION_BASE + _word(data, _KERNEL_VERSION)
     text = data[start:].split(b"\0", 1)[0].decode("ascii", errors="replace")
@@ -66,31 +52,39 @@ def read_release(image: Path) -> str:
     return release
 
 
-def _word(data: bytes, at: int) -> int:
+def image_architecture(data: Buffer) -> Architecture | None:
+    """Return the architecture that an image's header names, None where it names none.
+
+    ELF's and EFI's headers name it, x86's and those that IMAGE_MARKS has are of one; its byte order is the
+    one that is usual there, which an EFI header and a mark do not say.
+    """
+    if data[:4] == b"\x7fELF":
+        return _of_elf(data)
+    if all(data[at : at + len(magic)] == magic for at, magic in (_BOOT_FLAG, _HEADER)):
+        return X86_64 if _is_64_bit(data) else I386
+    marked = (one for at, magic, one in IMAGE_MARKS if data[at : at + len(magic)] == magic)
+    return next(marked, None) or PE_MACHINES.get(pe.machine(data) or 0)
+
+
+def _of_elf(data: Buffer) -> Architecture:
+    order: ByteOrder = ">" if data[5:6] == b"\x02" else "<"
+    machine = int.from_bytes(data[18:20], "big" if order == ">" else "little")
+    return of_elf(machine, 32 if data[4:5] == b"\x01" else 64, order)
+
+
+def _word(data: Buffer, at: int) -> int:
     return int.from_bytes(data[at : at + 2], "little")
 
 
+def _is_64_bit(data: Buffer) -> bool:
+    """Whether a kernel with x86's boot header is one for x86_64."""
+    return _word(data, _PROTOCOL) >= _HAS_XLOADFLAGS and bool(_word(data, _XLOADFLAGS) & _XLF_KERNEL_64)
+
+
 def _what_else(data: bytes) -> str:
-    for at, magic, name in _OTHERS:
-        if data[at : at + len(magic)] == magic:
-            return f"a kernel for {name}, not x86_64"
-    if data[:4] == b"\x7fELF":
-        return _elf(data)
-    if data[:2] == b"MZ" and (name := _pe_machine(data)):
-        return f"a kernel for {name}, not x86_64"
+    told = image_architecture(data)
+    if data[:4] == b"\x7fELF" and (told == X86_64 or told is None or not told.kernel):
+        return "an ELF file, a vmlinux perhaps, which is not what the machine boots"
+    if told is not None and told != X86_64:
+        return f"a kernel for {told.name}, not x86_64"
     return "not a kernel that x86_64 boots (no boot header)"
-
-
-def _elf(data: bytes) -> str:
-    order = "big" if data[5:6] == b"\x02" else "little"
-    machine = int.from_bytes(data[18:20], "big" if order == "big" else "little")
-    if machine in _ELF_MACHINES:
-        return f"a kernel for {_ELF_MACHINES[machine]}, not x86_64"
-    return "an ELF file, a vmlinux perhaps, which is not what the machine boots"
-
-
-def _pe_machine(data: bytes) -> str:
-    (header,) = struct.unpack_from("<I", data, 0x3C) if len(data) >= 0x40 else (0,)
-    if data[header : header + 4] != b"PE\0\0":
-        return ""
-    return _PE_MACHINES.get(_word(data, header + 4), "")

@@ -31,6 +31,7 @@ Buffer = bytes | mmap.mmap
 
 _OUTPUT = 1 << 20  # bytes asked of a decompressor at a time
 _INPUT = 1 << 16
+_FIRST_INPUT = 1 << 6  # who only looks at the beginning of a stream shall not pay for more
 # zstandard's streaming object takes no bound; a run-length block makes 128 KiB of 4 bytes.
 _ZSTD_INPUT = 1 << 10
 _ZSTD_WINDOW = 1 << 27  # zstd --ultra -22, kbuild's choice for a kernel
@@ -85,12 +86,14 @@ class _Zstd:
 
 def _stream(make: Callable[[], _Decompressor], step: int, data: memoryview) -> Iterator[bytes]:
     decompressor = make()
-    for start in range(0, len(data), step):
-        yield decompressor.decompress(data[start : start + step], _OUTPUT)
+    start, size = 0, _FIRST_INPUT
+    while start < len(data):
+        yield decompressor.decompress(data[start : start + size], _OUTPUT)
         while not (decompressor.eof or decompressor.needs_input):
             yield decompressor.decompress(data[:0], _OUTPUT)
         if decompressor.eof:
             return
+        start, size = start + size, min(2 * size, step)
     raise EOFError("it ends in the middle")
 
 
@@ -191,6 +194,22 @@ def decompress(data: Buffer | memoryview, form: Format, name: str, limit: int) -
             hint="unpack it with the tool that packed it and name the result",
         ) from error
     return output.getvalue()
+
+
+def begin(data: memoryview, form: Format, limit: int) -> tuple[bytes, str]:
+    """Return what ``form`` makes of ``data`` until it fails or ``limit`` bytes are made, and why it ended so.
+
+    "" where it did not: then all of it is there.
+    """
+    output = io.BytesIO()
+    try:
+        for piece in form.unpack(data):
+            output.write(piece)
+            if output.tell() > limit:
+                return output.getvalue()[:limit], f"it unpacks to more than {limit >> 20} MiB"
+    except _ERRORS as error:
+        return output.getvalue(), str(error)
+    return output.getvalue(), ""
 
 
 def unpack(data: Buffer, name: str, limit: int) -> Buffer:

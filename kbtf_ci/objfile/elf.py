@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from elftools.elf.enums import ENUM_E_MACHINE
 from elftools.elf.structs import ELFStructs
 
 from kbtf_ci.errors import UsageError
+from kbtf_ci.model.architecture import Architecture, ByteOrder, of_elf
 from kbtf_ci.model.module import Module
 from kbtf_ci.objfile.compression import Buffer, load
 
@@ -34,9 +35,10 @@ _WITHOUT_BYTES = (0, SHT_NOBITS)  # SHT_NULL
 _SHN_XINDEX = 0xFFFF
 _SHN_LORESERVE = 0xFF00
 _STT_FUNC = 2
+_EM_MIPS = 8
 
 _CLASSES = {1: 32, 2: 64}  # EI_CLASS
-_ORDERS: dict[int, Literal["<", ">"]] = {1: "<", 2: ">"}  # EI_DATA
+_ORDERS: dict[int, ByteOrder] = {1: "<", 2: ">"}  # EI_DATA
 
 _SUFFIX = re.compile(r"\.ko(\.(xz|zst|gz))?\Z")
 _PACKED = re.compile(r"(?<=\.ko)\.(xz|zst|gz)\Z")
@@ -118,9 +120,14 @@ class ElfImage:
         return _CLASSES[self._data[4]] // 8
 
     @property
-    def byte_order(self) -> Literal["<", ">"]:
+    def byte_order(self) -> ByteOrder:
         """The file's byte order, as struct and numpy write it."""
         return _ORDERS[self._data[5]]
+
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture that the file's header names."""
+        return of_elf(self.machine, 8 * self.pointer_bytes, self.byte_order)
 
     def find(self, name: str) -> Section | None:
         """Return the first section of that name by index, as the kernel takes it (find_any_sec()), else None.
@@ -205,7 +212,7 @@ class ElfImage:
         layout = self._layout.relocation[".rela"]
         entries = self._array(layout, section.offset, section.size // layout.itemsize)
         rows, _ = table
-        numbers = (entries["r_info"] >> self._layout.symbol_shift).tolist()
+        numbers = self._symbol_numbers(entries["r_info"]).tolist()
         for number, addend in zip(numbers, entries["r_addend"].tolist(), strict=True):
             if number < len(rows) and 0 < rows["st_shndx"][number] < _SHN_LORESERVE:
                 yield int(rows["st_shndx"][number]), int(rows["st_value"][number]) + addend
@@ -226,10 +233,20 @@ class ElfImage:
             return
         known = self._array(self._layout.symbol, symbols.offset, symbols.size // self._layout.symbol.itemsize)
         entries = self._array(layout, section.offset, section.size // layout.itemsize)
-        numbers = entries["r_info"] >> self._layout.symbol_shift
+        numbers = self._symbol_numbers(entries["r_info"])
         for number, offset in zip(numbers.tolist(), entries["r_offset"].tolist(), strict=True):
             if number < len(known):
                 yield self._string(strings, int(known["st_name"][number])), offset
+
+    def _symbol_numbers(self, info: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return which symbol each relocation takes; ``info`` is r_info of each.
+
+        64-bit MIPS makes a struct of it, the symbol's word first (arch/mips/include/asm/elf.h,
+        Elf64_Mips_Rela), which is another number only where the low word comes first.
+        """
+        if self.machine == _EM_MIPS and self.pointer_bytes == 8 and self.byte_order == "<":
+            return info & 0xFFFF_FFFF
+        return info >> self._layout.symbol_shift
 
     def _linked(self, index: int) -> Section | None:
         if not 0 < index < len(self._table):
@@ -383,7 +400,7 @@ def _positions(text: bytes, needle: bytes) -> Iterator[int]:
 
 
 @cache
-def _layout(bits: int, order: Literal["<", ">"]) -> _Layout:
+def _layout(bits: int, order: ByteOrder) -> _Layout:
     structs = ELFStructs(little_endian=order == "<", elfclass=bits)
     structs.create_basic_structs()
     word, address = f"{order}u4", f"{order}u{bits // 8}"

@@ -10,16 +10,16 @@ in it; whatever those bytes are, only UsageError comes out.
 from __future__ import annotations
 
 import hashlib
-import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kbtf_ci.errors import UsageError
-from kbtf_ci.model.config import parse_config
-from kbtf_ci.objfile.bzimage import embedded_vmlinux
-from kbtf_ci.objfile.compression import GZIP, Buffer, decompress, load, unpack
+from kbtf_ci.model.architecture import Architecture, ByteOrder, of_elf
+from kbtf_ci.objfile.banner import embedded_config, linux_banner
+from kbtf_ci.objfile.boot_image import image_architecture
+from kbtf_ci.objfile.compression import Buffer, load, unpack
 from kbtf_ci.objfile.elf import (
     MODULE_LIMIT,
     SHT_NOBITS,
@@ -29,20 +29,19 @@ from kbtf_ci.objfile.elf import (
     modinfo,
     module_name,
 )
+from kbtf_ci.objfile.flat_btf import find_btf
+from kbtf_ci.objfile.kernel_image import kernel_in, packed_kernel
 
 KERNEL_LIMIT = 1 << 30  # bytes of an unpacked vmlinux; a distribution's with DWARF has 400 MB
-_CONFIG_LIMIT = 64 << 20
 
 SIGNATURE = b"~Module signature appended~\n"  # MODULE_SIG_STRING, include/linux/module_signature.h
 _THIS_MODULE = ".gnu.linkonce.this_module"
-_BTF_MAGIC = (b"\x9f\xeb", b"\xeb\x9f")  # BTF_MAGIC in either byte order
+_BTF_MAGIC: Mapping[bytes, ByteOrder] = {b"\x9f\xeb": "<", b"\xeb\x9f": ">"}  # BTF_MAGIC
 _BTF_HEADER_BYTES = 24
+_ELF = b"\x7fELF"
+_EXECUTABLES = ("ET_EXEC", "ET_DYN")
 _NT_GNU_BUILD_ID = 3
 _XEN_ELFNOTE_PHYS32_ENTRY = 18  # include/xen/interface/elfnote.h
-
-# init/version-timestamp.c, linux_banner; a driver's format string has no digit there.
-_BANNER = re.compile(rb"Linux version [0-9][^\0\n]{0,1000}")
-_CONFIG_START, _CONFIG_END = b"IKCFG_ST", b"IKCFG_ED"  # kernel/configs.c
 
 # Proposed (Alan Maguire, bpf@vger.kernel.org, 8 October 2025): split BTF for locations of inlined functions.
 EXTRA = ".BTF.extra"
@@ -56,6 +55,10 @@ _ONE_BUILD = "name kernel and modules of one build"
 _WAY_OUT = "name an unstripped vmlinux, or /sys/kernel/btf/vmlinux of the running kernel"
 
 
+class WithoutBtfError(UsageError):
+    """A kernel that was read and has no BTF: there is nothing that its modules could be held to."""
+
+
 @dataclass(frozen=True)
 class ModuleFile:
     """One module, compressed or not, as the kernel's module loader would find it.
@@ -67,6 +70,7 @@ class ModuleFile:
     pointers to init_module() and cleanup_module() go, in bytes; None where the file does not say.
     ``btf_ids_bytes`` is the size of ``.BTF_ids``, ``extra_bytes`` of ``.BTF.extra``, 0 for none. ``image``
     is the file, unpacked. ``raw``: the file is split BTF alone, of which nothing but ``btf`` is known.
+    ``architecture`` is the one that the ELF header names.
     """
 
     path: Path
@@ -85,19 +89,22 @@ class ModuleFile:
     image: ElfImage | None = field(default=None, repr=False, compare=False)
     raw: bool = False
     extra_bytes: int = 0
+    architecture: Architecture | None = None
 
 
 @dataclass(frozen=True)
 class KernelFile:
     """One kernel: the BTF that its modules' BTF is written against, and who it says it is.
 
-    ``kind`` is ``vmlinux``, ``bzImage`` (whatever carries a compressed vmlinux), ``raw`` (BTF alone) or
-    ``module`` (btf_vmlinux.ko, which knows of the kernel only its release and the size of pointers).
+    ``kind`` is ``vmlinux``, ``bzImage`` (whatever carries a compressed vmlinux), ``image`` (a flat image, by
+    itself or in whatever carries it, which knows no build id), ``raw`` (BTF alone) or ``module``
+    (btf_vmlinux.ko, which knows of the kernel only its release and the size of pointers).
     ``extra_bytes`` is the size of ``.BTF.extra``, 0 for none.
     ``banner`` is linux_banner without its newline and ``release`` the version in it; ``config`` the embedded
     configuration, values as in a .config file (``y``, ``m``, ``"text"``), None where there is none;
-    ``build_id`` in hex; ``pointer_bytes`` 4 or 8, by the ELF class. Raw BTF knows none of these: they are
-    empty or None.
+    ``build_id`` in hex; ``pointer_bytes`` 4 or 8, by the architecture. ``architecture`` is the one that the
+    ELF or image header names. Raw BTF knows none of these: they are empty or None. ``byte_order`` is the
+    kernel's, by its ELF file or else by the BTF.
     """
 
     path: Path
@@ -109,6 +116,8 @@ class KernelFile:
     build_id: str
     pointer_bytes: int | None = None
     extra_bytes: int = 0
+    byte_order: ByteOrder | None = None
+    architecture: Architecture | None = None
 
 
 def read_module_file(path: Path) -> ModuleFile:
@@ -147,6 +156,7 @@ def parse_module(data: Buffer, path: Path) -> ModuleFile:
         signed=data[-len(SIGNATURE) :] == SIGNATURE,
         has_symbols=image.has_type(SHT_SYMTAB),
         image=image,
+        architecture=image.architecture,
     )
 
 
@@ -186,16 +196,17 @@ def read_kernel_file(path: Path) -> KernelFile:
 
 
 def parse_kernel(data: Buffer, path: Path) -> KernelFile:
-    """Return what a kernel says: a vmlinux, an image with one inside, or raw BTF; ``path`` names it.
+    """Return what a kernel says: a vmlinux, a boot image of any architecture, or raw BTF; ``path`` names it.
 
-    Raises UsageError when it is none of these, when it has no BTF, or when it cannot be unpacked.
+    Raises UsageError when it is none of these, or when it cannot be unpacked, WithoutBtfError when it has no
+    BTF.
     """
     return _opened(data, path).file
 
 
 @dataclass(frozen=True)
 class OpenKernel:
-    """A kernel's file while it is open; ``vmlinux`` is the ELF file that it is or carries, None: raw BTF."""
+    """A kernel's file while it is open; ``vmlinux`` is the ELF file that it is or carries, None: no ELF."""
 
     file: KernelFile
     vmlinux: ElfImage | None
@@ -213,16 +224,66 @@ def open_kernel(path: Path, btf_module: Path | None = None) -> OpenKernel:
 def _opened(data: Buffer, path: Path, btf_module: Path | None = None) -> OpenKernel:
     data = unpack(data, str(path), KERNEL_LIMIT)
     if data[:2] in _BTF_MAGIC:
-        return OpenKernel(KernelFile(path, _raw_btf(data, path), "", "", None, "raw", ""), None)
-    kind = "vmlinux"
-    if data[:4] != b"\x7fELF":
-        kind, data = "bzImage", embedded_vmlinux(data, str(path), KERNEL_LIMIT)
-    image = ElfImage(data, str(path))
+        btf = _raw_btf(data, path)
+        return OpenKernel(
+            KernelFile(path, btf, "", "", None, "raw", "", byte_order=_BTF_MAGIC[btf[:2]]), None
+        )
+    kind, inside = "vmlinux", data
+    if data[:4] != _ELF:
+        kind, inside = "bzImage", kernel_in(data, str(path), KERNEL_LIMIT)
+    elif (wrapped := _wrapped(data, path)) is not None:
+        kind, inside = "bzImage", wrapped
+    if inside[:4] != _ELF:
+        architecture = image_architecture(inside) or image_architecture(data)
+        return OpenKernel(_flat_kernel(inside, architecture, path, btf_module), None)
+    image = ElfImage(inside, str(path))
     if image.type == "ET_REL" and _is_btf_module(image, path):
         return OpenKernel(_kernel_of_module(image, path), None)
-    if image.type not in ("ET_EXEC", "ET_DYN"):
+    if image.type not in _EXECUTABLES:
         raise UsageError(f"{path}: not a kernel: its ELF type is {image.type}", hint=_WAY_OUT)
     return OpenKernel(_kernel_file(image, kind, path, btf_module), image)
+
+
+def _wrapped(data: Buffer, path: Path) -> bytes | None:
+    """Return the kernel in an ELF file that only unpacks it, as mips' vmlinuz and powerpc's zImage do."""
+    image = ElfImage(data, str(path))
+    if image.type not in _EXECUTABLES or image.find(".BTF") or image.find(_META) or linux_banner(data):
+        return None
+    return packed_kernel(data, str(path), KERNEL_LIMIT)
+
+
+def _flat_kernel(
+    data: Buffer, architecture: Architecture | None, path: Path, btf_module: Path | None
+) -> KernelFile:
+    """Return what a flat image says of its kernel."""
+    banner = linux_banner(data)
+    release = banner.split()[2] if banner else ""
+    btf = find_btf(data)
+    if btf is None and btf_module is not None:
+        btf = _btf_of_module(None, release, path, btf_module)
+    if btf is None:
+        raise _without_btf(path, f"{release or 'no version told'}, and none lies in its image")
+    order = _BTF_MAGIC[btf[:2]]
+    if architecture is not None:
+        architecture = of_elf(architecture.machine, architecture.bits, order)
+    return KernelFile(
+        path=path,
+        btf=btf,
+        release=release,
+        banner=banner,
+        config=embedded_config(data, str(path)),
+        kind="image",
+        build_id="",
+        pointer_bytes=architecture.bits // 8 if architecture else None,
+        byte_order=order,
+        architecture=architecture,
+    )
+
+
+def _without_btf(path: Path, why: str) -> WithoutBtfError:
+    return WithoutBtfError(
+        f"{path}: a kernel without BTF: {why}", hint="build it with CONFIG_DEBUG_INFO_BTF=y"
+    )
 
 
 def _is_btf_module(image: ElfImage, path: Path) -> bool:
@@ -233,14 +294,17 @@ def _kernel_of_module(image: ElfImage, path: Path) -> KernelFile:
     """Return what btf_vmlinux.ko says of its kernel."""
     btf = _kernel_btf(image, path)
     words = modinfo(image.section(".modinfo") or b"").get("vermagic", "").split()
-    return KernelFile(path, btf, words[0] if words else "", "", None, "module", "", image.pointer_bytes)
+    return KernelFile(
+        path, btf, words[0] if words else "", "", None, "module", "", image.pointer_bytes,
+        byte_order=image.byte_order, architecture=image.architecture,
+    )  # fmt: skip
 
 
-def _btf_of_module(kernel: ElfImage, release: str, path: Path, btf_module: Path) -> bytes:
+def _btf_of_module(kernel: ElfImage | None, release: str, path: Path, btf_module: Path) -> bytes:
     """Return the BTF that a kernel without any takes from btf_vmlinux.ko. UsageError where it would not."""
     found = open_kernel(btf_module).file
-    meta = kernel.section(_META) or b""
-    if len(meta) == _META_BYTES:
+    meta = kernel.section(_META) or b"" if kernel else b""
+    if kernel and len(meta) == _META_BYTES:
         (size,) = struct.unpack_from(f"{kernel.byte_order}I", meta)
         if (size, meta[4:]) != (len(found.btf), hashlib.sha256(found.btf).digest()):
             raise UsageError(
@@ -254,7 +318,8 @@ def _btf_of_module(kernel: ElfImage, release: str, path: Path, btf_module: Path)
 
 
 def _kernel_file(image: ElfImage, kind: str, path: Path, btf_module: Path | None) -> KernelFile:
-    banner = _banner(image)
+    start, end = _read_only_data(image)
+    banner = linux_banner(image.data, start, end)
     release = banner.split()[2] if banner else ""
     section = image.find(".BTF")
     if btf_module is not None and (section is None or section.size == 0):
@@ -266,11 +331,13 @@ def _kernel_file(image: ElfImage, kind: str, path: Path, btf_module: Path | None
         btf=btf,
         release=release,
         banner=banner,
-        config=_config(image, path),
+        config=embedded_config(image.data, str(path), start, end),
         kind=kind,
         build_id=next((note.hex() for note in _notes(image, b"GNU\0", _NT_GNU_BUILD_ID)), ""),
         pointer_bytes=image.pointer_bytes,
         extra_bytes=_size(image, EXTRA),
+        byte_order=image.byte_order,
+        architecture=image.architecture,
     )
 
 
@@ -290,10 +357,7 @@ def _kernel_btf(image: ElfImage, path: Path) -> bytes:
             hint=f"check it with the folder of its modules, or name {BTF_MODULE}.ko itself as --vmlinux",
         )
     if section is None or section.size == 0:
-        raise UsageError(
-            f"{path}: a kernel with no .BTF section",
-            hint="build it with CONFIG_DEBUG_INFO_BTF=y",
-        )
+        raise _without_btf(path, "it has no .BTF section")
     if section.type == SHT_NOBITS:
         raise UsageError(f"{path}: a debug file, its .BTF section (NOBITS) holds no bytes", hint=_WAY_OUT)
     return image.section(".BTF") or b""
@@ -305,25 +369,6 @@ def _read_only_data(image: ElfImage) -> tuple[int, int]:
     if section is None or section.type == SHT_NOBITS:
         return 0, len(image.data)
     return section.offset, section.offset + section.size
-
-
-def _banner(image: ElfImage) -> str:
-    start, end = _read_only_data(image)
-    with memoryview(image.data) as view, view[start:end] as constants:
-        found = [match.group() for match in _BANNER.finditer(constants)]
-    return max(found, key=len, default=b"").decode(errors="replace")
-
-
-def _config(image: ElfImage, path: Path) -> dict[str, str] | None:
-    start, end = _read_only_data(image)
-    begin = image.data.find(_CONFIG_START + GZIP.magic, start, end)
-    if begin < 0:
-        return None
-    begin += len(_CONFIG_START)
-    stop = image.data.find(_CONFIG_END, begin, end)
-    packed = image.data[begin : stop if stop >= 0 else end]
-    text = decompress(packed, GZIP, f"{path}: its embedded configuration", _CONFIG_LIMIT)
-    return parse_config(text.decode(errors="replace"))
 
 
 def _notes(image: ElfImage, owner: bytes, kind: int) -> Iterator[bytes]:

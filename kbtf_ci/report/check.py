@@ -27,16 +27,18 @@ def document(
     *,
     read_off: Sequence[str] = (),
     unusable: Sequence[Unusable] = (),
+    architecture: str = "",
 ) -> dict[str, Any]:
     """Return the JSON document: one entry a module, and what makes them less sure.
 
     ``read_off`` names the rules that the kernel's own BTF told; the others are its version's. ``unusable``
-    are vmlinux's own kfuncs.
+    are vmlinux's own kfuncs. ``architecture`` is the kernel's name of it, "" for not known.
     """
     return {
         "schema": SCHEMA,
         "kernel": {
             "release": release,
+            "architecture": architecture or None,
             "rules": ".".join(map(str, version)),
             "rules_read_off": list(read_off),
             "unusable": unusable_entries(unusable),
@@ -108,14 +110,14 @@ def totals(predictions: Sequence[Prediction]) -> dict[str, int]:
 
 
 def text(
-    release: str,
+    kernel: str,
     version: tuple[int, int],
     predictions: Sequence[Prediction],
     unusable: Sequence[Unusable] = (),
 ) -> Iterator[str]:
     """Yield the lines that a person reads: what is wrong, by advice, and the totals.
 
-    ``unusable`` are vmlinux's own kfuncs.
+    ``kernel`` is what it goes by, ``unusable`` are vmlinux's own kfuncs.
     """
     yield from unusable_lines("vmlinux", unusable)
     for one in predictions:
@@ -137,7 +139,7 @@ def text(
         yield f"{len(extra)} modules hold a .BTF.extra section ({sum(extra):,} bytes), which is not judged"
     size = sum(one.btf_bytes for one in predictions)
     rules = ".".join(map(str, version))
-    yield f"{release or 'kernel'}, rules of {rules}: {len(predictions)} modules, {size:,} bytes of split BTF"
+    yield f"{kernel}, rules of {rules}: {len(predictions)} modules, {size:,} bytes of split BTF"
     yield one_line(predictions)
 
 

@@ -18,6 +18,7 @@ from kbtf_ci.btf.predict.kernel_btf import (
     unusable_of,
 )
 from kbtf_ci.btf.predict.sweep import KernelSpec, sweep
+from kbtf_ci.btf.rules.loader import FOREIGN
 from kbtf_ci.btf.rules.versions import Rules, Version, doubt
 from kbtf_ci.errors import ExitCode, UsageError, file_error
 from kbtf_ci.infra.record import Reporter
@@ -58,13 +59,17 @@ class CheckOptions:
 
 @dataclass(frozen=True)
 class Checked:
-    """What was predicted, of which kernel; ``unusable`` are its own kfuncs that no BPF program can call."""
+    """What was predicted, of which kernel; ``unusable`` are its own kfuncs that no BPF program can call.
+
+    ``architecture`` is its name, "" where the file does not say.
+    """
 
     release: str
     rules: Rules
     predictions: tuple[Prediction, ...]
     warnings: tuple[str, ...] = ()
     unusable: tuple[Unusable, ...] = ()
+    architecture: str = ""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -74,7 +79,9 @@ class Checked:
 
     def text(self) -> Iterator[str]:
         """Yield the lines that a person reads."""
-        return report.text(self.release, self.rules.version, self.predictions, self.unusable)
+        kernel = self.release or "kernel"
+        name = f"{kernel} ({self.architecture})" if self.architecture else kernel
+        return report.text(name, self.rules.version, self.predictions, self.unusable)
 
     def document(self) -> Mapping[str, object]:
         """Return the JSON document."""
@@ -85,6 +92,7 @@ class Checked:
             self.warnings,
             read_off=sorted(self.rules.read_off),
             unusable=self.unusable,
+            architecture=self.architecture,
         )
 
 
@@ -120,12 +128,27 @@ def check(options: CheckOptions, reporter: Reporter) -> Checked:
     rules = judged.rules
     spec = KernelSpec(kernel, rules, config)
     found = sweep(spec, paths, options.jobs, lambda done: reporter.progress("", done, len(paths)))
-    return Checked(kernel.release, rules, found, warnings, unusable_of(opened, version))
+    _require_own_modules(kernel, found)
+    architecture = kernel.architecture.name if kernel.architecture else ""
+    return Checked(kernel.release, rules, found, warnings, unusable_of(opened, version), architecture)
 
 
 def _is_btf_module(path: Path) -> bool:
     """Whether this is the module with vmlinux's own BTF, by its name, as the kernel knows it."""
     return unpacked_name(path.name).removesuffix(".ko").replace("-", "_") == BTF_MODULE
+
+
+def _require_own_modules(kernel: KernelFile, found: Sequence[Prediction]) -> None:
+    """Raise UsageError where not one module is of the kernel's architecture: then it is the wrong folder."""
+    if not found or any(one.rule != FOREIGN for one in found) or kernel.architecture is None:
+        return
+    own = read_module_file(Path(found[0].file)).architecture
+    told = own.name if own else "no known architecture"
+    raise UsageError(
+        f"{found[0].file}: a module for {told}, and the kernel {kernel.path} is for "
+        f"{kernel.architecture.name} (so with each of {len(found):,} modules)",
+        hint="name kernel and modules of one build",
+    )
 
 
 def _require_known_kinds(kernel: KernelFile, judged: JudgedBy) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import random
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -39,9 +40,15 @@ def build(
     bits: int = 64,
     order: str = "<",
     kind: int = REL,
+    machine: int | None = None,
     header: Mapping[str, int] | None = None,
 ) -> bytes:
-    """Return an ELF file of ``parts``, numbered from 1; ``header`` overrides what it says of its table."""
+    """Return an ELF file of ``parts``, numbered from 1; ``header`` overrides what it says of its table.
+
+    Without ``machine`` it is x86's of that class.
+    """
+    if machine is None:
+        machine = 62 if bits == 64 else 3
     names, body = bytearray(b"\0"), bytearray()
     start = 64 if bits == 64 else 52
     section = struct.Struct(order + ("IIQQQQIIQQ" if bits == 64 else "IIIIIIIIII"))
@@ -62,7 +69,7 @@ def build(
     ident = bytes([0x7F, *b"ELF", 2 if bits == 64 else 1, 1 if order == "<" else 2, 1]) + bytes(9)
     packed = struct.pack(
         order + ("16sHHIQQQIHHHHHH" if bits == 64 else "16sHHIIIIIHHHHHH"),
-        ident, kind, 62 if bits == 64 else 3, 1, 0, 0, fields["e_shoff"], 0, start, 0, 0,
+        ident, kind, machine, 1, 0, 0, fields["e_shoff"], 0, start, 0, 0,
         fields["e_shentsize"], fields["e_shnum"], fields["e_shstrndx"],
     )  # fmt: skip
     return packed + bytes(body) + b"".join(rows)
@@ -79,6 +86,8 @@ def module(
     base: bytes | None = b"\x9f\xeb\x01\0base",
     modinfo: bytes = MODINFO,
     tail: bytes = b"",
+    machine: int | None = None,
+    btf_ids: bytes = bytes(24),
 ) -> bytes:
     """Return a module with everything that a ModuleFile tells: init's pointer at 0x138, exit's at 0x4b0.
 
@@ -87,7 +96,11 @@ def module(
     strings = b"\0init_module\0cleanup_module\0"
     word, shift = ("Q", 32) if bits == 64 else ("I", 8)
     slots = ((0x138, 1), (0x4B0, 2))
-    relocations = b"".join(struct.pack(f"{order}3{word}", at, symbol << shift | 1, 0) for at, symbol in slots)
+    kind = 1
+    if (machine, bits, order) == (8, 64, "<"):
+        shift, kind = 0, 1 << 56  # a struct on MIPS, the symbol's word first
+    infos = [(at, symbol << shift | kind) for at, symbol in slots]
+    relocations = b"".join(struct.pack(f"{order}3{word}", at, info, 0) for at, info in infos)
     rest = 20 if bits == 64 else 12
     symbols = b"".join(struct.pack(f"{order}I{rest}x", name) for name in (0, 1, 13))
     return (
@@ -100,10 +113,11 @@ def module(
                 Part(".strtab", strings, STRTAB),
                 *([Part(".BTF", btf)] if btf is not None else []),
                 *([Part(".BTF.base", base)] if base is not None else []),
-                Part(".BTF_ids", bytes(24)),
+                Part(".BTF_ids", btf_ids),
             ],
             bits=bits,
             order=order,
+            machine=machine,
         )
         + tail
     )
@@ -121,6 +135,7 @@ def vmlinux(
     order: str = "<",
     config: bytes | None = CONFIG,
     pad: bytes = b"",
+    machine: int | None = None,
 ) -> bytes:
     """Return a vmlinux with a banner, a build id behind another note, ``btf``, and ``pad`` for its size."""
     notes = struct.pack(f"{order}III8s4s", 6, 4, 3, b"Linux\0", b"\1")
@@ -136,7 +151,7 @@ def vmlinux(
         + embedded
     )
     parts = [Part(".text", pad), Part(".rodata", constants), Part(".notes", notes), Part(".BTF", btf)]
-    return build(parts, bits=bits, order=order, kind=EXEC)
+    return build(parts, bits=bits, order=order, kind=EXEC, machine=machine)
 
 
 def lz4_legacy(data: bytes) -> bytes:
@@ -175,3 +190,34 @@ def bzimage(
     stub = b"\x90" * 777
     struct.pack_into("<II", setup, 0x248, len(stub), len(payload) if length is None else length)
     return bytes(setup) + stub + payload + stub
+
+
+def flat(btf: bytes, *, mark: tuple[int, bytes] = (0, b""), head: int = 0x12000, tail: int = 4096) -> bytes:
+    """Return vmlinux's memory as objcopy -O binary writes it: code, constants, ``btf`` between them, data.
+
+    ``mark`` is what an architecture's header has at a place.
+    """
+    code = bytearray(random.Random(head).randbytes(head))
+    code[mark[0] : mark[0] + len(mark[1])] = mark[1]
+    return bytes(code) + BANNER.encode() + b"\n\0" + bytes(64) + btf + bytes(tail)
+
+
+def pe(sections: Mapping[str, bytes], machine: int = 0xAA64) -> bytes:
+    """Return an EFI executable of these sections."""
+    start = 0x80 + 24 + 40 * len(sections)
+    dos = bytearray(0x80)
+    dos[:2], dos[0x3C] = b"MZ", 0x80
+    rows, body = b"", b""
+    for name, data in sections.items():
+        raw = data + bytes(-len(data) % 512)
+        at = start + len(body)
+        rows += struct.pack("<8sIIII16x", name.encode(), len(data), 0x1000, len(raw), at)
+        body += raw
+    return bytes(dos) + struct.pack("<4sHH12xHH", b"PE\0\0", machine, len(sections), 0, 0) + rows + body
+
+
+def zboot(packed: bytes, machine: int = 0xAA64) -> bytes:
+    """Return an EFI zboot image around a packed kernel (drivers/firmware/efi/libstub/zboot-header.S)."""
+    image = bytearray(pe({".text": bytes(100)}, machine))
+    struct.pack_into("<4sII", image, 4, b"zimg", len(image), len(packed))
+    return bytes(image) + packed + bytes(32)

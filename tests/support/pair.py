@@ -10,9 +10,9 @@ INT = 1
 NAMES = ("alpha", "be", "gamma_ray", "d", "epsilon", "zeta99")
 
 
-def vmlinux() -> Sketch:
+def vmlinux(order: str = "<") -> Sketch:
     """[1] int, struct module as images.module() has it, and so many types that a distilled base is small."""
-    one = Sketch(strings=bytearray(b"\0"))
+    one = Sketch(strings=bytearray(b"\0"), order=order)
     number = one.add(sk.INT, one.string("int"), 4, 0x0100_0020)
     pointer = one.add(sk.PTR, 0, 0)
     init, leave = one.string("init"), one.string("exit")
@@ -26,7 +26,7 @@ def vmlinux() -> Sketch:
 
 def split(base: Sketch) -> Sketch:
     """Return a module's BTF that tells where it was written: functions, each with a prototype of its own."""
-    one = Sketch(base.end_id, len(base.strings))
+    one = Sketch(base.end_id, len(base.strings), order=base.order)
     for number, name in enumerate(NAMES):
         for _ in range(number % 3):
             one.add(sk.PTR, 0, INT)

@@ -23,7 +23,7 @@ _ENTRY_NAME = (STRUCT, UNION, ENUM, FUNC_PROTO, ENUM64)
 _ENTRY_TYPE = {STRUCT: 1, UNION: 1, FUNC_PROTO: 1, DATASEC: 0}
 
 HEADER = ("magic", "version", "flags", "hdr_len", "type_off", "type_len", "str_off", "str_len")
-_HEADER = struct.Struct("<HBB5I")
+_HEADER = {order: struct.Struct(f"{order}HBB5I") for order in "<>"}
 
 
 def info(kind: int, vlen: int = 0, kflag: int = 0) -> int:
@@ -38,6 +38,7 @@ class Sketch:
     ``str_base`` are the base's counts of types (with void) and of string bytes; 1 and 0 without a base.
     ``header`` holds fields that shall differ from what the content asks for, ``more_header`` what follows the
     24 bytes of the header, ``behind`` what follows the strings; ``cut`` words are missing behind the types.
+    ``order`` is the byte order that it is written in.
     """
 
     first_id: int = 1
@@ -49,6 +50,7 @@ class Sketch:
     behind: bytes = b""
     strings_first: bool = False
     cut: int = 0
+    order: str = "<"
 
     def string(self, text: bytes | str) -> int:
         """Append a string and return its offset."""
@@ -77,25 +79,29 @@ class Sketch:
 
     def copy(self) -> Sketch:
         return Sketch(
-            self.first_id, self.str_base, [list(words) for words in self.records], bytearray(self.strings)
+            self.first_id,
+            self.str_base,
+            [list(words) for words in self.records],
+            bytearray(self.strings),
+            order=self.order,
         )
 
     def types(self) -> bytes:
         words = [word for record in self.records for word in record]
         del words[len(words) - self.cut :]
-        return struct.pack(f"<{len(words)}I", *words)
+        return struct.pack(f"{self.order}{len(words)}I", *words)
 
     def bytes(self) -> bytes:
         """Put header and sections together."""
         types = self.types()
         fields = dict.fromkeys(HEADER, 0) | {"magic": 0xEB9F, "version": 1}
-        fields["hdr_len"] = _HEADER.size + len(self.more_header)
+        fields["hdr_len"] = _HEADER[self.order].size + len(self.more_header)
         fields["type_len"], fields["str_len"] = len(types), len(self.strings)
         fields["type_off" if self.strings_first else "str_off"] = len(
             self.strings if self.strings_first else types
         )
         fields |= self.header
-        head = _HEADER.pack(*fields.values()) + self.more_header
+        head = _HEADER[self.order].pack(*fields.values()) + self.more_header
         body = bytes(self.strings) + types if self.strings_first else types + bytes(self.strings)
         return head + body + self.behind
 
@@ -123,11 +129,12 @@ def type_fields(record: list[int]) -> Iterator[int]:
 
 
 def read(btf: bytes, first_id: int = 1, str_base: int = 0) -> Sketch:
-    """Return healthy BTF as a sketch."""
-    *_, hdr_len, type_off, type_len, str_off, str_len = _HEADER.unpack_from(btf)
-    words = list(struct.unpack_from(f"<{type_len // 4}I", btf, hdr_len + type_off))
+    """Return healthy BTF as a sketch, in the byte order that it has."""
+    order = "<" if btf[:2] == b"\x9f\xeb" else ">"
+    *_, hdr_len, type_off, type_len, str_off, str_len = _HEADER[order].unpack_from(btf)
+    words = list(struct.unpack_from(f"{order}{type_len // 4}I", btf, hdr_len + type_off))
     start = hdr_len + str_off
-    sketch = Sketch(first_id, str_base, strings=bytearray(btf[start : start + str_len]))
+    sketch = Sketch(first_id, str_base, strings=bytearray(btf[start : start + str_len]), order=order)
     at = 0
     while at < len(words):
         kind, vlen = words[at + 1] >> 24 & 0x1F, words[at + 1] & 0xFFFF
@@ -135,3 +142,19 @@ def read(btf: bytes, first_id: int = 1, str_base: int = 0) -> Sketch:
         sketch.records.append(words[at : at + size])
         at += size
     return sketch
+
+
+def turned(btf: bytes) -> bytes:
+    """Return little-endian BTF as a big-endian machine has it, whatever is wrong with it.
+
+    Words of the header and of the type section, as far as they lie in the file, and nothing else.
+    """
+    hdr_len, type_off, type_len = struct.unpack_from("<III", btf[:16].ljust(16, b"\0"), 4)
+    data = bytearray(btf)
+    data[:2] = btf[:2][::-1]
+    header = range(4, min(max(hdr_len, 8), len(btf)) - 3, 4)
+    start = hdr_len + type_off
+    types = range(start, min(start + type_len, len(btf)) - 3, 4)
+    for at in (*types, *header):
+        data[at : at + 4] = btf[at : at + 4][::-1]
+    return bytes(data)

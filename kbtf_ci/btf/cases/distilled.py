@@ -91,9 +91,10 @@ def _base(*, number: str = "int", struct: str = _STRUCT, size: int) -> tuple[Wri
 
 
 def _altered(base: Written, types: _Types, vmlinux: Btf, known: _Types | None = None) -> Altered:
-    split = _split(base.next_id, len(base.strings), types).bytes()
-    moved = _split(vmlinux.nr_types, len(vmlinux.strings.data), known).bytes() if known else None
-    return AlteredBtf(split, base.bytes(), moved)
+    order = vmlinux.order
+    split = _split(base.next_id, len(base.strings), types).bytes(order)
+    moved = _split(vmlinux.nr_types, len(vmlinux.strings.data), known).bytes(order) if known else None
+    return AlteredBtf(split, base.bytes(order), moved)
 
 
 def _fits(healthy: Healthy) -> Altered:
@@ -152,7 +153,8 @@ def _foreign_string(healthy: Healthy) -> Altered:
     split = _split(base.next_id, len(base.strings), types)
     # The function is the third type: a pointer of three words, a prototype of seven.
     split.words[TAIL + TAIL + 4] = text
-    return AlteredBtf(split.bytes(), base.bytes())
+    order = healthy.vmlinux.order
+    return AlteredBtf(split.bytes(order), base.bytes(order))
 
 
 _STRING_LOST: Final = "string '' [offset <number>] is not mapped to base BTF"

@@ -13,11 +13,12 @@ import numpy as np
 
 from kbtf_ci.btf.cases.case import NotThereError
 from kbtf_ci.btf.format.fields import name_offsets, type_ids
+from kbtf_ci.btf.format.header import magic_order
 from kbtf_ci.btf.format.reader import Btf
-from kbtf_ci.btf.format.records import NATIVE
 from kbtf_ci.btf.format.wire import HEADER_BYTES, MAGIC, VERSION, Kind
+from kbtf_ci.model.architecture import ByteOrder
 
-_HEADER: Final = struct.Struct(f"{NATIVE}HBB5I")
+_HEADER: Final = {order: struct.Struct(f"{order}HBB5I") for order in ("<", ">")}
 _FIELDS: Final = ("magic", "version", "flags", "hdr_len", "type_off", "type_len", "str_off", "str_len")
 
 # What a record's words are, from its first: struct btf_type, then what its kind has.
@@ -65,7 +66,7 @@ class Draft:
 
     def bytes(self) -> bytes:
         """Return header, types and strings, put together anew."""
-        return assembled(self.words, bytes(self.strings))
+        return assembled(self.words, bytes(self.strings), self.btf.order)
 
 
 class Written:
@@ -93,9 +94,9 @@ class Written:
         self.next_id += 1
         return self.next_id - 1
 
-    def bytes(self) -> bytes:
+    def bytes(self, order: ByteOrder) -> bytes:
         """Return header, types and strings."""
-        return assembled(self.words, bytes(self.strings))
+        return assembled(self.words, bytes(self.strings), order)
 
 
 def info(kind: int, vlen: int = 0, kflag: int = 0) -> int:
@@ -103,25 +104,27 @@ def info(kind: int, vlen: int = 0, kflag: int = 0) -> int:
     return kflag << 31 | kind << 24 | vlen
 
 
-def assembled(words: list[int], strings: bytes) -> bytes:
+def assembled(words: list[int], strings: bytes, order: ByteOrder) -> bytes:
     """Return BTF of these types and strings."""
-    types = struct.pack(f"{NATIVE}{len(words)}I", *words)
-    return (
-        _HEADER.pack(MAGIC, VERSION, 0, HEADER_BYTES, 0, len(types), len(types), len(strings))
-        + types
-        + strings
-    )
+    types = struct.pack(f"{order}{len(words)}I", *words)
+    fields = (MAGIC, VERSION, 0, HEADER_BYTES, 0, len(types), len(types), len(strings))
+    return _HEADER[order].pack(*fields) + types + strings
 
 
 def with_header(btf: bytes, **fields: int) -> bytes:
     """Return BTF with fields of its header changed and nothing else."""
-    values = dict(zip(_FIELDS, _HEADER.unpack_from(btf), strict=True)) | fields
-    return _HEADER.pack(*values.values()) + btf[HEADER_BYTES:]
+    header = _header(btf)
+    values = dict(zip(_FIELDS, header.unpack_from(btf), strict=True)) | fields
+    return header.pack(*values.values()) + btf[HEADER_BYTES:]
 
 
 def header_field(btf: bytes, name: str) -> int:
     """Return a field of its header."""
-    return int(_HEADER.unpack_from(btf)[_FIELDS.index(name)])
+    return int(_header(btf).unpack_from(btf)[_FIELDS.index(name)])
+
+
+def _header(btf: bytes) -> struct.Struct:
+    return _HEADER[magic_order(btf) or "<"]
 
 
 def written_against(btf: Btf, *, types: int = 0, string_bytes: int = 0) -> bytes:

@@ -66,7 +66,7 @@ def _with_ids(
 
 def _implicit(ids: bytes, btf: Btf) -> tuple[int, int]:
     """Return where the flags of the function stand, and those with KF_IMPLICIT_ARGS."""
-    words = np.frombuffer(ids[: len(ids) // 4 * 4], "<u4").tolist()
+    words = np.frombuffer(ids[: len(ids) // 4 * 4], f"{btf.order}u4").tolist()
     for type_id in btf.find(_FUNCTION, Kind.FUNC):
         if type_id in words[2::2]:
             place = 2 + 2 * words[2::2].index(type_id) + 1

@@ -35,7 +35,8 @@ def _distilled(healthy: Healthy) -> tuple[bytes, bytes]:
     nul = healthy.vmlinux.strings.data.index(b"\0", split.string_base + 1)
     split.string("x" * (nul - split.string_base - 1))
     split.add(Kind.FUNC, split.string("kbtf_ci_function"), split.add(Kind.FUNC_PROTO))
-    return split.bytes(), base.bytes()
+    order = healthy.vmlinux.order
+    return split.bytes(order), base.bytes(order)
 
 
 CASES: Final = (
@@ -97,6 +98,6 @@ CASES: Final = (
         "that did not said that the string table is empty.",
         source="kernel/bpf/btf.c, btf_parse_hdr(): 'No data' is for BTF without a base",
         expected=taken(),
-        make=lambda _: AlteredBtf(assembled([], b"")),
+        make=lambda healthy: AlteredBtf(assembled([], b"", healthy.vmlinux.order)),
     ),
 )

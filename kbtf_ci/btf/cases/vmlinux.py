@@ -22,7 +22,6 @@ from kbtf_ci.btf.cases.case import (
     with_vmlinux_altered,
 )
 from kbtf_ci.btf.cases.edit import INFO, NAME, TAIL, THIRD, Draft, info, patched
-from kbtf_ci.btf.format.records import NATIVE
 from kbtf_ci.btf.format.wire import Kind
 from kbtf_ci.model.case import Expectation, Need
 
@@ -33,7 +32,8 @@ def _in_place(healthy: Healthy, changes: dict[int, int]) -> Altered:
     """Return vmlinux's BTF with other words, each by its index in the type section."""
     header, data = healthy.vmlinux.header, healthy.vmlinux_data
     for word, value in changes.items():
-        data = patched(data, header.hdr_len + header.type_off + 4 * word, struct.pack(f"{NATIVE}I", value))
+        start = header.hdr_len + header.type_off
+        data = patched(data, start + 4 * word, struct.pack(f"{header.order}I", value))
     return AlteredVmlinux(data)
 
 

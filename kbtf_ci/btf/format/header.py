@@ -6,16 +6,27 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
-from kbtf_ci.btf.format.records import NATIVE, ByteOrder, KindSizes
-from kbtf_ci.btf.format.wire import LAYOUT_ENTRY
+from kbtf_ci.btf.format.records import KindSizes
+from kbtf_ci.btf.format.wire import LAYOUT_ENTRY, MAGIC
+from kbtf_ci.model.architecture import ByteOrder
+
+_MAGICS: Final[Mapping[bytes, ByteOrder]] = {MAGIC.to_bytes(2, "little"): "<", MAGIC.to_bytes(2, "big"): ">"}
+
+
+def magic_order(data: bytes) -> ByteOrder | None:
+    """Return the byte order that BTF's magic tells, None where there is no magic."""
+    return _MAGICS.get(data[:2])
 
 
 @dataclass(frozen=True)
 class Header:
-    """struct btf_header (include/uapi/linux/btf.h); what a short header leaves out is 0."""
+    """struct btf_header (include/uapi/linux/btf.h), read in ``order``; what a short one leaves out is 0."""
 
+    order: ByteOrder
     magic: int
     version: int
     flags: int
@@ -28,7 +39,7 @@ class Header:
     layout_len: int = 0
 
     @classmethod
-    def unpack(cls, data: bytes, known: int, order: ByteOrder = NATIVE) -> Header:
+    def unpack(cls, data: bytes, known: int, order: ByteOrder) -> Header:
         """Return the header at the start of ``data``, of which a kernel knows ``known`` bytes (24 or 32).
 
         Raises nothing on 8 bytes or more.
@@ -36,13 +47,13 @@ class Header:
         (length,) = struct.unpack_from(f"{order}I", data, 4)
         own = data[: min(length, known)].ljust(known, b"\0")
         magic, version, flags, *words = struct.unpack(f"{order}HBB{(known - 4) // 4}I", own)
-        return cls(magic, version, flags, *words)
+        return cls(order, magic, version, flags, *words)
 
-    def layout(self, data: bytes, order: ByteOrder = NATIVE) -> KindSizes:
+    def layout(self, data: bytes) -> KindSizes:
         """Return what its layout section says of each kind, by number; nothing where there is none."""
         section = self._part(data, self.layout_off, self.layout_len) if self.layout_len else b""
         whole = section[: len(section) // 4 * 4]
-        rows = enumerate(struct.iter_unpack(f"{order}{LAYOUT_ENTRY}", whole))
+        rows = enumerate(struct.iter_unpack(f"{self.order}{LAYOUT_ENTRY}", whole))
         return {kind: (fixed, each) for kind, (fixed, each, _) in rows}
 
     def types(self, data: bytes) -> bytes:

@@ -13,11 +13,12 @@ from typing import Final
 
 import numpy as np
 
-from kbtf_ci.btf.format.header import Header
+from kbtf_ci.btf.format.header import Header, magic_order
 from kbtf_ci.btf.format.names import Names, Strings
-from kbtf_ci.btf.format.records import NATIVE, ByteOrder, End, Records, walk
+from kbtf_ci.btf.format.records import End, Records, walk
 from kbtf_ci.btf.format.wire import HEADER_BYTES, LAYOUT_HEADER_BYTES, MAGIC, VERSION, Kind, told_kind
 from kbtf_ci.errors import UsageError
+from kbtf_ci.model.architecture import ByteOrder
 
 
 class BtfError(UsageError):
@@ -45,7 +46,7 @@ class Btf:
         header = Header.unpack(data, _known(data, order), order)
         _check(header, data)
         # What a kind that is not known here refers to stays unknown; a layout section says where it ends.
-        records = walk(header.types(data), order=order, newer=header.layout(data, order))
+        records = walk(header.types(data), order, newer=header.layout(data))
         if records.end is not End.WHOLE:
             start = 1 if base is None else base.nr_types
             raise _broken(records, start + max(len(records) - 1, 0))
@@ -60,9 +61,7 @@ class Btf:
             _check(header, data)
         except BtfError:
             return None
-        return cls.of(
-            header, data, walk(header.types(data), order=order, newer=header.layout(data, order)), None
-        )
+        return cls.of(header, data, walk(header.types(data), order, newer=header.layout(data)), None)
 
     @classmethod
     def of(
@@ -71,6 +70,11 @@ class Btf:
         """Return the BTF made of these parts; its ids start behind the base's, or at ``start_id``."""
         first = start_id if start_id is not None else base.nr_types if base else 1
         return cls(header, records, Strings(header.strings(data)), first, base)
+
+    @property
+    def order(self) -> ByteOrder:
+        """The byte order that it is written in."""
+        return self.header.order
 
     @property
     def nr_types(self) -> int:
@@ -150,10 +154,10 @@ def newer_kind(type_id: int, kind: int) -> str:
 def _byte_order(data: bytes) -> ByteOrder:
     if len(data) < HEADER_BYTES:
         raise BtfError(f"not BTF: {len(data)} bytes, a header has {HEADER_BYTES}")
-    for order in (NATIVE, "<", ">"):
-        if struct.unpack_from(f"{order}H", data)[0] == MAGIC:
-            return order
-    raise BtfError(f"not BTF: it starts with {data[:4].hex()}, not with the magic {MAGIC:04x}")
+    order = magic_order(data)
+    if order is None:
+        raise BtfError(f"not BTF: it starts with {data[:4].hex()}, not with the magic {MAGIC:04x}")
+    return order
 
 
 def _known(data: bytes, order: ByteOrder) -> int:

@@ -5,23 +5,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from itertools import accumulate
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
 from kbtf_ci.btf.format.names import Bools, Ints
 from kbtf_ci.btf.format.wire import ENTRY_BYTES, FIXED_BYTES, RECORD_BYTES, Kind
+from kbtf_ci.model.architecture import ByteOrder
 
-ByteOrder = Literal["<", ">"]
 # Of kinds by number: bytes behind a record's three words, and bytes of each entry.
 KindSizes = Mapping[int, tuple[int, int]]
-NATIVE: Final[ByteOrder] = "<" if sys.byteorder == "little" else ">"
 _NO_INDICES: Final = np.empty(0, np.int64)
 
 
@@ -163,9 +161,9 @@ _EACH: Final = [ENTRY_BYTES.get(kind, 0) for kind in range(_SLOTS)]  # type: ign
 
 def walk(
     section: bytes,
+    order: ByteOrder,
     layout: InfoLayout = WIDE,
     last_kind: int = max(Kind),
-    order: ByteOrder = NATIVE,
     newer: KindSizes | None = None,
 ) -> Records:
     """Divide a type section into records, as btf_check_all_metas() does (kernel/bpf/btf.c).
@@ -174,7 +172,8 @@ def walk(
     section is broken the walk ends, and ``Records.end`` says how.
     """
     whole = len(section) // 4 * 4
-    words = np.frombuffer(section[:whole], f"{order}u4")
+    # Turned once, where that is to be done: what follows reads this machine's own words.
+    words = np.frombuffer(section[:whole], f"{order}u4").astype("=u4", copy=False)
     sizes = {kind: _in_words(size) for kind, size in (newer or {}).items() if kind > last_kind}
     known = {kind: size for kind, size in sizes.items() if size is not None}
     at, end = _steps(words.tolist(), len(section), layout, last_kind, known)

@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import sys
 from enum import IntEnum
 from typing import Final
 
 MAGIC: Final = 0xEB9F
-SWAPPED_MAGIC: Final = MAGIC.to_bytes(2, sys.byteorder)[::-1]  # of a machine with the other byte order
 VERSION: Final = 1
 HEADER_BYTES: Final = 24
 # Since 7.1 a header may go on with layout_off and layout_len.

@@ -18,6 +18,7 @@ from kbtf_ci.btf.rules.check import Kernel, Verdict, check
 from kbtf_ci.btf.rules.loader import LoaderCheck, StructModule, check_loader
 from kbtf_ci.btf.rules.versions import Rules, Version, parse_version
 from kbtf_ci.errors import UsageError
+from kbtf_ci.model.architecture import Architecture
 from kbtf_ci.model.outcome import Outcome
 from kbtf_ci.objfile.files import KernelFile, ModuleFile
 
@@ -68,12 +69,13 @@ class Assessor:
     struct: StructModule | None
     targets: Targets | None
     takes_btf: bool
+    architecture: Architecture | None = None
 
     @classmethod
     def of(cls, file: KernelFile, rules: Rules, config: Mapping[str, str]) -> Assessor:
         """Return the assessor for a kernel of these rules and this configuration (``CONFIG_X`` to value)."""
         allows = config.get("CONFIG_MODULE_ALLOW_BTF_MISMATCH") == "y"
-        kernel = Kernel.open(file.btf, rules, allow_mismatch=allows)
+        kernel = Kernel.open(file.btf, rules, allow_mismatch=allows, order=file.byte_order)
         vmlinux = kernel.vmlinux
         return cls(
             kernel,
@@ -81,6 +83,7 @@ class Assessor:
             StructModule.of(vmlinux) if vmlinux else None,
             Targets.of(vmlinux, pointer_bytes=file.pointer_bytes) if vmlinux else None,
             takes_btf=config.get("CONFIG_DEBUG_INFO_BTF_MODULES", "y") == "y",
+            architecture=file.architecture,
         )
 
     def assess(self, module: ModuleFile) -> Assessment:
@@ -103,7 +106,7 @@ class Assessor:
                 yield self.assess(module)
 
     def _assessed(self, module: ModuleFile, verdict: Verdict, mismatch: BaseMismatch | None) -> Assessment:
-        first = check_loader(module, self.struct, self.release)
+        first = check_loader(module, self.struct, self.release, self.architecture)
         return Assessment(module, self._outcome(module, verdict, first), first, verdict, mismatch)
 
     def _outcome(self, module: ModuleFile, verdict: Verdict, first: LoaderCheck | None) -> Outcome:

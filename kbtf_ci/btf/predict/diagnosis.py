@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from kbtf_ci.btf.base_match.shift import Origin, origin
-from kbtf_ci.btf.format.header import Header
+from kbtf_ci.btf.format.header import Header, magic_order
 from kbtf_ci.btf.format.names import Strings
 from kbtf_ci.btf.format.records import walk
-from kbtf_ci.btf.format.wire import HEADER_BYTES, KINDS_TOLD, LAYOUT_HEADER_BYTES, SWAPPED_MAGIC, told_kind
+from kbtf_ci.btf.format.wire import HEADER_BYTES, KINDS_TOLD, LAYOUT_HEADER_BYTES, told_kind
 from kbtf_ci.btf.predict.assess import Assessment, Assessor
 from kbtf_ci.btf.predict.nearest import nearest
-from kbtf_ci.btf.rules.loader import LoaderCheck
+from kbtf_ci.btf.rules.loader import FOREIGN, LoaderCheck
 from kbtf_ci.btf.rules.rejection import Rejection
+from kbtf_ci.model.architecture import ORDER_NAMES
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ def diagnose(one: Assessment, assessor: Assessor, *, siblings_have_btf: bool = F
 
 
 def _loader_check(one: Assessment, check: LoaderCheck, assessor: Assessor) -> Diagnosis:
+    if check.rule == FOREIGN:
+        return Diagnosis("other architecture", f"{_sentence(check.text)} Name the modules of this kernel.")
     if check.rule == "gate.symbols":
         return Diagnosis("stripped", "It has no symbol table. Strip modules with --strip-debug, not more.")
     if check.rule == "gate.vermagic":
@@ -118,13 +121,19 @@ def _refused(one: Assessment, assessor: Assessor) -> Diagnosis:
     rule = one.verdict.rule
     if rule == "vmlinux.missing":
         return _vmlinux_refused(assessor.kernel.rejection)
+    if magic_order(one.module.btf or b"") not in (None, assessor.kernel.order):
+        return _turned(assessor)
     if rule.startswith("relocate."):
         return _relocation(one, assessor)
+    return _by_rule(one, assessor, rule)
+
+
+def _by_rule(one: Assessment, assessor: Assessor, rule: str) -> Diagnosis:
     if rule == "type.kind":
         return _unknown_kind(one, assessor)
     for rules, explain in ((_NEWER_RULES, _newer), (_SHAPE_RULES, _cut)):
         if rule in rules:
-            found = explain(one)
+            found = explain(one, assessor)
             if found is not None:
                 return found
     if _is_of_the_frame(rule):
@@ -168,9 +177,9 @@ def _relocation(one: Assessment, assessor: Assessor) -> Diagnosis:
     )
 
 
-def _newer(one: Assessment) -> Diagnosis | None:
+def _newer(one: Assessment, assessor: Assessor) -> Diagnosis | None:
     """Tell what only newer kernels know."""
-    header = Header.unpack(one.module.btf or b"", LAYOUT_HEADER_BYTES)
+    header = Header.unpack(one.module.btf or b"", LAYOUT_HEADER_BYTES, assessor.kernel.order)
     if one.verdict.rule != "header.unknown":
         what = "sets kind_flag on a type or declaration tag, which kernels know from 6.15 on"
     elif header.hdr_len >= LAYOUT_HEADER_BYTES:
@@ -201,14 +210,14 @@ def _unknown_kind(one: Assessment, assessor: Assessor) -> Diagnosis:
     )
 
 
-def _cut(one: Assessment) -> Diagnosis | None:
+def _cut(one: Assessment, assessor: Assessor) -> Diagnosis | None:
     """Tell how much is missing, where the header still makes sense."""
     data = one.module.btf or b""
     if len(data) < HEADER_BYTES:
         return Diagnosis(
             "truncated", f"Its .BTF section has {len(data)} bytes, less than a header. {_REINSTALL}"
         )
-    header = Header.unpack(data, HEADER_BYTES)
+    header = Header.unpack(data, HEADER_BYTES, assessor.kernel.order)
     wanted = header.hdr_len + max(header.type_off + header.type_len, header.str_off + header.str_len)
     if wanted <= len(data):
         return None
@@ -227,8 +236,8 @@ def _stale(one: Assessment, assessor: Assessor) -> Diagnosis:
     vmlinux = assessor.kernel.vmlinux
     module = one.module
     data = module.btf or b""
-    header = Header.unpack(data, HEADER_BYTES)
-    found = origin(walk(header.types(data)), Strings(header.strings(data)))
+    header = Header.unpack(data, HEADER_BYTES, assessor.kernel.order)
+    found = origin(walk(header.types(data), header.order), Strings(header.strings(data)))
     if vmlinux is None or module.base is not None:
         return _damaged(one)
     types, string_bytes = vmlinux.nr_types, len(vmlinux.strings)
@@ -255,13 +264,17 @@ def _stale(one: Assessment, assessor: Assessor) -> Diagnosis:
     )
 
 
+def _turned(assessor: Assessor) -> Diagnosis:
+    return Diagnosis(
+        "other byte order",
+        f"Its BTF is of the other byte order: this kernel is {ORDER_NAMES[assessor.kernel.order]}. It is of "
+        "another machine's kernel, or an encoder took this machine's order for the target's.",
+    )
+
+
 def _damaged(one: Assessment) -> Diagnosis:
     words = next((line for line in one.verdict.log if line.startswith("BPF: ")), "")
     message = words.removeprefix("BPF: ") or one.verdict.rule
-    if (one.module.btf or b"")[:2] == SWAPPED_MAGIC:
-        return Diagnosis(
-            "other byte order", "Its BTF is of the other byte order: it is of another machine's."
-        )
     return Diagnosis("damaged", f"Its BTF is not what pahole writes: {message}. {_REINSTALL}")
 
 

@@ -8,14 +8,13 @@ A kernel that would itself refuse the BTF of its vmlinux is another matter, and 
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kbtf_ci.btf.format.header import Header
+from kbtf_ci.btf.format.header import Header, magic_order
 from kbtf_ci.btf.format.reader import Btf, BtfError, NewerKindError
-from kbtf_ci.btf.format.wire import HEADER_BYTES, MAX_KIND, SWAPPED_MAGIC, Kind, told_kind
+from kbtf_ci.btf.format.wire import HEADER_BYTES, MAX_KIND, Kind, told_kind
 from kbtf_ci.btf.rules.features import read_kinds, read_off
 from kbtf_ci.btf.rules.versions import FIRST, LAST, Rules, Version, is_too_old
 from kbtf_ci.btf.usable.kfuncs import unusable_in
@@ -23,17 +22,9 @@ from kbtf_ci.errors import UsageError
 from kbtf_ci.model.usable import Unusable
 from kbtf_ci.objfile.files import KernelFile, OpenKernel
 
-_OTHER_ORDER = {"little": "big", "big": "little"}
-
 
 def require_base(file: KernelFile) -> None:
-    """Raise UsageError for BTF that can be no vmlinux's, or none of a kernel that runs on this machine."""
-    if file.btf[:2] == SWAPPED_MAGIC:
-        raise UsageError(
-            f"{file.path}: its BTF is {_OTHER_ORDER[sys.byteorder]}-endian, and this machine "
-            f"{sys.byteorder}-endian: only kernels of its own byte order are judged",
-            hint="run kbtf-ci check on a machine of that kernel's byte order",
-        )
+    """Raise UsageError for BTF that can be no vmlinux's."""
     if file.kind == "raw" and _is_split(file.btf):
         raise UsageError(
             f"{file.path}: split BTF, which is a module's and not vmlinux's",
@@ -105,9 +96,10 @@ def require_split_btf(version: Version, source: str) -> None:
 
 def _is_split(btf: bytes) -> bool:
     """Whether the strings lack the empty one at their start, which every base has (btf_parse_str_sec())."""
-    if len(btf) < HEADER_BYTES:
+    order = magic_order(btf)
+    if len(btf) < HEADER_BYTES or order is None:
         return False
-    header = Header.unpack(btf, HEADER_BYTES)
+    header = Header.unpack(btf, HEADER_BYTES, order)
     strings = header.strings(btf)
     return strings[:1] not in (b"", b"\0") and strings[-1:] == b"\0" and header.type_len > 0
 

@@ -45,10 +45,10 @@ def whole_btf(module: ModuleFile, kernel: Kernel) -> Btf | None:
     if not module.btf or moves or kernel.vmlinux is None or not len(kernel.vmlinux.records):
         return None
     try:
-        header = check_header(module.btf, kernel.rules.header_bytes, has_base=True)
+        header = check_header(module.btf, kernel.rules.header_bytes, kernel.order, has_base=True)
     except Rejection:
         return None
-    records = walk(header.types(module.btf), kernel.rules.layout, kernel.rules.last_kind)
+    records = walk(header.types(module.btf), kernel.order, kernel.rules.layout, kernel.rules.last_kind)
     return Btf.of(header, module.btf, records, kernel.vmlinux) if records.end is End.WHOLE else None
 
 

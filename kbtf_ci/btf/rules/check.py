@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from kbtf_ci.btf.format.header import Header
+from kbtf_ci.btf.format.header import Header, magic_order
 from kbtf_ci.btf.format.reader import Btf, newer_kind
 from kbtf_ci.btf.format.records import End, KindSizes, walk
 from kbtf_ci.btf.rules import chains, header, metas, relocate
@@ -18,6 +18,7 @@ from kbtf_ci.btf.rules.header import check_header
 from kbtf_ci.btf.rules.rejection import NewerKindError, Rejection
 from kbtf_ci.btf.rules.rows import CheckContext
 from kbtf_ci.btf.rules.versions import Rules
+from kbtf_ci.model.architecture import ByteOrder
 
 RULES: Final = (*header.RULES, *metas.RULES, *chains.RULES, *relocate.RULES, "vmlinux.missing")
 
@@ -51,7 +52,8 @@ class Verdict:
 class Kernel:
     """A kernel as far as it judges modules' BTF. Make it with ``open``.
 
-    ``newer`` says which type of vmlinux is of a kind that is not known here, so that nothing is judged.
+    ``order`` is its byte order, in which all that it reads must be. ``newer`` says which type of vmlinux is
+    of a kind that is not known here, so that nothing is judged.
     """
 
     rules: Rules
@@ -59,22 +61,27 @@ class Kernel:
     vmlinux: Btf | None
     rejection: Rejection | None
     distillable: relocate.Base | None
+    order: ByteOrder
     newer: str = ""
 
     @classmethod
-    def open(cls, vmlinux: bytes, rules: Rules, *, allow_mismatch: bool = False) -> Kernel:
+    def open(
+        cls, vmlinux: bytes, rules: Rules, *, allow_mismatch: bool = False, order: ByteOrder | None = None
+    ) -> Kernel:
         """Return the kernel with this ``.BTF`` of vmlinux, which is held to the kernel's checks first.
 
-        Where they refuse it, every module is refused with the same errno (btf_parse_vmlinux()).
+        Where they refuse it, every module is refused with the same errno (btf_parse_vmlinux()). Without
+        ``order`` the BTF's magic tells the kernel's byte order.
         """
+        order = order or magic_order(vmlinux) or "<"
         try:
-            btf = parse(vmlinux, rules, None, is_vmlinux=True)
+            btf = parse(vmlinux, rules, None, order, is_vmlinux=True)
         except NewerKindError as error:
             told = f"vmlinux's {newer_kind(error.type_id, error.kind)}"
-            return cls(rules, allow_mismatch, None, None, None, told)
+            return cls(rules, allow_mismatch, None, None, None, order, told)
         except Rejection as rejection:
-            return cls(rules, allow_mismatch, None, rejection, None)
-        return cls(rules, allow_mismatch, btf, None, relocate.Base(btf))
+            return cls(rules, allow_mismatch, None, rejection, None, order)
+        return cls(rules, allow_mismatch, btf, None, relocate.Base(btf), order)
 
 
 def check(kernel: Kernel, name: str, btf: bytes | None, base: bytes | None = None) -> Verdict:
@@ -99,15 +106,15 @@ def _not_judged(newer: str) -> Verdict:
     return Verdict(0, 0, "kind.newer", (), None, newer=newer)
 
 
-def parse(data: bytes, rules: Rules, base: Btf | None, *, is_vmlinux: bool = False) -> Btf:
-    """Return BTF that passes all checks but relocation, or raise Rejection.
+def parse(data: bytes, rules: Rules, base: Btf | None, order: ByteOrder, *, is_vmlinux: bool = False) -> Btf:
+    """Return BTF that passes all checks but relocation, or raise Rejection; ``order`` is the kernel's.
 
     Raises NewerKindError for a kind that this kernel knows and whose checks are not known here; vmlinux's
     are stepped over where its layout section says how long they are, as that kernel has accepted them.
     """
-    head = check_header(data, rules.header_bytes, has_base=base is not None)
+    head = check_header(data, rules.header_bytes, order, has_base=base is not None)
     newer = _newer_sizes(head, data, rules) if is_vmlinux else {}
-    records = walk(head.types(data), rules.layout, rules.last_kind, newer=newer)
+    records = walk(head.types(data), order, rules.layout, rules.last_kind, newer=newer)
     btf = Btf.of(head, data, records, base, _start_id(base))
     try:
         metas.check_metas(CheckContext(records, btf.names, btf.start_id if base else 1, rules))
@@ -139,12 +146,12 @@ def _parse_module(kernel: Kernel, data: bytes, distilled: bytes | None) -> tuple
     if kernel.vmlinux is None or kernel.distillable is None:
         raise Rejection("vmlinux.missing", (), kernel.rejection.errno if kernel.rejection else errno.EINVAL)
     if distilled is None or not kernel.rules.relocates:
-        return data, parse(data, kernel.rules, kernel.vmlinux)
-    base = parse(distilled, kernel.rules, None)
-    moved = relocate.relocate(parse(data, kernel.rules, base), data, kernel.distillable)
+        return data, parse(data, kernel.rules, kernel.vmlinux, kernel.order)
+    base = parse(distilled, kernel.rules, None, kernel.order)
+    moved = relocate.relocate(parse(data, kernel.rules, base, kernel.order), data, kernel.distillable)
     # What was moved is not checked again, by the kernel neither: ids and names are as they are now.
-    header = Header.unpack(moved, kernel.rules.header_bytes)
-    records = walk(header.types(moved), kernel.rules.layout, kernel.rules.last_kind)
+    header = Header.unpack(moved, kernel.rules.header_bytes, kernel.order)
+    records = walk(header.types(moved), kernel.order, kernel.rules.layout, kernel.rules.last_kind)
     return moved, Btf.of(header, moved, records, kernel.vmlinux)
 
 

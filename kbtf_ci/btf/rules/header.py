@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from kbtf_ci.btf.format.header import Header
-from kbtf_ci.btf.format.records import NATIVE
 from kbtf_ci.btf.format.wire import LAYOUT_HEADER_BYTES, MAGIC, MAX_NAME_OFFSET, VERSION
 from kbtf_ci.btf.rules.kernel_sort import kernel_sort
 from kbtf_ci.btf.rules.rejection import ENOTSUPP, reject
+from kbtf_ci.model.architecture import ByteOrder
 
 RULES: Final = (
     "header.length",
@@ -64,10 +64,13 @@ _PLACES: Final[tuple[tuple[str, str, Callable[[_Placed], bool]], ...]] = (
 )
 
 
-def check_header(data: bytes, known: int, *, has_base: bool) -> Header:
-    """Return the header that a kernel with one of ``known`` bytes accepts, or raise Rejection."""
-    _check_length(data, known)
-    header = Header.unpack(data, known)
+def check_header(data: bytes, known: int, order: ByteOrder, *, has_base: bool) -> Header:
+    """Return the header that a kernel of this byte order, with one of ``known`` bytes, accepts.
+
+    Raises Rejection: in the other byte order it is the magic that the kernel does not know.
+    """
+    _check_length(data, known, order)
+    header = Header.unpack(data, known, order)
     for rule, text, number, fails in _FIELDS:
         if fails(header):
             raise reject(rule, text, number)
@@ -80,11 +83,11 @@ def check_header(data: bytes, known: int, *, has_base: bool) -> Header:
     return header
 
 
-def _check_length(data: bytes, known: int) -> None:
+def _check_length(data: bytes, known: int, order: ByteOrder) -> None:
     """hdr_len comes first; what is behind the ``known`` bytes must be zero."""
     if len(data) < 8:
         raise reject("header.length", "hdr_len not found")
-    (length,) = struct.unpack_from(f"{NATIVE}I", data, 4)
+    (length,) = struct.unpack_from(f"{order}I", data, 4)
     if length > len(data):
         raise reject("header.whole", "btf_header not found")
     if any(data[known:length]):

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
+from typing import Final
 
 from kbtf_ci.btf.format.reader import Btf
 from kbtf_ci.btf.format.wire import Kind
+from kbtf_ci.model.architecture import Architecture
 from kbtf_ci.objfile.files import ModuleFile
+
+FOREIGN: Final = "gate.architecture"  # the rule of a module that is for another architecture
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,18 @@ class LoaderCheck:
     text: str
 
 
-def check_loader(module: ModuleFile, struct: StructModule | None, release: str) -> LoaderCheck | None:
+def check_loader(
+    module: ModuleFile, struct: StructModule | None, release: str, kernel: Architecture | None = None
+) -> LoaderCheck | None:
     """Return the first check in the kernel's order that ``module`` does not pass; ``release`` may be "".
 
-    None for raw BTF too: it has nothing that could be asked.
+    ``kernel`` is the kernel's architecture, None where that is not known. None for raw BTF too: it has
+    nothing that could be asked.
     """
     if module.raw:
         return None
+    if kernel is not None and module.architecture != kernel:
+        return LoaderCheck(FOREIGN, errno.ENOEXEC, _foreign(module, kernel))
     if not module.has_symbols:
         return LoaderCheck("gate.symbols", errno.ENOEXEC, "it has no symbol table: stripped with plain strip")
     if module.this_module_bytes is None:
@@ -65,6 +74,13 @@ def check_loader(module: ModuleFile, struct: StructModule | None, release: str) 
             f"its struct module has {module.this_module_bytes} bytes, this kernel's {struct.size}",
         )
     return _vermagic(module, release) or _offsets(module, struct)
+
+
+def _foreign(module: ModuleFile, kernel: Architecture) -> str:
+    """elf_validity_check(): elf_check_arch(), and a header that the other byte order makes senseless."""
+    own = module.architecture
+    told = own.name if own else "no known architecture"
+    return f"it is a module for {told}, and this kernel is one for {kernel.name}"
 
 
 def _vermagic(module: ModuleFile, release: str) -> LoaderCheck | None:

@@ -17,7 +17,6 @@ import numpy as np
 from kbtf_ci.btf.format.fields import name_offsets, type_ids
 from kbtf_ci.btf.format.names import Ints
 from kbtf_ci.btf.format.reader import Btf
-from kbtf_ci.btf.format.records import NATIVE
 from kbtf_ci.btf.format.wire import COMPOSITES, MODIFIERS, Kind
 from kbtf_ci.btf.rules.kernel_sort import kernel_sort
 from kbtf_ci.btf.rules.rejection import Rejection
@@ -105,7 +104,7 @@ def relocate(split: Btf, data: bytes, base: Base) -> bytes:
     _rewrite_ids(split, words, np.concatenate([ids, own]))
     _rewrite_strings(split, words, strings, base)
     start = split.header.hdr_len + split.header.type_off
-    packed = words.astype(f"{NATIVE}u4").tobytes()
+    packed = words.astype(f"{split.order}u4").tobytes()
     return data[:start] + packed + data[start + len(packed) :]
 
 

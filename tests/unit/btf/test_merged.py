@@ -20,7 +20,7 @@ from tests.support import sketch as sk
 from tests.support.edges import edges
 from tests.support.mutate import mutants
 from tests.support.sketch import Sketch
-from tests.support.smallbase import small_base
+from tests.support.smallbase import small_base, small_module
 from tests.support.vmlinux import Vmlinux
 
 MUTANTS = [100, pytest.param(1000, marks=pytest.mark.full)]
@@ -28,20 +28,6 @@ MUTANTS = [100, pytest.param(1000, marks=pytest.mark.full)]
 
 def base() -> bytes:
     return small_base().bytes()
-
-
-def healthy(vmlinux: Vmlinux, name: str = "own") -> Sketch:
-    sketch = Sketch(vmlinux.types, len(vmlinux.strings))
-    own = sketch.add(
-        sk.STRUCT, sketch.string(name), 8, sketch.string("a"), 1, 0, sketch.string("b"), 1, 32, vlen=2
-    )
-    pointer = sketch.add(sk.PTR, 0, sketch.add(sk.CONST, 0, own))
-    proto = sketch.add(sk.FUNC_PROTO, 0, 0, sketch.string("p"), pointer, vlen=1)
-    sketch.add(sk.FUNC, sketch.string("function"), proto)
-    sketch.add(sk.ARRAY, 0, 0, own, 1, 3)
-    variable = sketch.add(sk.VAR, sketch.string("variable"), own, 0)
-    sketch.add(sk.DATASEC, sketch.string(".data"), 8, variable, 0, 8, vlen=1)
-    return sketch
 
 
 def module(btf: bytes | None, distilled: bytes | None = None) -> ModuleFile:
@@ -94,7 +80,7 @@ def fine_together(assessor: Assessor, *several: bytes) -> bool:
 
 
 def test_healthy_modules_are_fine_together(assessor: Assessor, vmlinux: Vmlinux) -> None:
-    several = [healthy(vmlinux, f"own{number}").bytes() for number in range(5)]
+    several = [small_module(vmlinux, f"own{number}").bytes() for number in range(5)]
     assert all(assessor.assess(module(btf)).is_fine for btf in several)
     assert fine_together(assessor, *several)
 
@@ -104,9 +90,9 @@ def test_each_is_said_of_together_what_is_said_alone(
     assessor: Assessor, vmlinux: Vmlinux, number: int
 ) -> None:
     """Between two that are fine, so that whatever leads out of a module would find something there."""
-    good = healthy(vmlinux).bytes()
+    good = small_module(vmlinux).bytes()
     made = [edge.mutant for edge in edges(vmlinux)]
-    made += mutants(3, number, {"m": good, "other": healthy(vmlinux, "other").bytes()}, vmlinux)
+    made += mutants(3, number, {"m": good, "other": small_module(vmlinux, "other").bytes()}, vmlinux)
     alone = refused = 0
     for mutant in made:
         one = module(mutant.btf, mutant.base)
@@ -121,7 +107,7 @@ def test_each_is_said_of_together_what_is_said_alone(
 
 
 def test_many_at_once_are_told_apart(assessor: Assessor, vmlinux: Vmlinux) -> None:
-    good = healthy(vmlinux).bytes()
+    good = small_module(vmlinux).bytes()
     made = list(mutants(4, 40, {"m": good, "other": good}, vmlinux))
     several = [module(one.btf, one.base) for one in made] + [module(good)] * 40
     random.Random(1).shuffle(several)
@@ -134,9 +120,9 @@ def test_many_at_once_are_told_apart(assessor: Assessor, vmlinux: Vmlinux) -> No
 def test_an_id_behind_a_modules_types_finds_no_neighbours(
     assessor: Assessor, vmlinux: Vmlinux, order: int
 ) -> None:
-    sketch = healthy(vmlinux)
+    sketch = small_module(vmlinux)
     sketch.add(sk.PTR, 0, sketch.end_id + 1)
-    several = [sketch.bytes(), healthy(vmlinux).bytes()][::order]
+    several = [sketch.bytes(), small_module(vmlinux).bytes()][::order]
     assert not fine_together(assessor, *several)
 
 
@@ -144,14 +130,14 @@ def test_an_id_behind_a_modules_types_finds_no_neighbours(
 def test_a_name_behind_a_modules_strings_finds_no_neighbours(
     assessor: Assessor, vmlinux: Vmlinux, order: int
 ) -> None:
-    sketch = healthy(vmlinux)
+    sketch = small_module(vmlinux)
     sketch.add(sk.STRUCT, sketch.end_name, 4)
-    several = [sketch.bytes(), healthy(vmlinux).bytes()][::order]
+    several = [sketch.bytes(), small_module(vmlinux).bytes()][::order]
     assert not fine_together(assessor, *several)
 
 
 def test_the_whole_has_each_parts_types_and_names(assessor: Assessor, vmlinux: Vmlinux) -> None:
-    several = [healthy(vmlinux, name) for name in ("one", "two")]
+    several = [small_module(vmlinux, name) for name in ("one", "two")]
     parts = [whole(one.bytes(), assessor) for one in several]
     together = merged.merge(parts)
     count = len(parts[0].records)
@@ -177,7 +163,7 @@ def part_bytes(part: Btf, sketch: Sketch) -> bytes:
 def test_more_than_a_btf_can_hold_is_left_to_each(
     assessor: Assessor, vmlinux: Vmlinux, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    several = [healthy(vmlinux).bytes()] * 2
+    several = [small_module(vmlinux).bytes()] * 2
     monkeypatch.setattr(merged, "MAX_TYPE", vmlinux.types + 10)
     assert not fine_together(assessor, *several)
     monkeypatch.undo()
@@ -186,14 +172,14 @@ def test_more_than_a_btf_can_hold_is_left_to_each(
 
 
 def test_btf_with_a_base_of_its_own_is_looked_at_alone(assessor: Assessor, vmlinux: Vmlinux) -> None:
-    one = module(healthy(vmlinux).bytes(), distilled=b"x")
+    one = module(small_module(vmlinux).bytes(), distilled=b"x")
     assert merged.whole_btf(one, assessor.kernel) is None
     assert merged.whole_btf(one, assessor_of(base(), (6, 10)).kernel) is not None
 
 
 def test_a_kernel_whose_btf_is_refused_refuses_all(vmlinux: Vmlinux) -> None:
     assessor = assessor_of(base()[:-1])
-    found = list(assessor.assess_all([module(healthy(vmlinux).bytes())] * 2))
+    found = list(assessor.assess_all([module(small_module(vmlinux).bytes())] * 2))
     assert [one.verdict.rule for one in found] == ["vmlinux.missing"] * 2
 
 

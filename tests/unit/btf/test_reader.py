@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -58,14 +59,6 @@ def module(base: Sketch) -> Sketch:
     return sketch
 
 
-def turned(data: bytes) -> bytes:
-    """Return BTF without a layout section in the other byte order."""
-    head = struct.pack(">HBB5I", *struct.unpack_from("<HBB5I", data))
-    types, strings = struct.unpack_from("<I", data, 12)[0], data[24 + struct.unpack_from("<I", data, 12)[0] :]
-    words = struct.unpack_from(f"<{types // 4}I", data, 24)
-    return head + struct.pack(f">{types // 4}I", *words) + strings
-
-
 @pytest.mark.parametrize("kind", TAILS)
 def test_each_kind_has_the_bytes_of_its_shape(kind: int) -> None:
     vlen = 2 if kind in (sk.STRUCT, sk.UNION, sk.ENUM, sk.FUNC_PROTO, sk.DATASEC, sk.ENUM64) else 0
@@ -73,7 +66,7 @@ def test_each_kind_has_the_bytes_of_its_shape(kind: int) -> None:
     sketch = sk.Sketch()
     sketch.add(kind, 0, 0, *tail, vlen=vlen)
     sketch.add(sk.PTR)
-    records = walk(sketch.types())
+    records = walk(sketch.types(), "<")
     assert records.end is End.WHOLE
     assert records.at.tolist() == [0, 3 + len(tail)]
     assert needed(kind, vlen) == TAILS[kind]
@@ -97,7 +90,7 @@ def test_entries_have_owner_and_place() -> None:
     sketch.add(sk.PTR)
     sketch.add(sk.STRUCT)
     sketch.add(sk.UNION, 0, 0, 20, 21, 22, 30, 31, 32, vlen=2)
-    records = walk(sketch.types())
+    records = walk(sketch.types(), "<")
     owner, place = records.entries(records.of(Kind.STRUCT, Kind.UNION), 3)
     assert owner.tolist() == [0, 2, 2]
     assert records.words[place].tolist() == [10, 20, 30]
@@ -116,20 +109,20 @@ def test_records_of_several_kinds_come_in_their_own_order(kinds: tuple[Kind, ...
     sketch = sk.Sketch()
     for kind in (sk.PTR, sk.CONST, sk.FLOAT, sk.PTR):
         sketch.add(kind)
-    records = walk(sketch.types())
+    records = walk(sketch.types(), "<")
     assert records.of(*kinds).tolist() == [0, 1, 3]
     assert records.of(Kind.PTR).tolist() == [0, 3]
 
 
 def test_an_empty_section_has_no_records() -> None:
-    records = walk(b"")
+    records = walk(b"", "<")
     assert (len(records), records.end, records.of(Kind.INT).tolist()) == (0, End.WHOLE, [])
     assert records.kind.tolist() == records.value.tolist() == []
 
 
 def test_a_cut_record_is_the_last_and_not_complete() -> None:
     whole = vmlinux().types()
-    records = walk(whole[:-4])
+    records = walk(whole[:-4], "<")
     assert (records.end, len(records), records.complete) == (End.TAIL, 4, 3)
     assert records.of(Kind.ENUM).tolist() == []
     assert records.left(3) == 4
@@ -137,7 +130,7 @@ def test_a_cut_record_is_the_last_and_not_complete() -> None:
 
 @pytest.mark.parametrize("left", [1, 4, 11])
 def test_less_than_a_record_head_is_no_record(left: int) -> None:
-    records = walk(vmlinux().types() + bytes(left))
+    records = walk(vmlinux().types() + bytes(left), "<")
     assert (records.end, len(records), records.complete) == (End.HEAD, 4, 4)
 
 
@@ -146,23 +139,23 @@ def test_an_unknown_kind_ends_the_walk(kind: int) -> None:
     sketch = vmlinux()
     sketch.add(kind)
     sketch.add(sk.PTR)
-    records = walk(sketch.types(), CLASSIC)
+    records = walk(sketch.types(), "<", CLASSIC)
     assert (records.end, len(records), records.complete) == (End.KIND, 5, 4)
 
 
 def test_a_kind_is_unknown_to_a_kernel_older_than_it() -> None:
     sketch = sk.Sketch()
     sketch.add(sk.FLOAT)
-    assert walk(sketch.types(), CLASSIC, Kind.DATASEC).end is End.KIND
-    assert walk(sketch.types(), CLASSIC, Kind.FLOAT).end is End.WHOLE
+    assert walk(sketch.types(), "<", CLASSIC, Kind.DATASEC).end is End.KIND
+    assert walk(sketch.types(), "<", CLASSIC, Kind.FLOAT).end is End.WHOLE
 
 
 def test_the_wide_layout_has_more_entries_and_kinds() -> None:
     sketch = sk.Sketch()
     sketch.raw(0, Kind.FUNC << 24 | 0x12_0001, 0)
     sketch.raw(0, 0x40 << 24 | Kind.FUNC << 24, 0)
-    assert walk(sketch.types(), CLASSIC).vlen.tolist() == [1, 0]
-    wide = walk(sketch.types(), WIDE)
+    assert walk(sketch.types(), "<", CLASSIC).vlen.tolist() == [1, 0]
+    wide = walk(sketch.types(), "<", WIDE)
     assert wide.vlen[0] == 0x12_0001
     assert (wide.end, wide.kind.tolist()) == (End.KIND, [Kind.FUNC, 0x40 | Kind.FUNC])
 
@@ -211,12 +204,13 @@ def test_a_find_passes_over_names_behind_the_strings() -> None:
 
 def test_either_byte_order_reads_alike() -> None:
     base = vmlinux()
-    little, big = Btf.parse(base.bytes()), Btf.parse(turned(base.bytes()))
+    little, big = Btf.parse(base.bytes()), Btf.parse(sk.turned(base.bytes()))
     assert np.array_equal(little.records.words, big.records.words)
     assert np.array_equal(little.records.at, big.records.at)
-    assert (little.strings, little.header) == (big.strings, big.header)
+    assert (little.order, big.order) == ("<", ">")
+    assert (little.strings, little.header) == (big.strings, replace(big.header, order="<"))
     split = module(base).bytes()
-    assert Btf.parse(turned(split), big).kinds == Btf.parse(split, little).kinds
+    assert Btf.parse(sk.turned(split), big).kinds == Btf.parse(split, little).kinds
 
 
 @pytest.mark.parametrize("more", [8, 16, 100])
@@ -255,7 +249,7 @@ def test_a_module_may_have_no_strings_or_no_types() -> None:
 def test_whatever_is_cut_off_is_noticed(split: bool, order: str) -> None:
     base = vmlinux()
     sketch = module(base) if split else base
-    data = sketch.bytes() if order == "<" else turned(sketch.bytes())
+    data = sketch.bytes() if order == "<" else sk.turned(sketch.bytes())
     parsed = Btf.parse(base.bytes()) if split else None
     for length in range(len(data)):
         with pytest.raises(BtfError, match="BTF cut short" if length >= 24 else "a header has 24"):

@@ -30,8 +30,8 @@ def module(types: int, string_bytes: int) -> Sketch:
 
 def told(sketch: Sketch) -> Origin:
     data = sketch.bytes()
-    header = Header.unpack(data, 24)
-    return origin(walk(header.types(data)), Strings(header.strings(data)))
+    header = Header.unpack(data, 24, "<")
+    return origin(walk(header.types(data), "<"), Strings(header.strings(data)))
 
 
 @pytest.mark.parametrize(("types", "string_bytes"), [(113_666, 2_069_254), (54_411, 960_974), (100, 900)])

@@ -167,13 +167,21 @@ def test_broken_notes_give_what_they_hold(notes: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "why", "hint"),
     [
-        (build([Part(".text", b"x")], kind=EXEC), "a kernel with no .BTF section", "CONFIG_DEBUG_INFO_BTF"),
-        (build([Part(".BTF", b"")], kind=EXEC), "a kernel with no .BTF section", "CONFIG_DEBUG_INFO_BTF"),
+        (
+            build([Part(".text", b"x")], kind=EXEC),
+            "a kernel without BTF: it has no .BTF section",
+            "CONFIG_DEBUG_INFO_BTF",
+        ),
+        (
+            build([Part(".BTF", b"")], kind=EXEC),
+            "a kernel without BTF: it has no .BTF section",
+            "CONFIG_DEBUG_INFO_BTF",
+        ),
         (build([Part(".BTF", type=NOBITS, size=9)], kind=EXEC), "NOBITS", "/sys/kernel/btf/vmlinux"),
         (module(), "not a kernel: its ELF type is ET_REL", "/sys/kernel/btf/vmlinux"),
-        (b"", "not a vmlinux, a bzImage or raw BTF", "/sys/kernel/btf/vmlinux"),
-        (b"some text", "not a vmlinux, a bzImage or raw BTF", "/sys/kernel/btf/vmlinux"),
-        (PACKERS["gzip"](b"some text"), "not a vmlinux, a bzImage or raw BTF", "/sys/kernel/btf/vmlinux"),
+        (b"", "not a vmlinux, a boot image or raw BTF", "/sys/kernel/btf/vmlinux"),
+        (b"some text", "not a vmlinux, a boot image or raw BTF", "/sys/kernel/btf/vmlinux"),
+        (PACKERS["gzip"](b"some text"), "not a vmlinux, a boot image or raw BTF", "/sys/kernel/btf/vmlinux"),
     ],
 )
 def test_what_is_no_kernel_with_btf_is_refused_with_a_way_out(

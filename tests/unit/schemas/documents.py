@@ -137,8 +137,9 @@ def of_run() -> Documents:
 
 def of_check() -> Documents:
     rich = check.document(
-        "6.12.1", (6, 12), (REFUSED, STALE), ("of another release",), read_off=("kinds",), unusable=UNUSABLE
-    )
+        "6.12.1", (6, 12), (REFUSED, STALE), ("of another release",), read_off=("kinds",), unusable=UNUSABLE,
+        architecture="s390x",
+    )  # fmt: skip
     return [rich, check.document("", (5, 14), ())]
 
 

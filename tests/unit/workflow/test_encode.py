@@ -295,7 +295,10 @@ def test_what_cannot_be_done_at_all_is_one_line(bench: Bench, monkeypatch: pytes
     path = bench.put("a.ko")
     no_btf = bench.folder / "no-btf"
     no_btf.write_bytes(images.build([Part(".text", b"x")], kind=images.EXEC))
-    assert refused(lambda: bench.encode(vmlinux=no_btf)).message == f"{no_btf}: a kernel with no .BTF section"
+    assert (
+        refused(lambda: bench.encode(vmlinux=no_btf)).message
+        == f"{no_btf}: a kernel without BTF: it has no .BTF section"
+    )
     monkeypatch.setattr("kbtf_ci.workflow.encodables.MAX_FOLDERS", 1)
     other = bench.put("x/b.ko")
     several = refused(lambda: bench.encode(other, bench.put("y/c.ko")))
