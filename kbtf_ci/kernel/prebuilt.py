@@ -7,30 +7,36 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from kbtf_ci.errors import UsageError, file_error
 from kbtf_ci.infra.record import Counter, uncounted
 from kbtf_ci.infra.runner import Runner
-from kbtf_ci.kernel.packages import is_package, unpack
+from kbtf_ci.kernel.missing import Part, missing
+from kbtf_ci.kernel.packages import unpack
+from kbtf_ci.objfile.archive.kinds import kind_of
 from kbtf_ci.objfile.boot_image import read_release
+from kbtf_ci.objfile.inventory import found_modules
 
 RUNNING: Final = "running"
 
-# Below a root: Debian up to 6.x and most others; Debian since 7.x, Fedora; a build's or tuxmake's output.
+# Below a root: Debian up to 6.x and most others; Debian since 7.x, Fedora, SUSE, Arch; a build's or tuxmake's
+# output; a system of NixOS.
 _IMAGES: Final = (
     "boot/vmlinuz-*",
     "lib/modules/*/vmlinuz",
+    "lib/modules/*/vmlinuz.unsigned",
     "usr/lib/modules/*/vmlinuz",
     "usr/lib/modules/*/vmlinuz.unsigned",
     "vmlinuz*",
     "bzImage",
+    "kernel",
 )
-_MODULES: Final = ("lib/modules", "usr/lib/modules")
-_MODULE_NAMES: Final = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
+_MODULES: Final = ("lib/modules", "usr/lib/modules", "kernel-modules/lib/modules")
 _TUXMAKE_MODULES: Final = "modules.tar*"
 _RELEASE: Final = re.compile(r"\d+\.\d+")
 
@@ -57,37 +63,50 @@ def find(
     kernel: Sequence[str],
     modules: Path | None,
     scratch: Path,
-    runner: Runner,
+    runner: Runner | None,
     on_done: Counter = uncounted,
 ) -> Prebuilt:
     """Return the kernel that the user named.
 
-    ``kernel`` is one boot image, one folder, ``running``, or one Debian package or several that belong
-    together. ``modules`` is ``lib/modules/<release>`` or a folder above it; it may be None where ``kernel``
-    holds the modules too. Archives are unpacked below ``scratch``, and kept there; ``on_done`` hears how
-    many packages are. Raises UsageError for what is not there, is no kernel for x86_64, has no modules or
-    those of another release, or does not unpack.
+    ``kernel`` is one boot image, one folder, ``running``, or archives that belong together, packages or
+    tarballs; one boot image may be among them. ``modules`` is ``lib/modules/<release>``, a folder above it,
+    or an archive; it may be None where ``kernel`` holds the modules too. Archives are unpacked below
+    ``scratch``, and kept there; ``on_done`` hears how many are. ``runner``: see ``packages.unpack``. Raises
+    UsageError for what is not there, is no kernel for x86_64, has no modules or those of another release, or
+    does not unpack.
     """
     origin = " ".join(kernel)
+    if modules is not None and modules.is_file():
+        modules = unpack([_archive(modules)], scratch, runner, on_done)
     if list(kernel) == [RUNNING]:
         return _running(Path("/"), os.uname().release, modules)
     paths = [_existing(word) for word in kernel]
-    if all(path.is_file() and is_package(path) for path in paths):
-        tree = unpack(paths, scratch, runner, on_done)
-        return _in_tree(tree, modules, origin, _PACKAGE_HINT)
-    if len(paths) > 1:
-        odd = next(path for path in paths if path.is_dir() or not is_package(path))
-        raise UsageError(f"--kernel {odd}: not a Debian package; only of those there may be several")
-    if paths[0].is_dir():
-        return _in_folder(paths[0], modules, origin, scratch, runner)
-    return _image(paths[0], modules, origin)
+    archives = [path for path in paths if path.is_file() and kind_of(path) is not None]
+    others = [path for path in paths if path not in archives]
+    if len(others) > 1:
+        raise UsageError(
+            f"--kernel {others[1]}: no package or other archive; only of those there may be several"
+        )
+    tree = unpack(archives, scratch, runner, on_done) if archives else None
+    if not others and tree is not None:
+        return _in_tree(tree, modules, origin, partial(missing, archives))
+    if others[0].is_dir() and not archives:
+        return _in_folder(others[0], modules, origin, scratch, runner)
+    return _image(others[0], modules or tree, origin)
 
 
-_PACKAGE_HINT: Final = (
-    "name every package of the kernel: linux-image-*, or since 7.x linux-binary-*, linux-modules-* and "
-    "linux-base-*"
-)
-_FOLDER_HINT: Final = "name the boot image with --kernel, and the modules' folder with --modules"
+def _archive(path: Path) -> Path:
+    if kind_of(path) is None:
+        raise UsageError(f"--modules {path}: neither a folder nor an archive")
+    return path
+
+
+# What to do where a part of a kernel is not there, of this release, which is empty if unknown.
+_WayOut = Callable[[Part, str], str]
+
+
+def _folder_way_out(_part: Part, _release: str) -> str:
+    return "name the boot image with --kernel, and the modules' folder with --modules"
 
 
 def check_named(kernel: Sequence[str]) -> None:
@@ -119,18 +138,24 @@ def _image(image: Path, modules: Path | None, origin: str) -> Prebuilt:
     return _prebuilt(release, image, folder, [image.parent], origin)
 
 
-def _in_folder(tree: Path, modules: Path | None, origin: str, scratch: Path, runner: Runner) -> Prebuilt:
+def _in_folder(
+    tree: Path, modules: Path | None, origin: str, scratch: Path, runner: Runner | None
+) -> Prebuilt:
     """Return the kernel of a folder that the user has; tuxmake leaves the modules in an archive."""
     archives = sorted(tree.glob(_TUXMAKE_MODULES))
     if modules is None and archives and not any(_releases(tree)):
         modules = unpack(archives[:1], scratch, runner)
-    return _in_tree(tree, modules, origin, _FOLDER_HINT)
+    return _in_tree(tree, modules, origin, _folder_way_out)
 
 
-def _in_tree(tree: Path, modules: Path | None, origin: str, hint: str) -> Prebuilt:
+def _in_tree(tree: Path, modules: Path | None, origin: str, way_out: _WayOut) -> Prebuilt:
     candidates = [path for pattern in _IMAGES for path in sorted(tree.glob(pattern)) if path.is_file()]
     if not candidates:
-        raise UsageError(f"--kernel {origin}: no kernel image in it (boot/vmlinuz-*, bzImage ...)", hint=hint)
+        release = next((path.name for path in _releases(tree)), "")
+        raise UsageError(
+            f"--kernel {origin}: no kernel image in it (boot/vmlinuz-*, bzImage ...)",
+            hint=way_out(Part.IMAGE, release),
+        )
     images: dict[str, Path] = {}
     for path in candidates:
         images.setdefault(read_release(path), path)
@@ -141,7 +166,10 @@ def _in_tree(tree: Path, modules: Path | None, origin: str, hint: str) -> Prebui
         )
     ((release, image),) = images.items()
     if modules is None and not any(_releases(tree)):
-        raise UsageError(f"--kernel {origin}: has a kernel, {release}, but no modules", hint=hint)
+        raise UsageError(
+            f"--kernel {origin}: has a kernel, {release}, but no modules",
+            hint=way_out(Part.MODULES, release),
+        )
     return _prebuilt(release, image, modules_folder(modules or tree, release), [image.parent, tree], origin)
 
 
@@ -163,7 +191,7 @@ def modules_folder(given: Path, release: str) -> Path:
 
     Raises UsageError when there are none, or those of another release.
     """
-    places = [given / place / release for place in _MODULES] + [given / release]
+    places = [given / place / release for place in (*_MODULES, "")]
     for place in places:
         if place.is_dir():
             return _with_modules(place)
@@ -197,7 +225,7 @@ def _with_modules(folder: Path) -> Path:
 
 
 def _any_module(folder: Path) -> bool:
-    return any(name.endswith(_MODULE_NAMES) for _, _, names in os.walk(folder) for name in names)
+    return next(found_modules(folder), None) is not None
 
 
 def _prebuilt(release: str, image: Path, modules: Path, beside: Iterable[Path], origin: str) -> Prebuilt:
