@@ -30,7 +30,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 BROKEN: Final = 0xFFFFFFFF
-HEADER: Final = 512  # a member without content costs something as well
+HEADER: Final = 1 << 12  # what a member costs that has no content: a block of a disk
 
 _PIECE: Final = 1 << 16
 _INPUT: Final = 1 << 18

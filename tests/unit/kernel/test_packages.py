@@ -12,6 +12,7 @@ import shutil
 import tarfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NoReturn, Protocol
 
@@ -202,7 +203,13 @@ def test_no_link_of_a_package_leads_out_of_its_folder(
 ) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    evil = {**IMAGE, **MODULES, "./lib": link(str(outside)), "./lib/x": b"x", "./lib/modules/6/x.ko": b"x"}
+    evil: Content = {
+        **IMAGE,
+        **MODULES,
+        "./lib": link(str(outside)),
+        "./lib/x": b"x",
+        "./lib/modules/6/x.ko": b"x",
+    }
     (path,) = packages(evil=evil)
     with suppress(UsageError):
         look(path)
@@ -307,7 +314,7 @@ def test_without_libarchive_and_without_an_engine_no_package_is_read(
 
 # ---- every distribution's
 
-WHOLE = IMAGE | MODULES
+WHOLE: Content = IMAGE | MODULES
 SPLIT = f"./lib/modules/{RELEASE}"
 CORE = {f"{SPLIT}/vmlinuz": boot_image(), f"{SPLIT}/config": b"CONFIG_X=y\n"}
 FEDORA = {
@@ -316,24 +323,30 @@ FEDORA = {
     "kernel-modules": {f"{SPLIT}/kernel/b.ko.xz": b"b"},
     "kernel-modules-extra": {f"{SPLIT}/extra/c.ko.xz": b"c"},
 }
-ARCH = {
+ARCH: Content = {
     f"usr/lib/modules/{RELEASE}/vmlinuz": boot_image(),
     f"usr/lib/modules/{RELEASE}/kernel/a.ko.zst": b"a",
     f"usr/lib/modules/{RELEASE}/build": link("/usr/src/linux"),
 }
-SUSE = {
+SUSE: Content = {
     f"./usr/lib/modules/{RELEASE}/vmlinuz": boot_image(),
     f"./usr/lib/modules/{RELEASE}/config": b"CONFIG_X=y\n",
     f"./usr/lib/modules/{RELEASE}/kernel/a.ko.zst": b"a",
     f"./boot/vmlinuz-{RELEASE}": link(f"../usr/lib/modules/{RELEASE}/vmlinuz"),
 }
+
+
+def _packed(packer: str) -> bytes:
+    return PACKERS[packer](tarball(WHOLE))
+
+
 EVERY: dict[str, Callable[[], bytes]] = {
-    **{f"linux-image-{name or 'plain'}.deb": lambda name=name: deb(WHOLE, name) for name in PACKERS},
-    **{f"kernel-{name or 'plain'}.rpm": lambda name=name: rpm(WHOLE, name) for name in PACKERS},
+    **{f"linux-image-{name or 'plain'}.deb": partial(deb, WHOLE, name) for name in PACKERS},
+    **{f"kernel-{name or 'plain'}.rpm": partial(rpm, WHOLE, name) for name in PACKERS},
     "kernel-default.rpm": lambda: rpm(SUSE),
     "linux-6.12.pkg.tar.zst": lambda: pacman(ARCH),
     "linux-lts.apk": lambda: apk({name.removeprefix("./"): data for name, data in WHOLE.items()}),
-    **{f"linux.tar.{name}": lambda name=name: PACKERS[name](tarball(WHOLE)) for name in PACKERS},
+    **{f"linux.tar.{name}": partial(_packed, name) for name in PACKERS},
 }
 
 
