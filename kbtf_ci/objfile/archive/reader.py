@@ -31,8 +31,8 @@ _AT_LEAST: Final = 64 << 20
 _AT_MOST: Final = 16 << 30
 _LINE: Final = 1 << 16
 _PIECE: Final = 1 << 20
-_PACKAGE: Final = "libarchive13"
-WAY_OUT: Final = f"run `kbtf-ci setup`, or install it (`apt-get install {_PACKAGE}`)"
+PACKAGE: Final = "libarchive13"  # by this name also where it is libarchive13t64
+WAY_OUT: Final = f"run `kbtf-ci setup`, or install it (`apt-get install {PACKAGE}`)"
 
 
 class MemberType(Enum):
