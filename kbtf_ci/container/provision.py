@@ -52,7 +52,7 @@ def setup(note: Callable[[str], None]) -> Engine:
 
 
 def _archives(note: Callable[[str], None]) -> None:
-    """Install what other distributions' packages are read with, where that is possible: a run does without."""
+    """Install what other distributions' packages are read with, where that can be: a run does without."""
     if has_libarchive():
         return
     try:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -104,6 +104,18 @@ def unpack(
     libarchive = not sources and has_libarchive()
     way = _LAYOUT if libarchive else _SCRIPT
     target = cache / hashlib.sha256("".join([*digests, way]).encode()).hexdigest()[:16]
+
+    def lay_out(staging: Path) -> None:
+        if libarchive:
+            _lay_out(archives, staging, on_done)
+        else:
+            _unpack(archives, staging, _tools(archives, runner), on_done, sources=sources)
+
+    return _kept(cache, target, lay_out)
+
+
+def _kept(cache: Path, target: Path, lay_out: Callable[[Path], None]) -> Path:
+    """Return ``target``, a folder below ``cache``, which ``lay_out`` fills where it is not there yet."""
     try:
         with exclusive(cache / ".lock"):
             if not target.is_dir():
@@ -111,17 +123,24 @@ def unpack(
                 with tempfile.TemporaryDirectory(prefix=_STAGING, dir=cache) as folder:
                     staging = Path(folder) / "tree"
                     staging.mkdir()
-                    if libarchive:
-                        _lay_out(archives, staging, on_done)
-                    else:
-                        _require_tools(archives, runner)
-                        assert runner is not None
-                        _unpack(archives, staging, runner, on_done, sources=sources)
+                    lay_out(staging)
                     staging.rename(target)
             keep_in_use(target)
     except OSError as error:
         raise InfrastructureError(f"{cache}: cannot be written: {error.strerror}") from error
     return target
+
+
+def unpack_initramfs(path: Path, cache: Path) -> Path:
+    """Return the folder below ``cache`` with the modules of an initramfs, as ``unpack`` does."""
+    target = cache / hashlib.sha256(f"{_sha256(path)} initramfs {_LAYOUT}".encode()).hexdigest()[:16]
+
+    def lay_out(staging: Path) -> None:
+        files = KernelFiles(staging)
+        files.add_initramfs(path)
+        files.finish()
+
+    return _kept(cache, target, lay_out)
 
 
 def _lay_out(archives: Sequence[Path], staging: Path, on_done: Counter) -> None:
@@ -130,6 +149,10 @@ def _lay_out(archives: Sequence[Path], staging: Path, on_done: Counter) -> None:
         kind = kind_of(archive)
         if kind is None:
             raise UsageError(f"{archive}: not an archive")
+        if kind is Kind.CPIO:
+            raise UsageError(
+                f"{archive}: a cpio archive, an initramfs perhaps", hint="--initramfs takes that"
+            )
         files.add(archive, kind)
         on_done(number, len(archives))
     files.finish()
@@ -148,13 +171,15 @@ def _sweep(cache: Path) -> None:
         shutil.rmtree(left_over)
 
 
-def _require_tools(archives: Sequence[Path], runner: Runner | None) -> None:
-    """Raise InfrastructureError for what the toolchain image's tools do not unpack."""
+def _tools(archives: Sequence[Path], runner: Runner | None) -> Runner:
+    """Return what runs the image's tools. Raises InfrastructureError for what they do not unpack."""
     for archive in archives:
         if runner is None or kind_of(archive) not in {Kind.DEB, Kind.TAR}:
             raise InfrastructureError(
                 f"{archive}: reading it wants libarchive, which this machine has not", hint=WAY_OUT
             )
+    assert runner is not None
+    return runner
 
 
 def _unpack(

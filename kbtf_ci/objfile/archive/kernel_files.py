@@ -10,11 +10,13 @@ kernel may each have it otherwise.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from kbtf_ci.errors import InfrastructureError, KbtfError, UsageError, file_error
+from kbtf_ci.objfile.archive.initramfs import initramfs_members
 from kbtf_ci.objfile.archive.kinds import Kind
 from kbtf_ci.objfile.archive.reader import Member, MemberType, members
 from kbtf_ci.objfile.archive.worker import leads_out
@@ -32,6 +34,7 @@ WANTED: Final = "|".join(
         r"(?:etc|run|usr/local/lib|usr/lib|lib)/depmod\.d/[^/]+\.conf",
     )
 )
+_WANTED: Final = re.compile(WANTED)
 _LINKS: Final = 40  # as many as the kernel follows
 
 
@@ -48,11 +51,21 @@ class KernelFiles:
         Raises UsageError for one that is damaged, a bomb, or means harm; InfrastructureError on a full disk.
         """
         with members(path, kind, WANTED) as told:
-            for member, pieces in told:
-                try:
-                    self._take(path, member, pieces)
-                except OSError as error:
-                    raise _cannot_be_written(path, member, error) from error
+            self._take_all(path, told)
+
+    def add_initramfs(self, path: Path) -> None:
+        """Lay out what the initramfs at ``path`` holds. Raises as ``add``."""
+        self._take_all(path, initramfs_members(path))
+
+    def _take_all(self, archive: Path, told: Iterable[tuple[Member, Iterable[bytes]]]) -> None:
+        for member, pieces in told:
+            name = _inside(archive, member.name, member.name)
+            if not _WANTED.fullmatch(name):
+                continue
+            try:
+                self._take(archive, member, name, pieces)
+            except OSError as error:
+                raise _cannot_be_written(archive, member, error) from error
 
     def finish(self) -> None:
         """Give every link the file that it leads to, now that all archives are there.
@@ -70,8 +83,7 @@ class KernelFiles:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.symlink_to("nowhere")
 
-    def _take(self, archive: Path, member: Member, pieces: Iterable[bytes]) -> None:
-        name = _inside(archive, member.name, member.name)
+    def _take(self, archive: Path, member: Member, name: str, pieces: Iterable[bytes]) -> None:
         if member.type is MemberType.SPECIAL:
             raise _refused(archive, f"{member.name!r} is neither a file nor a link")
         self._links.pop(name, None)
@@ -117,7 +129,7 @@ def _inside(archive: Path, name: str, member: str) -> str:
             parts.append(part)
     if parts[:2] == ["usr", "lib"]:
         del parts[0]
-    if not parts or "\0" in name:
+    if "\0" in name:
         raise _refused(archive, f"{member!r} is no name")
     return "/".join(parts)
 

@@ -124,7 +124,7 @@ def _opened(ffi: Any, kind: str, part: Part) -> Iterator[Any]:
     try:
         for name in (*_FILTERS, *(("rpm",) if kind == "rpm" else ())):
             ffi.get_read_filter_function(name)(handle)
-        ffi.get_read_format_function("cpio" if kind in {"rpm", "cpio"} else "tar")(handle)
+        ffi.get_read_format_function("cpio" if kind == "rpm" else "tar")(handle)
         # An rpm without a file has no cpio archive in it that would be told as such.
         ffi.get_read_format_function("empty")(handle)
         confine()

@@ -127,7 +127,7 @@ def test_libarchive_is_installed_where_it_lacks_and_nothing_fails_without(
 ) -> None:
     wanted: list[tuple[str, ...]] = []
     notes: list[str] = []
-    monkeypatch.setattr(provision, "apt_install", lambda packages: wanted.append(packages))
+    monkeypatch.setattr(provision, "apt_install", wanted.append)
     monkeypatch.setenv("LIBARCHIVE", __file__)
     provision._archives(notes.append)
     assert wanted == []

@@ -21,8 +21,9 @@ import pytest
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.infra.runner import Command, Runner
 from kbtf_ci.kernel import packages as unpacking
+from kbtf_ci.kernel.laid_out import Prebuilt
 from kbtf_ci.kernel.packages import unpack
-from kbtf_ci.kernel.prebuilt import Prebuilt, find
+from kbtf_ci.kernel.prebuilt import find
 from kbtf_ci.objfile.archive.reader import has_libarchive
 from tests.conftest import unavailable
 from tests.support.local import LocalRunner

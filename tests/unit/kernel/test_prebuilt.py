@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gzip
 import lzma
 import re
 import shutil
@@ -18,12 +19,14 @@ import pytest
 
 from kbtf_ci.errors import UsageError
 from kbtf_ci.infra.runner import Runner
-from kbtf_ci.kernel import prebuilt
-from kbtf_ci.kernel.prebuilt import Prebuilt, find, modules_folder
+from kbtf_ci.kernel.installed import running
+from kbtf_ci.kernel.laid_out import Prebuilt, modules_folder
+from kbtf_ci.kernel.prebuilt import find
 from kbtf_ci.objfile.boot_image import read_release
+from kbtf_ci.objfile.inventory import module_files
 from tests.conftest import unavailable
 from tests.support.local import LocalRunner
-from tests.support.packages import RELEASE, boot_image, deb, link, tarball
+from tests.support.packages import RELEASE, boot_image, cpio, deb, link, tarball
 
 BUILTIN = b"kernel/drivers/virtio/virtio-ring.ko\nkernel/fs/ext4/ext4.ko\n"
 OTHER = "6.1.0-other"
@@ -285,7 +288,115 @@ def test_what_is_not_there_is_named(look: Look, word: str) -> None:
 
 def test_the_running_kernel_is_found_by_its_release(tmp_path: Path) -> None:
     modules = tree(tmp_path)
-    found = prebuilt._running(tmp_path, RELEASE, None)
+    found = running(tmp_path, RELEASE, None)
     assert (found.modules, found.origin) == (modules, "running")
     with pytest.raises(UsageError, match=rf"no image of {re.escape(OTHER)} here"):
-        prebuilt._running(tmp_path, OTHER, None)
+        running(tmp_path, OTHER, None)
+
+
+def test_a_system_of_nixos_is_a_tree_of_links(look: Look, tmp_path: Path) -> None:
+    store, system = tmp_path / "store", tmp_path / "system"
+    modules = tree(store / "modules", image=None, config=None)
+    (store / "linux").mkdir()
+    (store / "linux/bzImage").write_bytes(boot_image())
+    farm = system / "kernel-modules/lib/modules" / RELEASE
+    farm.mkdir(parents=True)
+    (farm / "kernel").symlink_to(modules / "kernel")
+    (farm / "again").symlink_to(modules / "kernel")
+    (farm / "build").symlink_to(store)
+    (farm / "up").symlink_to(farm.parent)
+    (system / "kernel").symlink_to(store / "linux/bzImage")
+    found = look(system)
+    assert (found.release, found.modules) == (RELEASE, farm)
+    assert len(module_files(found.modules)) == 2
+
+
+# ---- a system below another root
+
+
+def rooted(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
+    tree(root, below="usr/lib/modules")
+    (root / "lib").symlink_to("/usr/lib")
+    return root
+
+
+def in_root_of(tmp_path: Path, root: Path, modules: Path | None = None) -> Prebuilt:
+    return find([], modules, tmp_path / "scratch", None, root=root)
+
+
+def test_the_kernel_of_a_root_is_found_by_links_as_they_lead_there(tmp_path: Path) -> None:
+    root = rooted(tmp_path)
+    image = root / f"boot/vmlinuz-{RELEASE}"
+    image.rename(root / f"usr/lib/modules/{RELEASE}/vmlinuz")
+    image.symlink_to(f"/usr/lib/modules/{RELEASE}/vmlinuz")
+    found = in_root_of(tmp_path, root)
+    assert found.image == root / f"usr/lib/modules/{RELEASE}/vmlinuz"
+    assert (found.release, found.modules.name, found.origin) == (RELEASE, RELEASE, str(root))
+    assert found.config == root / f"boot/config-{RELEASE}"
+
+
+def test_a_module_that_leads_out_of_its_root_is_refused(tmp_path: Path) -> None:
+    root = rooted(tmp_path)
+    (root / f"usr/lib/modules/{RELEASE}/kernel/x.ko").symlink_to("/etc/passwd")
+    with pytest.raises(UsageError, match=r"x\.ko leads out of it, to /etc/passwd"):
+        in_root_of(tmp_path, root)
+
+
+def test_a_root_with_no_kernel_or_several_or_no_modules_says_so(tmp_path: Path) -> None:
+    root = rooted(tmp_path)
+    tree(root, OTHER, below="usr/lib/modules")
+    with pytest.raises(UsageError, match=rf"2 kernels in it: {re.escape(OTHER)}, {RELEASE}"):
+        in_root_of(tmp_path, root)
+    shutil.rmtree(root / "boot")
+    with pytest.raises(UsageError, match=r"no kernels in it$"):
+        in_root_of(tmp_path, root)
+    (root / "boot").mkdir()
+    (root / f"boot/vmlinuz-{RELEASE}").write_bytes(boot_image())
+    shutil.rmtree(root / "usr/lib/modules" / RELEASE)
+    with pytest.raises(UsageError, match=f"has a kernel, {RELEASE}, but no modules"):
+        in_root_of(tmp_path, root)
+
+
+# ---- an initramfs in the place of the modules
+
+
+def initramfs(tmp_path: Path, release: str = RELEASE) -> Path:
+    path = tmp_path / "initrd.img"
+    members = {f"usr/lib/modules/{release}/kernel/a.ko": b"a"} if release else {"init": b""}
+    path.write_bytes(cpio({"kernel/x86/microcode/x.bin": b"x"}) + bytes(512) + gzip.compress(cpio(members)))
+    return path
+
+
+def test_the_modules_of_an_initramfs_are_the_kernels(look: Look, tmp_path: Path) -> None:
+    image = written(tmp_path, boot_image())
+    scratch = tmp_path / "scratch"
+    found = find([str(image)], None, scratch, None, initramfs=initramfs(tmp_path))
+    assert [path.name for path in found.modules.rglob("*.ko")] == ["a.ko"]
+    assert found.initramfs
+    assert found.initramfs.others is None
+    modules = tree(tmp_path / "tree")
+    found = find([str(image)], modules, scratch, None, initramfs=initramfs(tmp_path))
+    assert found.initramfs
+    assert (found.modules.name, found.initramfs.others) == (RELEASE, modules)
+    assert "ext4" in found.builtin  # it has no modules.builtin of its own
+    found = find([], None, scratch, None, initramfs=initramfs(tmp_path), root=tmp_path / "tree")
+    assert found.initramfs
+    assert found.initramfs.others == modules
+
+
+def test_an_initramfs_of_another_kernel_or_of_none_is_named(tmp_path: Path) -> None:
+    image = written(tmp_path, boot_image())
+    for release, words in (
+        (OTHER, f"modules of {OTHER}, but the kernel is {RELEASE}"),
+        ("", "no modules in"),
+    ):
+        path = initramfs(tmp_path, release)
+        with pytest.raises(UsageError, match=rf"--initramfs {re.escape(str(path))}: {re.escape(words)}"):
+            find([str(image)], None, tmp_path / "scratch", None, initramfs=path)
+
+
+def test_an_initramfs_in_the_place_of_a_kernel_says_what_takes_one(look: Look, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"initrd\.img: a cpio archive") as caught:
+        look(initramfs(tmp_path))
+    assert "--initramfs" in caught.value.hint

@@ -30,7 +30,7 @@ def test_without_an_engine_the_rest_is_still_looked_at(
     assert found["container engine"].state == "bad"
     assert "none.sock" in found["container engine"].detail
     assert "kbtf-ci setup" in found["container engine"].remedy
-    assert set(found) == {"container engine", "cache", "disk", "memory", "cores"}
+    assert set(found) == {"container engine", "cache", "libarchive", "disk", "memory", "cores"}
 
 
 @pytest.mark.parametrize(
