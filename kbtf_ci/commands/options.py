@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +25,7 @@ from kbtf_ci.guest.timeouts import Timeouts
 from kbtf_ci.infra.engines import VARIABLE, EngineKind, choose, chosen
 from kbtf_ci.infra.profiles import parse_size_mib
 from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn, parse_fail_on
-from kbtf_ci.model.options import BuildOptions
+from kbtf_ci.model.options import BuildOptions, PrebuiltOptions
 from kbtf_ci.model.outcome import LoadPolicy
 from kbtf_ci.model.proof import Prove
 from kbtf_ci.workflow.guests import GuestOptions
@@ -54,6 +54,43 @@ def combine(*decorators: Callable[[_Command], _Command]) -> Callable[[_Command],
         return command
 
     return apply
+
+
+kernel_of_others = combine(
+    click.option("--kernel", multiple=True, metavar="PATH|running",
+                 help="A kernel that others built: an image, packages or tarballs (repeatable), a folder as "
+                      "modules_install leaves it, or the running system's own."),
+    click.option("--modules", "modules_at", type=click.Path(exists=True, path_type=Path),
+                 help="Its modules, a folder or an archive, where --kernel is an image."),
+    click.option("--initramfs", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                 help="Its modules are those in this initramfs; stale ones are named."),
+    click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path),
+                 help="The kernel that is installed in this folder, the root of a system."),
+)  # fmt: skip
+
+
+def named_kernel(values: Mapping[str, Any]) -> PrebuiltOptions | None:
+    """Return the kernel that others built, as ``kernel_of_others`` names it, None where it names none.
+
+    Raises UsageError where it is named twice, or its modules without it.
+    """
+    kernel, root = values["kernel"], values["root"]
+    if kernel and root:
+        raise UsageError(
+            "--kernel and --root each name a kernel", hint="name an image below ROOT with --kernel"
+        )
+    if not kernel and root is None:
+        for name, value in (("modules", values["modules_at"]), ("initramfs", values["initramfs"])):
+            if value is not None:
+                raise UsageError(f"--{name} wants the kernel", hint="name it with --kernel or --root")
+        return None
+    return PrebuiltOptions(
+        kernel=kernel,
+        modules=values["modules_at"],
+        suite=values.get("suite") or DEFAULT_SUITE,
+        initramfs=values["initramfs"],
+        root=root,
+    )
 
 
 config = click.option("--config", default="smoke", show_default=True, shell_complete=complete.profiles,

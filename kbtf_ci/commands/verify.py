@@ -20,21 +20,18 @@ from kbtf_ci.commands.options import (
     fail_on,
     guest_options,
     guest_options_of,
+    kernel_of_others,
+    named_kernel,
     prove,
     suite,
 )
 from kbtf_ci.commands.session import finish, reporting
 from kbtf_ci.errors import UsageError
-from kbtf_ci.model.options import PrebuiltOptions
 from kbtf_ci.workflow import prebuilt
 from kbtf_ci.workflow import run as workflow
 
 _prebuilt_options = combine(
-    click.option("--kernel", multiple=True, metavar="PATH|running",
-                 help="A kernel that others built: an image, Debian packages (repeatable), a folder as "
-                      "modules_install leaves it, or the running system's own."),
-    click.option("--modules", type=click.Path(exists=True, file_okay=False, path_type=Path),
-                 help="Its modules, where --kernel is an image."),
+    kernel_of_others,
     suite("Debian suite of QEMU's image."),
     click.option("-o", "--output-dir", "output", type=click.Path(path_type=Path),
                  help="Run directory to make with --kernel; runs/<UTC time>-prebuilt without it."),
@@ -69,12 +66,12 @@ def verify(*, run_directory: Path | None, quiet: bool, debug: bool, bisect: bool
         guest = replace(guest_options_of(options), extra=options["extra"], extra_only=options["extra_only"])
         if guest.extra_only and not guest.extra:
             raise UsageError("--extra-only wants modules", hint="name them with --extra FILE.ko")
-        if (run_directory is None) == (not options["kernel"]):
-            raise UsageError("verify wants either a run directory or --kernel")
+        named = named_kernel(options)
+        if (run_directory is None) == (named is None):
+            raise UsageError("verify wants either a run directory or --kernel (or --root)")
         if run_directory is not None:
             verdict = workflow.verify(run_directory, guest, reporter)
-        else:
-            named = PrebuiltOptions(options["kernel"], options["modules"], options["suite"])
+        elif named is not None:
             verdict = prebuilt.verify(named, guest, options["output"], command_line(), reporter)
         finish(
             verdict,

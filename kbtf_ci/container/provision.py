@@ -15,7 +15,9 @@ from kbtf_ci.container import base, daemon, image
 from kbtf_ci.container.engine import Engine, NoEngineError
 from kbtf_ci.container.host import apt_install, as_root, check, find_program
 from kbtf_ci.container.places import own_socket, url_of
-from kbtf_ci.errors import EngineError
+from kbtf_ci.errors import EngineError, InfrastructureError
+from kbtf_ci.objfile.archive.reader import PACKAGE as LIBARCHIVE
+from kbtf_ci.objfile.archive.reader import has_libarchive
 
 _SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
 _APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
@@ -45,7 +47,18 @@ def setup(note: Callable[[str], None]) -> Engine:
     note(f"{engine.name} {engine.version} answers at {engine.address.url}")
     if not base.present(engine.address, image.image_name(image.DEFAULT_SUITE)):
         base.ensure(engine.address, image.DEFAULT_SUITE, note, lambda: _install(_BOOTSTRAP_PACKAGES, note))
+    _archives(note)
     return engine
+
+
+def _archives(note: Callable[[str], None]) -> None:
+    """Install what other distributions' packages are read with, where that can be: a run does without."""
+    if has_libarchive():
+        return
+    try:
+        _install((LIBARCHIVE,), note)
+    except InfrastructureError as error:
+        note(f"{error.message}: without libarchive no rpm is read ({error.hint or 'see above'})")
 
 
 def _engine(note: Callable[[str], None]) -> Engine:

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""Kernels in archives, Debian packages or tarballs, unpacked once into a cache.
+"""Kernels in archives, distributions' packages or tarballs, unpacked once into a cache.
 
-The tools of the toolchain image unpack them: dpkg-deb knows every compression that packages come in and uses
-all cores for it, and nothing that an archive holds reaches beyond the one folder that its container can
-write to.
+libarchive reads them where this machine has it (objfile/archive). Sources, and where it has not Debian
+packages and tarballs, are unpacked by the tools of the toolchain image: nothing that an archive holds reaches
+beyond the one folder that its container can write to.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +22,12 @@ from kbtf_ci.infra.locks import exclusive, keep_in_use
 from kbtf_ci.infra.record import Counter, uncounted
 from kbtf_ci.infra.runner import Command, Completed, Mount, Runner, run
 from kbtf_ci.kernel.source import file_sha256
+from kbtf_ci.objfile.archive.kernel_files import WANTED, KernelFiles
+from kbtf_ci.objfile.archive.kinds import Kind, kind_of
+from kbtf_ci.objfile.archive.reader import WAY_OUT, has_libarchive
 
-_DEB_MAGIC: Final = b"!<arch>\n"
+# What libarchive lays out is of this version, and of WANTED.
+_LAYOUT: Final = f"1 {WANTED}"
 _STAGING: Final = ".unpack-"
 
 # A kernel's packages hold documentation and, some, sources besides. Links and special files go as well: the
@@ -68,11 +72,7 @@ chmod -R u+rwX,go+rX "$out"
 
 def is_package(path: Path) -> bool:
     """Return whether the file begins as a Debian package does. Raises UsageError when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_DEB_MAGIC)) == _DEB_MAGIC
-    except OSError as error:
-        raise file_error(error, path, "cannot be read") from error
+    return kind_of(path) is Kind.DEB
 
 
 def unpack_sources(
@@ -88,28 +88,74 @@ def unpack_sources(
 def unpack(
     archives: Sequence[Path],
     cache: Path,
-    runner: Runner,
+    runner: Runner | None,
     on_done: Counter = uncounted,
     *,
     sources: bool = False,
 ) -> Path:
     """Return the folder below ``cache`` that holds what is in ``archives``, all in one tree.
 
-    It is there whole or not at all, under a name made from the archives' contents and the script that unpacks
-    them: another version's may leave something else. ``on_done`` hears how many of them are unpacked. Raises
-    UsageError for one that does not unpack, InfrastructureError on a full disk.
+    It is there whole or not at all, under a name made from the archives' contents and the way in which they
+    are unpacked: another version's may leave something else. ``on_done`` hears how many of them are unpacked.
+    Without ``runner`` it is libarchive or nothing. Raises UsageError for one that does not unpack,
+    InfrastructureError on a full disk, and where libarchive alone could read it and is not there.
     """
     digests = sorted(_sha256(archive) for archive in archives) + ["sources"] * sources
-    target = cache / hashlib.sha256("".join([*digests, _SCRIPT]).encode()).hexdigest()[:16]
+    libarchive = not sources and has_libarchive()
+    way = _LAYOUT if libarchive else _SCRIPT
+    target = cache / hashlib.sha256("".join([*digests, way]).encode()).hexdigest()[:16]
+
+    def lay_out(staging: Path) -> None:
+        if libarchive:
+            _lay_out(archives, staging, on_done)
+        else:
+            _unpack(archives, staging, _tools(archives, runner), on_done, sources=sources)
+
+    return _kept(cache, target, lay_out)
+
+
+def _kept(cache: Path, target: Path, lay_out: Callable[[Path], None]) -> Path:
+    """Return ``target``, a folder below ``cache``, which ``lay_out`` fills where it is not there yet."""
     try:
         with exclusive(cache / ".lock"):
             if not target.is_dir():
                 _sweep(cache)
-                _unpack(archives, target, runner, on_done, sources=sources)
+                with tempfile.TemporaryDirectory(prefix=_STAGING, dir=cache) as folder:
+                    staging = Path(folder) / "tree"
+                    staging.mkdir()
+                    lay_out(staging)
+                    staging.rename(target)
             keep_in_use(target)
     except OSError as error:
         raise InfrastructureError(f"{cache}: cannot be written: {error.strerror}") from error
     return target
+
+
+def unpack_initramfs(path: Path, cache: Path) -> Path:
+    """Return the folder below ``cache`` with the modules of an initramfs, as ``unpack`` does."""
+    target = cache / hashlib.sha256(f"{_sha256(path)} initramfs {_LAYOUT}".encode()).hexdigest()[:16]
+
+    def lay_out(staging: Path) -> None:
+        files = KernelFiles(staging)
+        files.add_initramfs(path)
+        files.finish()
+
+    return _kept(cache, target, lay_out)
+
+
+def _lay_out(archives: Sequence[Path], staging: Path, on_done: Counter) -> None:
+    files = KernelFiles(staging)
+    for number, archive in enumerate(archives, 1):
+        kind = kind_of(archive)
+        if kind is None:
+            raise UsageError(f"{archive}: not an archive")
+        if kind is Kind.CPIO:
+            raise UsageError(
+                f"{archive}: a cpio archive, an initramfs perhaps", hint="--initramfs takes that"
+            )
+        files.add(archive, kind)
+        on_done(number, len(archives))
+    files.finish()
 
 
 def _sha256(archive: Path) -> str:
@@ -125,27 +171,34 @@ def _sweep(cache: Path) -> None:
         shutil.rmtree(left_over)
 
 
+def _tools(archives: Sequence[Path], runner: Runner | None) -> Runner:
+    """Return what runs the image's tools. Raises InfrastructureError for what they do not unpack."""
+    for archive in archives:
+        if runner is None or kind_of(archive) not in {Kind.DEB, Kind.TAR}:
+            raise InfrastructureError(
+                f"{archive}: reading it wants libarchive, which this machine has not", hint=WAY_OUT
+            )
+    assert runner is not None
+    return runner
+
+
 def _unpack(
-    archives: Sequence[Path], target: Path, runner: Runner, on_done: Counter, *, sources: bool
+    archives: Sequence[Path], staging: Path, runner: Runner, on_done: Counter, *, sources: bool
 ) -> None:
     names = [f"/in/{n}{'.deb' if is_package(path) else '.tar'}" for n, path in enumerate(archives)]
-    with tempfile.TemporaryDirectory(prefix=_STAGING, dir=target.parent) as folder:
-        staging = Path(folder) / "tree"
-        staging.mkdir()
-        mounts = [Mount(path, name) for path, name in zip(archives, names, strict=True)]
-        mounts.append(Mount(staging, "/out", writable=True))
-        words = ("bash", "-c", _SCRIPT, "unpack", "sources" if sources else "", "/out", *names)
-        command = Command(words, tuple(mounts), label="unpack")
-        said = bytearray()
+    mounts = [Mount(path, name) for path, name in zip(archives, names, strict=True)]
+    mounts.append(Mount(staging, "/out", writable=True))
+    words = ("bash", "-c", _SCRIPT, "unpack", "sources" if sources else "", "/out", *names)
+    command = Command(words, tuple(mounts), label="unpack")
+    said = bytearray()
 
-        def on_output(piece: bytes) -> None:
-            said.extend(piece)
-            on_done(said.count(_ONE_MORE.encode()), len(archives))
+    def on_output(piece: bytes) -> None:
+        said.extend(piece)
+        on_done(said.count(_ONE_MORE.encode()), len(archives))
 
-        done = run(runner, command, on_output)
-        if done.status != 0:
-            raise _failed(archives, done)
-        staging.rename(target)
+    done = run(runner, command, on_output)
+    if done.status != 0:
+        raise _failed(archives, done)
 
 
 def _failed(archives: Sequence[Path], done: Completed) -> KbtfError:

@@ -44,8 +44,10 @@ class BuildOptions:
 
 @dataclass(frozen=True, config=ConfigDict(extra="ignore"))
 class PrebuiltOptions:
-    """Images, packages or folders, and where the modules lie if not there."""
+    """Images, packages or folders, and where the modules lie if not there; see ``kernel.prebuilt.find``."""
 
     kernel: tuple[str, ...]
     modules: OptionalPath = None
     suite: str = DEFAULT_SUITE
+    initramfs: OptionalPath = None
+    root: OptionalPath = None

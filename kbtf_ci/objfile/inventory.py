@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from kbtf_ci.objfile.depmod import Preference, read_preference
 from kbtf_ci.objfile.elf import module_name, read_module, unreadable_entry
 
 _NAMES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")  # as modules_install writes them, compressed or not
+_LINKS_ELSEWHERE = {"build", "source"}
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,32 @@ def module_files(path: Path) -> list[Path]:
     """Return ``path``, or where it is a folder every module below it. UsageError when there is none."""
     if not path.is_dir():
         return [path]
-    found = sorted(one for one in path.rglob("*.ko*") if one.name.endswith(_NAMES) and not one.is_dir())
+    found = sorted(found_modules(path))
     if not found:
         raise UsageError(f"{path}: no .ko file in it")
     return found
+
+
+def found_modules(folder: Path) -> Iterator[Path]:
+    """Yield every module below ``folder``, in no order.
+
+    Links to folders are followed, once each, for that is how NixOS lays modules out; but not what
+    modules_install calls ``build`` and ``source``, where a build's modules lie.
+    """
+    seen: set[Path] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        yield from (Path(place, name) for name in names if name.endswith(_NAMES))
+        folders[:] = [name for name in folders if _is_followed(Path(place, name), seen)]
+
+
+def _is_followed(folder: Path, seen: set[Path]) -> bool:
+    """Return whether modules are looked for in a folder; remember where a link leads."""
+    if not folder.is_symlink():
+        return True
+    target = folder.resolve()
+    known = target in seen or folder.parent.resolve().is_relative_to(target)
+    seen.add(target)
+    return not known and folder.name not in _LINKS_ELSEWHERE
 
 
 def packed_file(tree: Path, file: str) -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from kbtf_ci.btf.predict.assess import kernel_version
@@ -21,9 +22,12 @@ from kbtf_ci.btf.predict.sweep import KernelSpec, sweep
 from kbtf_ci.btf.rules.loader import FOREIGN
 from kbtf_ci.btf.rules.versions import Rules, Version, doubt
 from kbtf_ci.errors import ExitCode, UsageError, file_error
+from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.rundir import RunDirectory
+from kbtf_ci.kernel.prebuilt import find
 from kbtf_ci.model.config import parse_config
+from kbtf_ci.model.options import PrebuiltOptions
 from kbtf_ci.model.prediction import Prediction
 from kbtf_ci.model.usable import Unusable
 from kbtf_ci.objfile.elf import unpacked_name
@@ -37,6 +41,7 @@ from kbtf_ci.objfile.files import (
 )
 from kbtf_ci.objfile.inventory import module_files
 from kbtf_ci.report import check as report
+from kbtf_ci.workflow.initramfs import stale
 
 _MISMATCH = "CONFIG_MODULE_ALLOW_BTF_MISMATCH"
 
@@ -45,7 +50,8 @@ _MISMATCH = "CONFIG_MODULE_ALLOW_BTF_MISMATCH"
 class CheckOptions:
     """What the user asked for; ``allow_mismatch`` None leaves it to the kernel's configuration.
 
-    ``run_config`` is that of the run directory among ``modules``, for a kernel which has none.
+    ``run_config`` is that of the run directory among ``modules``, for a kernel which has none. ``kernel`` is
+    one that others built, whose own modules are judged where none are named.
     """
 
     modules: tuple[Path, ...]
@@ -55,6 +61,7 @@ class CheckOptions:
     config: Path | None = None
     run_config: Path | None = None
     jobs: int = 1
+    kernel: PrebuiltOptions | None = None
 
 
 @dataclass(frozen=True)
@@ -102,9 +109,11 @@ def check(options: CheckOptions, reporter: Reporter) -> Checked:
     Raises UsageError for what cannot be read, and for a kernel that cannot be judged by.
     """
     options = _with_run_directories(options)
+    options, of_initramfs = _with_named_kernel(options, reporter)
     if options.vmlinux is None:
         raise UsageError(
-            "check wants a kernel", hint="--vmlinux FILE, or a run directory in the place of modules"
+            "check wants a kernel",
+            hint="--vmlinux FILE, --kernel PACKAGE, or a run directory in the place of modules",
         )
     reporter.stage("check")
     listed = tuple(dict.fromkeys(path for given in options.modules for path in module_files(given)))
@@ -122,6 +131,7 @@ def check(options: CheckOptions, reporter: Reporter) -> Checked:
         *_warnings(kernel, version, config, options),
         *_coming(kernel, judged),
         *_carried(kernel, carrier),
+        *of_initramfs,
     )
     for text in warnings:
         reporter.warn(text)
@@ -186,7 +196,7 @@ def _with_run_directories(options: CheckOptions) -> CheckOptions:
     runs = {path: run for path, run in runs.items() if run.run_json.is_file()}
     modules = tuple(runs[path].modules if path in runs else path for path in options.modules)
     options = replace(options, modules=modules)
-    if options.vmlinux is None and len(runs) > 1:
+    if options.vmlinux is None and options.kernel is None and len(runs) > 1:
         raise UsageError(
             f"{len(runs)} run directories, each with a kernel of its own", hint="name one: --vmlinux"
         )
@@ -195,10 +205,28 @@ def _with_run_directories(options: CheckOptions) -> CheckOptions:
     (run,) = runs.values()
     config = run.file("kernel.config")
     options = replace(options, run_config=config if config.is_file() else None)
-    if options.vmlinux is not None:
+    if options.vmlinux is not None or options.kernel is not None:
         return options
     run.read_built()
     return replace(options, vmlinux=run.image, config=options.config or options.run_config)
+
+
+def _with_named_kernel(options: CheckOptions, reporter: Reporter) -> tuple[CheckOptions, tuple[str, ...]]:
+    """Put image, configuration and modules of a kernel that others built in their places.
+
+    Beside them is what is to be said of an initramfs.
+    """
+    named = options.kernel
+    if named is None:
+        return options, ()
+    unpacked = partial(reporter.progress, "packages")
+    cache = cache_root() / "packages"
+    found = find(
+        named.kernel, named.modules, cache, None, unpacked, initramfs=named.initramfs, root=named.root
+    )
+    modules = options.modules or (found.modules,)
+    config = options.config or found.config
+    return replace(options, vmlinux=found.image, modules=modules, config=config), tuple(stale(found))
 
 
 def _version(options: CheckOptions, kernel: KernelFile, paths: Sequence[Path]) -> Version:

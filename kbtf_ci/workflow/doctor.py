@@ -28,6 +28,7 @@ from kbtf_ci.infra.cachedirs import disk_bytes
 from kbtf_ci.infra.engines import EngineKind, chosen
 from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.runner import Command, Mount, Runner, run
+from kbtf_ci.objfile.archive.reader import WAY_OUT, has_libarchive
 
 State = Literal["ok", "warn", "bad"]
 
@@ -65,7 +66,13 @@ def examine(kvm: Callable[[Runner], str] = _kvm_runs) -> list[Finding]:
     ``kvm`` runs a guest in KVM and returns "" or why it did not.
     """
     look = _host if chosen() is EngineKind.HOST else _engine
-    return [*look(kvm), *_cache(), examine_memory(), _cores()]
+    return [*look(kvm), *_cache(), _libarchive(), examine_memory(), _cores()]
+
+
+def _libarchive() -> Finding:
+    if has_libarchive():
+        return Finding("libarchive", "ok", "there: packages of every distribution are read")
+    return Finding("libarchive", "warn", "not there: of packages only Debian's are read", WAY_OUT)
 
 
 def _host(kvm: Callable[[Runner], str]) -> Iterator[Finding]:

@@ -20,7 +20,8 @@ from kbtf_ci.infra import rundir
 from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.record import Counter, Reporter
 from kbtf_ci.infra.runs import Run, begun, new_run
-from kbtf_ci.kernel.prebuilt import Prebuilt, check_named, find
+from kbtf_ci.kernel.laid_out import Prebuilt
+from kbtf_ci.kernel.prebuilt import check_named, find
 from kbtf_ci.model.config import parse_config
 from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
 from kbtf_ci.model.options import PrebuiltOptions
@@ -29,6 +30,7 @@ from kbtf_ci.objfile.depmod import KEPT_CONFIGURATION, read_preference
 from kbtf_ci.objfile.inventory import module_files
 from kbtf_ci.workflow import verify as verification
 from kbtf_ci.workflow.guests import GuestOptions
+from kbtf_ci.workflow.initramfs import stale
 from kbtf_ci.workflow.verdict import Verdict
 from kbtf_ci.workflow.workspace import toolchain
 
@@ -50,7 +52,12 @@ def verify(
         with this.record.stage("unpack"):
             unpacked = partial(reporter.progress, "packages")
             cache = cache_root() / "packages"
-            found = find(options.kernel, options.modules, cache, tools.runner, unpacked)
+            found = find(
+                options.kernel, options.modules, cache, tools.runner, unpacked,
+                initramfs=options.initramfs, root=options.root,
+            )  # fmt: skip
+            for line in stale(found):
+                reporter.warn(line)
             kernel = _take(found, this)
         return verification.verify(kernel, guest, tools.runner, this)
 

@@ -97,6 +97,32 @@ def spare_run(smoke_run: Path, tmp_path: Path) -> Path:
     return shutil.copytree(smoke_run, tmp_path / "spare", ignore=shutil.ignore_patterns("*.cpio"))
 
 
+# The image's own suite; the meta package names the current kernel. The cloud flavour is the smallest with
+# more than a thousand modules, the guest's own drivers among them.
+DOWNLOAD = """
+set -e
+apt-get update -q
+name=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/ *Depends: //p')
+mkdir /out/meta && cd /out/meta && apt-get download -q linux-image-cloud-amd64
+cd /out && apt-get download -q "$name"
+dpkg-deb -x "$name"_*.deb tree
+chmod -R a+rX tree meta
+"""
+
+
+@pytest.fixture(scope="session")
+def package(engine: Engine, toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A distribution's kernel, as its package is."""
+    folder = tmp_path_factory.mktemp("package")
+    client = docker.DockerClient(base_url=engine.address.url)
+    client.containers.run(
+        toolchain.image, ["sh", "-c", DOWNLOAD], user="0", remove=True,
+        volumes={str(folder): {"bind": "/out", "mode": "rw"}},
+    )  # fmt: skip
+    (found,) = folder.glob("*.deb")
+    return found
+
+
 @dataclass(frozen=True)
 class Containers:
     """What the engine holds of one kbtf-ci process."""

@@ -10,36 +10,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import docker
 import pytest
 
-from kbtf_ci.container.engine import Engine
-from kbtf_ci.container.image import Toolchain
 from kbtf_ci.objfile.elf import ElfImage, Section
 from tests.e2e.conftest import Cli, results
-
-# The image's own suite; the meta package names the current kernel. The cloud flavour is the smallest with
-# more than a thousand modules, the guest's own drivers among them.
-DOWNLOAD = """
-set -e
-apt-get update -q
-name=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/ *Depends: //p')
-cd /out && apt-get download -q "$name"
-dpkg-deb -x "$name"_*.deb tree
-chmod -R a+rX tree
-"""
-
-
-@pytest.fixture(scope="module")
-def package(engine: Engine, toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("package")
-    client = docker.DockerClient(base_url=engine.address.url)
-    client.containers.run(
-        toolchain.image, ["sh", "-c", DOWNLOAD], user="0", remove=True,
-        volumes={str(folder): {"bind": "/out", "mode": "rw"}},
-    )  # fmt: skip
-    (found,) = folder.glob("*.deb")
-    return found
 
 
 def test_every_module_of_a_distributions_package_is_verified(cli: Cli, package: Path) -> None:

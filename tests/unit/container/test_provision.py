@@ -120,3 +120,24 @@ def test_who_gets_ids_from_elsewhere_than_the_files_has_them(
 ) -> None:
     put(programs / "getsubids", "#!/bin/sh\necho 0: user 100000 65536\n")
     assert blamed().message == "lchown /etc/gshadow: invalid argument"
+
+
+def test_libarchive_is_installed_where_it_lacks_and_nothing_fails_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wanted: list[tuple[str, ...]] = []
+    notes: list[str] = []
+    monkeypatch.setattr(provision, "apt_install", wanted.append)
+    monkeypatch.setenv("LIBARCHIVE", __file__)
+    provision._archives(notes.append)
+    assert wanted == []
+    monkeypatch.setenv("LIBARCHIVE", "/nowhere/libarchive.so")
+    provision._archives(notes.append)
+    assert wanted == [("libarchive13",)]
+
+    def refuse(packages: tuple[str, ...]) -> None:
+        raise InfrastructureError("installing needs root", hint="have an administrator run it")
+
+    monkeypatch.setattr(provision, "apt_install", refuse)
+    provision._archives(notes.append)
+    assert notes[-1].startswith("installing needs root: without libarchive no rpm is read")

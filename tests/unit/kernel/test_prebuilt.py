@@ -5,28 +5,28 @@
 
 from __future__ import annotations
 
+import gzip
 import lzma
-import os
 import re
 import shutil
 import tarfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, NoReturn, Protocol
+from typing import Literal, Protocol
 
 import pytest
 
-from kbtf_ci.errors import InfrastructureError, UsageError
-from kbtf_ci.infra.runner import Command, Runner
-from kbtf_ci.kernel import packages as unpacking
-from kbtf_ci.kernel import prebuilt
-from kbtf_ci.kernel.packages import unpack
-from kbtf_ci.kernel.prebuilt import Prebuilt, find, modules_folder
+from kbtf_ci.errors import UsageError
+from kbtf_ci.infra.runner import Runner
+from kbtf_ci.kernel.installed import running
+from kbtf_ci.kernel.laid_out import Prebuilt, modules_folder
+from kbtf_ci.kernel.prebuilt import find
 from kbtf_ci.objfile.boot_image import read_release
+from kbtf_ci.objfile.inventory import module_files
 from tests.conftest import unavailable
 from tests.support.local import LocalRunner
-from tests.support.packages import RELEASE, boot_image, deb, link, special, tarball
+from tests.support.packages import RELEASE, boot_image, cpio, deb, link, tarball
 
 BUILTIN = b"kernel/drivers/virtio/virtio-ring.ko\nkernel/fs/ext4/ext4.ko\n"
 OTHER = "6.1.0-other"
@@ -288,191 +288,115 @@ def test_what_is_not_there_is_named(look: Look, word: str) -> None:
 
 def test_the_running_kernel_is_found_by_its_release(tmp_path: Path) -> None:
     modules = tree(tmp_path)
-    found = prebuilt._running(tmp_path, RELEASE, None)
+    found = running(tmp_path, RELEASE, None)
     assert (found.modules, found.origin) == (modules, "running")
     with pytest.raises(UsageError, match=rf"no image of {re.escape(OTHER)} here"):
-        prebuilt._running(tmp_path, OTHER, None)
+        running(tmp_path, OTHER, None)
 
 
-# ---- packages
-
-IMAGE = {f"./boot/vmlinuz-{RELEASE}": boot_image(), f"./boot/config-{RELEASE}": b"CONFIG_X=y\n"}
-MODULES = {
-    f"./usr/lib/modules/{RELEASE}/kernel/a.ko.xz": b"a",
-    f"./usr/lib/modules/{RELEASE}/modules.builtin": BUILTIN,
-    "./usr/share/doc/changelog": b"long",
-}
-
-
-def test_one_package_holds_image_modules_and_config(look: Look, packages: Packages) -> None:
-    found = look(*packages(whole=IMAGE | MODULES))
-    assert (found.release, found.modules.name) == (RELEASE, RELEASE)
-    assert found.builtin == {"virtio_ring", "ext4"}
-    assert found.config
-    assert found.config.read_bytes() == b"CONFIG_X=y\n"
-    assert not list(found.modules.parents[3].rglob("changelog"))
+def test_a_system_of_nixos_is_a_tree_of_links(look: Look, tmp_path: Path) -> None:
+    store, system = tmp_path / "store", tmp_path / "system"
+    modules = tree(store / "modules", image=None, config=None)
+    (store / "linux").mkdir()
+    (store / "linux/bzImage").write_bytes(boot_image())
+    farm = system / "kernel-modules/lib/modules" / RELEASE
+    farm.mkdir(parents=True)
+    (farm / "kernel").symlink_to(modules / "kernel")
+    (farm / "again").symlink_to(modules / "kernel")
+    (farm / "build").symlink_to(store)
+    (farm / "up").symlink_to(farm.parent)
+    (system / "kernel").symlink_to(store / "linux/bzImage")
+    found = look(system)
+    assert (found.release, found.modules) == (RELEASE, farm)
+    assert len(module_files(found.modules)) == 2
 
 
-def test_several_packages_are_one_kernel(look: Look, packages: Packages, tmp_path: Path) -> None:
-    place = f"./usr/lib/modules/{RELEASE}"
-    found = look(
-        *packages(
-            base={f"{place}/config": b"CONFIG_X=y\n", f"{place}/modules.builtin": BUILTIN},
-            binary={f"{place}/vmlinuz.unsigned": boot_image()},
-            modules={f"{place}/kernel/a.ko.xz": b"a"},
-        )
-    )
-    assert found.config
-    assert (found.image.name, found.config.name) == ("vmlinuz.unsigned", "config")
-    assert (found.modules / "kernel/a.ko.xz").read_bytes() == b"a"
-    assert "ext4" in found.builtin
+# ---- a system below another root
 
 
-def test_the_same_packages_are_unpacked_once_in_whatever_order(look: Look, packages: Packages) -> None:
-    paths = packages(image=IMAGE, modules=MODULES)
-    runner = LocalRunner()
-    first = look(*paths, runner=runner)
-    assert len(runner.started) == 1
-    again = look(*reversed(paths), runner=runner)
-    assert len(runner.started) == 1
-    assert (again.image, again.modules) == (first.image, first.modules)
+def rooted(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
+    tree(root, below="usr/lib/modules")
+    (root / "lib").symlink_to("/usr/lib")
+    return root
 
 
-def test_what_another_version_unpacked_in_its_way_is_not_taken(
-    look: Look, packages: Packages, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = packages(both=IMAGE | MODULES)[0]
-    first = look(path)
-    monkeypatch.setattr("kbtf_ci.kernel.packages._SCRIPT", f"{unpacking._SCRIPT}\n# as of another version")
-    other = look(path)
-    assert other.modules != first.modules
-    assert (first.modules / "kernel").is_dir()
+def in_root_of(tmp_path: Path, root: Path, modules: Path | None = None) -> Prebuilt:
+    return find([], modules, tmp_path / "scratch", None, root=root)
 
 
-def test_packages_of_which_some_are_missing_say_what_is_not_there(look: Look, packages: Packages) -> None:
-    image, modules = packages(image=IMAGE, modules=MODULES)
-    with pytest.raises(UsageError, match="but no modules") as caught:
-        look(image)
-    assert "linux-modules-*" in caught.value.hint
-    with pytest.raises(UsageError, match="no kernel image in it"):
-        look(modules)
+def test_the_kernel_of_a_root_is_found_by_links_as_they_lead_there(tmp_path: Path) -> None:
+    root = rooted(tmp_path)
+    image = root / f"boot/vmlinuz-{RELEASE}"
+    image.rename(root / f"usr/lib/modules/{RELEASE}/vmlinuz")
+    image.symlink_to(f"/usr/lib/modules/{RELEASE}/vmlinuz")
+    found = in_root_of(tmp_path, root)
+    assert found.image == root / f"usr/lib/modules/{RELEASE}/vmlinuz"
+    assert (found.release, found.modules.name, found.origin) == (RELEASE, RELEASE, str(root))
+    assert found.config == root / f"boot/config-{RELEASE}"
 
 
-def test_a_package_with_another_file_beside_it_is_refused_by_the_files_name(
-    look: Look, packages: Packages, tmp_path: Path
-) -> None:
-    with pytest.raises(UsageError, match=r"image: not a Debian package"):
-        look(*packages(whole=IMAGE), written(tmp_path, boot_image()))
+def test_a_module_that_leads_out_of_its_root_is_refused(tmp_path: Path) -> None:
+    root = rooted(tmp_path)
+    (root / f"usr/lib/modules/{RELEASE}/kernel/x.ko").symlink_to("/etc/passwd")
+    with pytest.raises(UsageError, match=r"x\.ko leads out of it, to /etc/passwd"):
+        in_root_of(tmp_path, root)
 
 
-@pytest.mark.parametrize("keep", [8, 200, 0.5, 0.98])
-def test_a_truncated_package_is_named_and_leaves_nothing(
-    look: Look, packages: Packages, tmp_path: Path, keep: float
-) -> None:
-    good = deb({**IMAGE, **MODULES, "./boot/more": os.urandom(100_000)})
-    size = int(keep if keep > 1 else len(good) * keep)
-    (path,) = packages(cut=good[:size])
-    with pytest.raises(UsageError, match=r"cut\.deb: cannot be unpacked: ") as caught:
-        look(path)
-    assert "\n" not in caught.value.message
-    assert [entry.name for entry in (tmp_path / "scratch").iterdir()] == [".lock"]
+def test_a_root_with_no_kernel_or_several_or_no_modules_says_so(tmp_path: Path) -> None:
+    root = rooted(tmp_path)
+    tree(root, OTHER, below="usr/lib/modules")
+    with pytest.raises(UsageError, match=rf"2 kernels in it: {re.escape(OTHER)}, {RELEASE}"):
+        in_root_of(tmp_path, root)
+    shutil.rmtree(root / "boot")
+    with pytest.raises(UsageError, match=r"no kernels in it$"):
+        in_root_of(tmp_path, root)
+    (root / "boot").mkdir()
+    (root / f"boot/vmlinuz-{RELEASE}").write_bytes(boot_image())
+    shutil.rmtree(root / "usr/lib/modules" / RELEASE)
+    with pytest.raises(UsageError, match=f"has a kernel, {RELEASE}, but no modules"):
+        in_root_of(tmp_path, root)
 
 
-def test_of_several_packages_the_damaged_one_is_named(look: Look, packages: Packages) -> None:
-    good, bad = packages(good=IMAGE, bad=deb(MODULES)[:-100])
-    with pytest.raises(UsageError, match=r"bad\.deb: cannot be unpacked: [\x20-\x7e]+$"):
-        look(good, bad)
+# ---- an initramfs in the place of the modules
 
 
-def test_how_many_packages_are_unpacked_is_told_once_and_of_what_is_there_nothing(
-    packages: Packages, tmp_path: Path
-) -> None:
-    paths = packages(image=IMAGE, modules=MODULES)
-    told: list[tuple[int, int]] = []
-    for _ in range(2):
-        unpack(paths, tmp_path / "scratch", LocalRunner(), lambda *now: told.append(now))
-    assert told == sorted(told)
-    assert told[-1] == (2, 2)
-    assert told.count((2, 2)) == 1
+def initramfs(tmp_path: Path, release: str = RELEASE) -> Path:
+    path = tmp_path / "initrd.img"
+    members = {f"usr/lib/modules/{release}/kernel/a.ko": b"a"} if release else {"init": b""}
+    path.write_bytes(cpio({"kernel/x86/microcode/x.bin": b"x"}) + bytes(512) + gzip.compress(cpio(members)))
+    return path
 
 
-@pytest.mark.parametrize("name", ["../escape", "./lib/../../escape", "{}/escape"])
-def test_nothing_in_a_package_lands_outside_of_its_folder(
-    look: Look, packages: Packages, tmp_path: Path, name: str
-) -> None:
-    (path,) = packages(evil={**IMAGE, **MODULES, name.format(tmp_path): b"evil"})
-    with suppress(UsageError):
-        look(path)
-    assert not (tmp_path / "escape").exists()
-    assert not list(tmp_path.glob("scratch/escape"))
+def test_the_modules_of_an_initramfs_are_the_kernels(look: Look, tmp_path: Path) -> None:
+    image = written(tmp_path, boot_image())
+    scratch = tmp_path / "scratch"
+    found = find([str(image)], None, scratch, None, initramfs=initramfs(tmp_path))
+    assert [path.name for path in found.modules.rglob("*.ko")] == ["a.ko"]
+    assert found.initramfs
+    assert found.initramfs.others is None
+    modules = tree(tmp_path / "tree")
+    found = find([str(image)], modules, scratch, None, initramfs=initramfs(tmp_path))
+    assert found.initramfs
+    assert (found.modules.name, found.initramfs.others) == (RELEASE, modules)
+    assert "ext4" in found.builtin  # it has no modules.builtin of its own
+    found = find([], None, scratch, None, initramfs=initramfs(tmp_path), root=tmp_path / "tree")
+    assert found.initramfs
+    assert found.initramfs.others == modules
 
 
-def test_no_link_of_a_package_leads_out_of_its_folder(look: Look, packages: Packages, tmp_path: Path) -> None:
-    (tmp_path / "outside").mkdir()
-    (path,) = packages(
-        evil={**IMAGE, **MODULES, "./lib": link(str(tmp_path / "outside")), "./lib/x": b"evil"}
-    )
-    with suppress(UsageError):
-        look(path)
-    assert list((tmp_path / "outside").iterdir()) == []
+def test_an_initramfs_of_another_kernel_or_of_none_is_named(tmp_path: Path) -> None:
+    image = written(tmp_path, boot_image())
+    for release, words in (
+        (OTHER, f"modules of {OTHER}, but the kernel is {RELEASE}"),
+        ("", "no modules in"),
+    ):
+        path = initramfs(tmp_path, release)
+        with pytest.raises(UsageError, match=rf"--initramfs {re.escape(str(path))}: {re.escape(words)}"):
+            find([str(image)], None, tmp_path / "scratch", None, initramfs=path)
 
 
-def test_links_and_special_files_of_a_package_are_not_kept(
-    look: Look, packages: Packages, tmp_path: Path
-) -> None:
-    (tmp_path / "secret").write_bytes(b"secret")
-    odd = {
-        f"./boot/config-{RELEASE}": link(str(tmp_path / "secret")),
-        "./boot/vmlinuz-pipe": special(tarfile.FIFOTYPE),
-    }
-    found = look(*packages(odd={**IMAGE, **MODULES, **odd}))
-    assert found.config is None
-    assert [path.name for path in found.image.parent.iterdir()] == [f"vmlinuz-{RELEASE}"]
-
-
-def test_folders_that_a_package_closes_can_be_read_and_removed(packages: Packages, tmp_path: Path) -> None:
-    closed = tarfile.TarInfo()
-    closed.type, closed.mode = tarfile.DIRTYPE, 0
-    (path,) = packages(closed={**IMAGE, "./closed": closed})
-    target = unpack([path], tmp_path / "scratch", LocalRunner())
-    assert (target / "closed").stat().st_mode & 0o700 == 0o700
-
-
-def test_what_a_killed_process_left_half_is_swept_away(
-    look: Look, packages: Packages, tmp_path: Path
-) -> None:
-    half = tmp_path / "scratch/.unpack-killed/tree"
-    half.mkdir(parents=True)
-    look(*packages(whole=IMAGE | MODULES))
-    assert not half.parent.exists()
-
-
-def test_a_full_disk_is_no_fault_of_the_package(look: Look, packages: Packages, tmp_path: Path) -> None:
-    full = tmp_path / "bin"
-    full.mkdir()
-    (full / "tar").write_text("#!/bin/sh\ncat >/dev/null; echo 'tar: x: No space left on device'; exit 2\n")
-    (full / "tar").chmod(0o755)
-    (path,) = packages(whole=IMAGE | MODULES)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", f"{full}:{os.environ['PATH']}")
-        with pytest.raises(InfrastructureError, match="No space left on device"):
-            look(path)
-
-
-def test_a_cache_that_cannot_be_written_is_named(packages: Packages, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    (path,) = packages(whole=IMAGE | MODULES)
-    with pytest.raises(InfrastructureError, match=re.escape(str(tmp_path / "file"))):
-        find([str(path)], None, tmp_path / "file", LocalRunner())
-
-
-def test_an_interrupt_while_unpacking_leaves_nothing_half(packages: Packages, tmp_path: Path) -> None:
-    class Interrupted(LocalRunner):
-        def start(self, command: Command) -> NoReturn:
-            (Path(command.mounts[-1].source) / "half").touch()
-            raise KeyboardInterrupt
-
-    (path,) = packages(whole=IMAGE | MODULES)
-    with pytest.raises(KeyboardInterrupt):
-        find([str(path)], None, tmp_path / "scratch", Interrupted())
-    assert [entry.name for entry in (tmp_path / "scratch").iterdir()] == [".lock"]
+def test_an_initramfs_in_the_place_of_a_kernel_says_what_takes_one(look: Look, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"initrd\.img: a cpio archive") as caught:
+        look(initramfs(tmp_path))
+    assert "--initramfs" in caught.value.hint

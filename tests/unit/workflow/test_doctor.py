@@ -30,7 +30,7 @@ def test_without_an_engine_the_rest_is_still_looked_at(
     assert found["container engine"].state == "bad"
     assert "none.sock" in found["container engine"].detail
     assert "kbtf-ci setup" in found["container engine"].remedy
-    assert set(found) == {"container engine", "cache", "disk", "memory", "cores"}
+    assert set(found) == {"container engine", "cache", "libarchive", "disk", "memory", "cores"}
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,13 @@ def test_storage_that_copies_the_image_for_each_container_is_told(
     (finding,) = doctor.judge_storage(Engine(address, name, "4.3.1", rootless, "vfs"))
     assert (finding.state, way_out in finding.remedy) == ("warn", True)
     assert list(doctor.judge_storage(Engine(address, name, "4.3.1", rootless, "overlay"))) == []
+
+
+def test_a_machine_without_libarchive_is_told_what_it_cannot_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIBARCHIVE", "/nowhere/libarchive.so")
+    found = by_subject(doctor.examine(lambda runner: ""))["libarchive"]
+    assert (found.state, "only Debian's" in found.detail) == ("warn", True)
+    assert "kbtf-ci setup" in found.remedy
 
 
 def test_the_disk_of_a_cache_that_is_not_there_yet_is_its_parents(
