@@ -17,12 +17,9 @@
  * The first line of output is {"boot_kmsg":[...]}, the kernel's log before the first load.
  */
 #define _GNU_SOURCE
-/* libcrypto's present interface would bring all its ciphers into a static program, eight times its size. */
-#define OPENSSL_SUPPRESS_DEPRECATED
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
-#include <openssl/sha.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -36,7 +33,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HEX (2 * SHA256_DIGEST_LENGTH)
+#include "sha256.h"
+
+#define HEX (2 * SHA256_BYTES)
 
 /* A kernel's modules are of its own word size and byte order, and so is this program. */
 #define OWN_CLASS (sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32)
@@ -44,8 +43,6 @@
 
 typedef ElfW(Ehdr) elf_header;
 typedef ElfW(Shdr) elf_section;
-typedef ElfW(Rel) elf_rel; /* an elf_rela begins as one */
-typedef ElfW(Rela) elf_rela;
 
 static const char *root = "";
 static bool once;
@@ -255,16 +252,12 @@ static bool section_is(const struct image *image, const elf_section *names, cons
 	       !memcmp(image->data + names->sh_offset + section->sh_name, name, size);
 }
 
-/* One relocation's size where the section relocates struct module, 0 where it does not. */
-static size_t relocates_module(const struct image *image, const elf_section *names,
-			       const elf_section *section)
+static bool relocates_module(const struct image *image, const elf_section *names, const elf_section *section)
 {
-	if (section->sh_type == SHT_RELA &&
-	    section_is(image, names, section, ".rela.gnu.linkonce.this_module"))
-		return sizeof(elf_rela);
-	if (section->sh_type == SHT_REL && section_is(image, names, section, ".rel.gnu.linkonce.this_module"))
-		return sizeof(elf_rel);
-	return 0;
+	return (section->sh_type == SHT_RELA &&
+		section_is(image, names, section, ".rela.gnu.linkonce.this_module")) ||
+	       (section->sh_type == SHT_REL &&
+		section_is(image, names, section, ".rel.gnu.linkonce.this_module"));
 }
 
 /*
@@ -288,8 +281,8 @@ static void image_cut_signature(struct image *image)
 }
 
 /*
- * struct module of the .ko gets its init and exit functions by relocation. With R_*_NONE (0 on every
- * architecture) they stay NULL: do_init_module() calls no function, while prepare_coming_module() has
+ * struct module of the .ko gets its init and exit functions by relocation. Without any (R_*_NONE in their place
+ * is refused by powerpc64) they stay NULL: do_init_module() calls no function, while prepare_coming_module() has
  * already had btf_module_notify() validate and register the BTF (kernel/module/main.c, kernel/bpf/btf.c).
  * Where relocations are of the kind that has its addend in place, that is 0: the functions are symbols of
  * their own (include/linux/module.h, module_init()).
@@ -304,15 +297,10 @@ static bool image_make_inert(struct image *image)
 	names = section_at(image, &header, header.e_shstrndx);
 	for (unsigned int i = 0; i < header.e_shnum; i++) {
 		elf_section section = section_at(image, &header, i);
-		size_t size = relocates_module(image, &names, &section);
 
-		if (!size)
-			continue;
-		if (!inside(image, section.sh_offset, section.sh_size))
-			return false;
-		for (uint64_t k = 0; k < section.sh_size / size; k++)
-			memset(image->data + section.sh_offset + k * size + offsetof(elf_rel, r_info), 0,
-			       sizeof(((elf_rel *)0)->r_info));
+		if (relocates_module(image, &names, &section))
+			memset(image->data + header.e_shoff + i * sizeof(section) + offsetof(elf_section, sh_size),
+			       0, sizeof(section.sh_size));
 	}
 	image_cut_signature(image);
 	return true;
@@ -405,11 +393,11 @@ static const struct mode *mode_find(const char *name)
 
 /* ---- one module ---------------------------------------------------------------------------------- */
 
-static void sha256_hex(SHA256_CTX *sha, char hex[HEX + 1])
+static void sha256_hex(sha256 *sha, char hex[HEX + 1])
 {
-	unsigned char digest[SHA256_DIGEST_LENGTH];
+	unsigned char digest[SHA256_BYTES];
 
-	SHA256_Final(digest, sha);
+	sha256_end(sha, digest);
 	for (size_t i = 0; i < sizeof(digest); i++)
 		sprintf(hex + 2 * i, "%02x", digest[i]);
 }
@@ -419,7 +407,7 @@ static bool btf_digest(const char *name, unsigned long long *bytes, char hex[HEX
 {
 	char *path = text_of("%s/sys/kernel/btf/%s", root, name), buffer[65536];
 	int fd = open(path, O_RDONLY | O_CLOEXEC), saved = errno;
-	SHA256_CTX sha;
+	sha256 sha;
 	ssize_t n;
 
 	free(path);
@@ -427,9 +415,9 @@ static bool btf_digest(const char *name, unsigned long long *bytes, char hex[HEX
 	if (fd < 0)
 		return false;
 	*bytes = 0;
-	SHA256_Init(&sha);
+	sha256_begin(&sha);
 	while ((n = read(fd, buffer, sizeof(buffer))) > 0) {
-		SHA256_Update(&sha, buffer, n);
+		sha256_add(&sha, buffer, n);
 		*bytes += n;
 	}
 	saved = errno;

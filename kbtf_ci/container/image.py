@@ -24,7 +24,7 @@ from kbtf_ci.model import options
 
 DEFAULT_SUITE = options.DEFAULT_SUITE
 
-_PACKAGES = "/usr/share/kbtf-ci.packages"
+PACKAGES = "/usr/share/kbtf-ci.packages"
 _TAIL_LINES = 20
 
 Progress = Callable[[str], None]
@@ -66,7 +66,7 @@ def ensure(engine: Engine, suite: str, on_progress: Progress) -> Toolchain:
             if not base.present(engine.address, name):
                 base_image = base.ensure(engine.address, suite, on_progress)
                 build(engine, name, _inputs(), base_image, on_progress)
-    return Toolchain(name, suite, _packages(engine, name))
+    return Toolchain(name, suite, packages(engine, name))
 
 
 def exported(engine: Engine, name: str) -> Iterator[bytes]:
@@ -134,8 +134,9 @@ def _context(inputs: Iterable[tuple[str, bytes]]) -> io.BytesIO:
     return buffer
 
 
-def _packages(engine: Engine, name: str) -> dict[str, str]:
-    listing = run(engine.runner(name), Command(("cat", _PACKAGES), label="package list"))
+def packages(engine: Engine, name: str) -> dict[str, str]:
+    """Return the version of each package that an image holds. Raises InfrastructureError for an image of others."""
+    listing = run(engine.runner(name), Command(("cat", PACKAGES), label="package list"))
     if listing.status != 0:
-        raise InfrastructureError(f"the image {name} holds no {_PACKAGES}: {listing.text.strip()}")
+        raise InfrastructureError(f"the image {name} holds no {PACKAGES}: {listing.text.strip()}")
     return dict(line.split(" ", 1) for line in listing.text.splitlines())

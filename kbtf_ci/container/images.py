@@ -14,14 +14,15 @@ from typing import Any
 from docker import APIClient
 from docker.errors import APIError
 
-from kbtf_ci.container import base, image, pahole_image
+from kbtf_ci.container import base, guest_image, image, pahole_image
 from kbtf_ci.container.api import Address, engine_errors, explain
 from kbtf_ci.infra.locks import if_free, use_mark_of
+from kbtf_ci.model.machines.table import FOREIGN
 from kbtf_ci.model.prune import Item, Kind
 
 _TOOLCHAIN = "kbtf-ci/toolchain:"
 _BASE = "kbtf-ci/base-"
-_OWN = (_TOOLCHAIN, _BASE, pahole_image.PREFIX)
+_OWN = (_TOOLCHAIN, _BASE, pahole_image.PREFIX, guest_image.PREFIX)
 
 
 @dataclass(frozen=True)
@@ -116,11 +117,12 @@ def _purpose(name: str) -> str:
     if not name:
         return "an image without a name on a base of ours"
     prefix = next(prefix for prefix in _OWN if name.startswith(prefix))
-    suite = name.removeprefix(prefix).rpartition("-")[0]
+    of, _, suite = name.removeprefix(prefix).rpartition("-")[0].rpartition(":")
     what = {
         _TOOLCHAIN: f"toolchain of {suite}",
         _BASE: f"Debian {suite} below the toolchain",
         pahole_image.PREFIX: f"what builds pahole, on the toolchain of {suite}",
+        guest_image.PREFIX: f"guests of {of}, on the toolchain of {suite}",
     }[prefix]
     return what if name in _current() else f"{what}, by an earlier recipe"
 
@@ -129,3 +131,4 @@ def _current() -> Iterable[str]:
     for suite in base.SUITES:
         toolchain = image.image_name(suite)
         yield from (toolchain, base.own_name(suite), pahole_image.image_name(suite, toolchain))
+        yield from (guest_image.image_name(machine, suite, toolchain) for machine in FOREIGN)

@@ -10,6 +10,7 @@ remembered until the machine is booted again.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,8 @@ from kbtf_ci.guest.timeouts import Clock, Deadline
 from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.runner import Command, Process, Runner
 from kbtf_ci.infra.whole import whole_file
+from kbtf_ci.model.machines.machine import MachineType
+from kbtf_ci.model.machines.table import X86_64
 
 KVM_DEVICE = Path("/dev/kvm")
 # With a container's start the check guest takes 0.6 s even when emulated; a KVM that cannot run it may hang.
@@ -28,22 +31,44 @@ _AFTER_KVM_ERROR_S = 0.3
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-def choose(runner: Runner, wanted: Accel, warn: Callable[[str], None], device: Path = KVM_DEVICE) -> Accel:
-    """Return KVM or TCG. ``auto`` falls back to TCG and says through ``warn`` why.
+def choose(
+    runner: Runner,
+    wanted: Accel,
+    warn: Callable[[str], None],
+    device: Path = KVM_DEVICE,
+    machine: MachineType = X86_64,
+    host: str = os.uname().machine,
+) -> Accel:
+    """Return KVM or TCG for guests on ``machine``. ``auto`` falls back to TCG and says through ``warn`` why.
 
-    Where a kernel did not run in KVM since this machine was booted, ``auto`` does not try again. Raises
+    Of another architecture than ``host``'s (as ``uname -m`` names it) a guest is emulated, and nothing to warn
+    of. Where a kernel did not run in KVM since this machine was booted, ``auto`` does not try again. Raises
     InfrastructureError where ``kvm`` is wanted and does not run.
     """
     if wanted is Accel.TCG:
         return Accel.TCG
+    if machine.architecture.uname != host:
+        if wanted is Accel.KVM:
+            raise InfrastructureError(
+                f"KVM runs no guest of {machine.name} on this machine, which is {host}",
+                hint="use --accel tcg, or auto",
+            )
+        return Accel.TCG
     reason = remembered() if wanted is Accel.AUTO else ""
-    reason = reason or kvm_works(runner, device)
+    reason = reason or _unfit(runner, device, machine)
     if not reason:
         return Accel.KVM
     if wanted is Accel.KVM:
         raise InfrastructureError(f"KVM runs no guest here: {reason}", hint="use --accel tcg, or auto")
     warn(f"KVM runs no guest here, so the guest is emulated, which is slower: {reason}")
     return Accel.TCG
+
+
+def _unfit(runner: Runner, device: Path, machine: MachineType) -> str:
+    """Return why KVM runs no guest on ``machine``, as far as that can be told beforehand, else ""."""
+    if machine is X86_64:
+        return kvm_works(runner, device)
+    return "" if device.exists() else f"there is no {device}"
 
 
 def remember(reason: str) -> None:

@@ -73,7 +73,9 @@ def observe_shares(
     ``observe``. An interrupt ends every guest.
     """
     fleet = Stoppable(runner)
-    accel = accel or acceleration.choose(runner, parts[0].spec.accel, listener.warned)
+    accel = accel or acceleration.choose(
+        runner, parts[0].spec.accel, listener.warned, machine=parts[0].spec.machine
+    )
     together = _Merged(listener)
 
     def one(number: int, share: Share) -> GuestRun:

@@ -20,14 +20,16 @@ from kbtf_ci.guest.ssh import GuestShell
 from kbtf_ci.guest.timeouts import EMULATION_FACTOR, Deadline, Timeouts
 from kbtf_ci.guest.vm import KvmError, Vm, running
 from kbtf_ci.infra.runner import Command, Mount, Runner, endpoint
+from kbtf_ci.model.machines.machine import MachineType
+from kbtf_ci.model.machines.table import X86_64
 
 
 @dataclass(frozen=True)
 class GuestSpec:
     """What to boot and in what.
 
-    ``kernel`` is what QEMU is given: a bzImage, or a vmlinux with an entry for it; ``packed`` is the image
-    that the vmlinux lay in, to boot where it does not come up. ``append`` are further kernel parameters.
+    ``kernel`` is what QEMU is given: a boot image, or a vmlinux with an entry for it; ``packed`` is the image
+    that the vmlinux lay in, to boot where it does not come up. ``machine`` is what it runs on. ``append`` are further kernel parameters.
     ``btf`` is the BTF that its vmlinux shall have in memory, None where nobody asks.
     """
 
@@ -40,6 +42,7 @@ class GuestSpec:
     timeouts: Timeouts = field(default_factory=Timeouts)
     packed: Path | None = None
     btf: bytes | None = field(default=None, repr=False)
+    machine: MachineType = X86_64
 
     def check(self) -> None:
         """Raise UsageError for a kernel that is not there, or a guest too small for its initramfs."""
@@ -84,7 +87,7 @@ def booted(
 
 
 def _command(runner: Runner, spec: GuestSpec, accel: Accel) -> Command:
-    machine = Machine(accel, spec.memory_mib, spec.cpus, spec.append)
+    machine = Machine(accel, spec.memory_mib, spec.cpus, spec.append, spec.machine)
     address, port = endpoint(runner, qemu.SSH_PORT)
     return Command(
         qemu.argv(machine, address, port),

@@ -6,17 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from types import MappingProxyType
 from typing import Final
 
 from kbtf_ci.errors import UsageError
+from kbtf_ci.model.machines.machine import MachineType
+from kbtf_ci.model.machines.table import X86_64
 from kbtf_ci.model.module import Module, closure, dependency_order
 
-# The drivers of qemu.py's one device, as modules and as symbols.
-_DRIVERS: Final = MappingProxyType({"virtio_pci": "CONFIG_VIRTIO_PCI", "virtio_net": "CONFIG_VIRTIO_NET"})
-
-# What containers/guest/init stands on, and a kernel has built in or not at all. Without the console's driver
-# the guest would come up mute.
+# What containers/guest/init stands on, and a kernel has built in or not at all.
 _BUILT_IN: Final = (
     "CONFIG_BINFMT_ELF",
     "CONFIG_BINFMT_SCRIPT",
@@ -28,15 +25,25 @@ _BUILT_IN: Final = (
     "CONFIG_INET",
     "CONFIG_PRINTK",
     "CONFIG_PROC_FS",
-    "CONFIG_SERIAL_8250_CONSOLE",
     "CONFIG_SYSFS",
     "CONFIG_TMPFS",
     "CONFIG_UNIX98_PTYS",
 )
 
 
+def built_in(machine: MachineType) -> tuple[str, ...]:
+    """Return the symbols that a kernel has built in or not at all for a guest on this machine.
+
+    Without the console's driver the guest would come up mute.
+    """
+    return tuple(sorted((*_BUILT_IN, machine.console_symbol, *machine.built_in)))
+
+
 def loaded_first(
-    modules: Iterable[Module], builtin: Collection[str], config: Mapping[str, str] | None
+    modules: Iterable[Module],
+    builtin: Collection[str],
+    config: Mapping[str, str] | None,
+    machine: MachineType = X86_64,
 ) -> tuple[Module, ...]:
     """Return the modules that the guest loads before it has a network, each behind those it depends on.
 
@@ -46,10 +53,10 @@ def loaded_first(
     """
     everything = tuple(modules)
     by_name = {module.name: module for module in everything}
-    missing = [symbol for symbol in _BUILT_IN if config is not None and config.get(symbol) != "y"]
+    missing = [symbol for symbol in built_in(machine) if config is not None and config.get(symbol) != "y"]
     missing += [
         symbol
-        for name, symbol in _DRIVERS.items()
+        for name, symbol in machine.drivers.items()
         if name not in by_name and _known_missing(name, symbol, builtin, config)
     ]
     if missing:
@@ -57,7 +64,7 @@ def loaded_first(
             f"the guest cannot do without {', '.join(missing)}, and this kernel does",
             hint="switch them on in its configuration; drivers that are modules must be among the modules",
         )
-    names = closure(_DRIVERS, everything)
+    names = closure(machine.drivers, everything)
     _check_complete(names, by_name, builtin)
     return dependency_order(by_name[name] for name in names)
 

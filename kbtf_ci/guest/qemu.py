@@ -8,12 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kbtf_ci.model.machines.machine import MachineType
+from kbtf_ci.model.machines.table import X86_64
+
 SSH_PORT = 2222
 KERNEL = "/guest/kernel"
 INITRAMFS = "/guest/initramfs.cpio"
 KVM_CHECK = "/usr/lib/kbtf-ci/kvmcheck"
 KVM_CHECK_PASSED = 33
-_QEMU = "qemu-system-x86_64"
 
 
 class Accel(StrEnum):
@@ -28,7 +30,6 @@ class Accel(StrEnum):
 # panic=-1 with -no-reboot: QEMU ends at once. log_buf_len: no record is lost between two reads.
 # nokaslr: the addresses of two runs compare. mitigations=off: no attacker is in the guest.
 CMDLINE = (
-    "console=ttyS0",
     "oops=panic",
     "panic=-1",
     "printk.devkmsg=on",
@@ -47,6 +48,7 @@ class Machine:
     memory_mib: int
     cpus: int
     append: str = ""
+    type: MachineType = X86_64
 
 
 def argv(machine: Machine, address: str = "", port: int = SSH_PORT) -> tuple[str, ...]:
@@ -55,48 +57,40 @@ def argv(machine: Machine, address: str = "", port: int = SSH_PORT) -> tuple[str
         *console_argv(machine, KERNEL, INITRAMFS),
         # restrict=on: nothing goes out of the guest; the forwarded port still comes in.
         *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:{address}:{port}-:22"),
-        # romfile=: no boot ROM to search, the kernel comes by -kernel.
-        *("-device", "virtio-net-pci,netdev=net,romfile="),
+        *("-device", machine.type.network),
     )
 
 
 def console_argv(machine: Machine, kernel: str, initramfs: str) -> tuple[str, ...]:
     """Return the command line of a guest that has no network; its console is on stdout."""
     return (
-        *_common(machine.accel),
+        *_common(machine.type, machine.accel),
         *("-m", str(machine.memory_mib)),
         *("-smp", str(machine.cpus)),
         *("-kernel", kernel),
         *("-initrd", initramfs),
-        *("-append", " ".join([*CMDLINE, *machine.append.split()])),
+        *("-append", " ".join([f"console={machine.type.console}", *CMDLINE, *machine.append.split()])),
         *("-serial", "stdio"),
     )
 
 
 def kvm_check_argv() -> tuple[str, ...]:
-    """Return the command line of the smallest KVM guest; it ends with status KVM_CHECK_PASSED."""
+    """Return the command line of the smallest KVM guest, x86_64's; it ends with status KVM_CHECK_PASSED."""
     return (
-        *_common(Accel.KVM),
+        *_common(X86_64, Accel.KVM),
         *("-m", "32"),
         *("-kernel", KVM_CHECK),
         *("-device", "isa-debug-exit,iobase=0x501,iosize=1"),
     )
 
 
-def _common(accel: Accel) -> tuple[str, ...]:
+def _common(machine: MachineType, accel: Accel) -> tuple[str, ...]:
     kvm = accel is Accel.KVM
     return (
-        _QEMU,
-        *("-machine", "q35"),
+        machine.qemu,
+        *("-machine", machine.machine),
         *("-accel", "kvm" if kvm else "tcg,thread=multi"),
-        *("-cpu", "host" if kvm else TCG_CPU),
+        *("-cpu", "host" if kvm else machine.cpu),
         *("-nodefaults", "-no-user-config", "-no-reboot"),
         *("-display", "none"),
     )
-
-
-# Emulated RDRAND fills the random pool at boot. Measured: SSH answers 0.2 s after init with it, 2 s without
-# (qemu64, Nehalem). Emulated SHA instructions are what the probe hashes with. Left out is what makes a kernel
-# choose ways that are slow when emulated: string instructions byte by byte (erms, fsrm), page tables of a
-# fifth level, and a flag to set and clear around every access to user memory (smap).
-TCG_CPU = "max,-erms,-fsrm,-la57,-smap"

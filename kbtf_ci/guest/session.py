@@ -86,7 +86,7 @@ def observe(
     spec.check()
     for name in (CONSOLE_LOG, KMSG_LOG):
         (logs / name).write_bytes(b"")
-    accel = accel or acceleration.choose(runner, spec.accel, listener.warned)
+    accel = accel or acceleration.choose(runner, spec.accel, listener.warned, machine=spec.machine)
     plan = Plan(modules, policy, spec.image.present)
     session = _Session(runner, spec, accel, plan, logs, listener)
     while session.needs_guest():

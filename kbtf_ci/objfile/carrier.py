@@ -4,8 +4,8 @@
 """Carriers: modules rebuilt with nothing in them but what the kernel reads before and for their BTF.
 
 An ET_REL file of ``.gnu.linkonce.this_module`` without its relocations (so no init or exit function),
-``.modinfo``, ``__versions``, ``.BTF``, ``.BTF.base`` and an empty symbol table. It has no text and needs no
-other module; btf_module_notify() (kernel/bpf/btf.c) sees the bytes that it would see in the whole module.
+``.modinfo``, ``__versions``, ``.BTF``, ``.BTF.base``, an empty symbol table, and empty ones of those that the
+architecture's loader puts stubs into and insists on. It has no text and needs no other module; btf_module_notify() (kernel/bpf/btf.c) sees the bytes that it would see in the whole module.
 What must be in it: kernel/module/main.c, elf_validity_cache_copy() and check_modinfo().
 """
 
@@ -17,18 +17,34 @@ from typing import Final
 
 from kbtf_ci.errors import UsageError
 from kbtf_ci.objfile.compression import Buffer
-from kbtf_ci.objfile.elf import ElfImage
+from kbtf_ci.objfile.elf import SHT_NOBITS, ElfImage
 
 # By the bytes of an address: Ehdr, Shdr and the size of Sym, as in elf(5).
 _TABLES: Final = {4: ("16sHHIIIIIHHHHHH", "IIIIIIIIII", 16), 8: ("16sHHIQQQIHHHHHH", "IIQQQQIIQQ", 24)}
 _ET_REL: Final = 1
 _IDENT: Final = slice(0, 7)  # magic, class, byte order, version
 _PROGBITS, _SYMTAB, _STRTAB = 1, 2, 3
-_WRITE, _ALLOC = 1, 2
+_WRITE, _ALLOC, _EXECUTE = 1, 2, 4
 
 _THIS_MODULE: Final = ".gnu.linkonce.this_module"
-# struct module is ____cacheline_aligned: 64 bytes nearly everywhere, 128 at most.
+# struct module is ____cacheline_aligned: 64 bytes nearly everywhere, of ppc64 128, of s390x 256.
 _CACHE_LINE: Final = 128
+# Where module_frob_arch_sections() lets no module pass without them: of arm, arm64 and riscv
+# (arch/*/kernel/module-plts.c, module-sections.c, asm/module.lds.h), of arm64's module_finalize() where ftrace
+# has to reach from far, and of powerpc. A module has those that its own kernel asks for.
+_STUBS: Final = (
+    ".plt",
+    ".init.plt",
+    ".got",
+    ".got.plt",
+    ".plt.idx",
+    ".text.ftrace_trampoline",
+    ".init.text.ftrace_trampoline",
+    ".stubs",
+    ".init.stubs",
+    ".tramp.ftrace.text",
+    ".tramp.ftrace.init",
+)
 # struct modversion_info (include/linux/module.h): unsigned long crc, char name[64 - sizeof(unsigned long)].
 _VERSION_BYTES: Final = 64
 _LAYOUT_VERSION: Final = b"module_layout\0"
@@ -101,7 +117,10 @@ def carrier_of(
     if struct_bytes is not None:
         this = this[:struct_bytes].ljust(struct_bytes, b"\0")
     sections = [
-        _Section(_THIS_MODULE, _PROGBITS, this, _WRITE | _ALLOC, _CACHE_LINE),
+        _Section(
+            _THIS_MODULE, _PROGBITS, this, _WRITE | _ALLOC, max(_CACHE_LINE, image.alignment(_THIS_MODULE))
+        ),
+        *_stubs(image),
         _Section(".modinfo", _PROGBITS, b"".join(entry + b"\0" for entry in info), _ALLOC),
         *_versions(image),
         *([] if without_btf else _btf_sections(image, btf, base)),
@@ -148,6 +167,19 @@ def _versions(image: ElfImage) -> list[_Section]:
     at = data.find(_LAYOUT_VERSION) // _VERSION_BYTES * _VERSION_BYTES
     entry = data[at : at + _VERSION_BYTES] if at >= 0 else b""
     return [_Section("__versions", _PROGBITS, entry, _ALLOC, 8)] if entry else []
+
+
+def _stubs(image: ElfImage) -> list[_Section]:
+    """Return what the loader would lay stubs in: none, or a byte, as linkers leave it where there are none.
+
+    Of what has no bytes in the file the loader makes as many as it needs, and reads none of them.
+    """
+    found = ((name, image.find(name), image.alignment(name)) for name in _STUBS)
+    return [
+        _Section(name, section.type, b"" if section.type == SHT_NOBITS else b"\0", _ALLOC | _EXECUTE, align)
+        for name, section, align in found
+        if section is not None
+    ]
 
 
 def _btf_sections(image: ElfImage, btf: bytes | None, base: bytes | None) -> list[_Section]:

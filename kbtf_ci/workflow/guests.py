@@ -23,6 +23,8 @@ from kbtf_ci.infra.runner import Runner
 from kbtf_ci.kernel.strip import lean_modules
 from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn
 from kbtf_ci.model.kernel import BuiltKernel
+from kbtf_ci.model.machines.machine import MachineType
+from kbtf_ci.model.machines.table import machine_of
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import LoadPolicy
 from kbtf_ci.model.proof import Prove
@@ -106,6 +108,11 @@ class GuestFactory:
     root: bytes
     btf: bytes | None = None
 
+    @property
+    def machine(self) -> MachineType:
+        """What its guests run on."""
+        return machine_of(self.kernel.architecture, self.kernel.origin)
+
     def with_carriers(
         self, archives: Sequence[CarrierArchive], modules: Sequence[Module]
     ) -> tuple[Share, ...]:
@@ -167,7 +174,7 @@ class GuestFactory:
             return ()
         return tuple(
             EarlyModule(one.name, load(kernel.modules / one.stored, MODULE_LIMIT)[:])
-            for one in loaded_first(modules, kernel.builtin, kernel.config or None)
+            for one in loaded_first(modules, kernel.builtin, kernel.config or None, self.machine)
         )
 
     def _spec(self, image: GuestImage) -> GuestSpec:
@@ -182,4 +189,5 @@ class GuestFactory:
             append=options.append,
             timeouts=options.timeouts,
             btf=self.btf,
+            machine=self.machine,
         )

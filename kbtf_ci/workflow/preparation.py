@@ -16,6 +16,7 @@ from kbtf_ci.guest.image import root_archive
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.runner import Runner
+from kbtf_ci.model.machines.machine import MachineType
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,15 @@ class Preparation:
 
 
 @contextmanager
-def prepared(runner: Runner, wanted: Accel, reporter: Reporter) -> Iterator[Preparation]:
-    """Start to find out; what is still under way when the context is left by an error is ended."""
+def prepared(
+    runner: Runner, wanted: Accel, machine: MachineType, reporter: Reporter
+) -> Iterator[Preparation]:
+    """Start to find out for guests on ``machine``; what is still under way when the context is left by an error is ended."""
     containers = Stoppable(runner)
     warnings: list[str] = []
     with ThreadPoolExecutor(2, thread_name_prefix="prepare") as pool:
         root = pool.submit(root_archive, containers)
-        accel = pool.submit(acceleration.choose, containers, wanted, warnings.append)
+        accel = pool.submit(acceleration.choose, containers, wanted, warnings.append, machine=machine)
         try:
             yield Preparation(reporter, root, accel, warnings)
         except BaseException:

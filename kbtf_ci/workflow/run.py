@@ -78,9 +78,10 @@ def build(
 def verify(path: Path, guest: GuestOptions, reporter: Reporter) -> Verdict:
     """Boot the kernel of a run directory and judge its modules as they are in it now."""
     with old_run(path, reporter) as this, this.record.track():
-        tools = _tools(this.record.run.suite, this)
-        _require_kvm(guest.accel, tools, this)
         kernel = this.directory.kernel_of(this.record.run)
+        tools = for_guests(_tools(this.record.run.suite, this), kernel, this)
+        if guest.accel is Accel.KVM:
+            require_kvm(tools, kernel, this)
         return verification.verify(kernel, guest, tools.runner, this)
 
 

@@ -14,7 +14,7 @@ from kbtf_ci.btf.predict.assess import kernel_version
 from kbtf_ci.btf.predict.kernel_btf import judged_by, unusable_of
 from kbtf_ci.btf.predict.sweep import KernelSpec
 from kbtf_ci.btf.rules.versions import doubt
-from kbtf_ci.errors import KbtfError
+from kbtf_ci.errors import KbtfError, UsageError
 from kbtf_ci.guest.fleet import Share, observe_shares
 from kbtf_ci.guest.prove import Prover
 from kbtf_ci.guest.qemu import Accel
@@ -24,6 +24,7 @@ from kbtf_ci.infra.runner import Runner
 from kbtf_ci.infra.runs import Run
 from kbtf_ci.model.kernel import BuiltKernel
 from kbtf_ci.model.kernel_warning import KernelWarning
+from kbtf_ci.model.machines.table import X86_64, machine_of
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import LoadPolicy, ModuleResult, Observation, judge, with_warnings
 from kbtf_ci.model.prediction import Prediction
@@ -47,7 +48,10 @@ def verify(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
     record, reporter = this.record, this.reporter
     kernel = with_extra(kernel, options, this.directory)
     policy = options.policy(len(module_paths(kernel)))
-    with prepared(runner, options.accel, reporter) as preparation, this.directory.scratch() as scratch:
+    machine = machine_of(kernel.architecture, kernel.origin)
+    if options.prove and machine is not X86_64:
+        raise UsageError(f"--prove: programs are tried on x86_64 alone, and this kernel is for {machine.name}")
+    with prepared(runner, options.accel, machine, reporter) as preparation, this.directory.scratch() as scratch:
         with record.stage("check"):
             opened = open_kernel(kernel.image)
             boots = bootable(opened, this.directory.guest)

@@ -14,9 +14,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kbtf_ci.container import image as container_image
-from kbtf_ci.container import pahole_image
+from kbtf_ci.container import base as container_base
+from kbtf_ci.container import guest_image, pahole_image
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.errors import InfrastructureError, UsageError
+from kbtf_ci.host import guests as host_guests
 from kbtf_ci.host import toolchain as host_toolchain
 from kbtf_ci.host.needs import PAHOLE_NEEDS
 from kbtf_ci.infra.engines import EngineKind, chosen
@@ -34,6 +36,8 @@ from kbtf_ci.kernel.pahole_tree import kept_pahole, read_tree
 from kbtf_ci.kernel.steps import StepCount
 from kbtf_ci.model.config import parse_config
 from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
+from kbtf_ci.model.machines.machine import MachineType
+from kbtf_ci.model.machines.table import X86_64
 from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.run_record import HOST, RunRecord, ToolchainRecord
 
@@ -75,6 +79,22 @@ def toolchain(suite: str, reporter: Reporter) -> Tools:
     engine = Engine.connect()
     image = container_image.ensure(engine, suite, reporter.progress)
     return Tools(image, engine.runner(image.image))
+
+
+def guest_tools(tools: Tools, machine: MachineType, reporter: Reporter) -> Tools:
+    """Return what guests on ``machine`` are made and booted with, made if need be: of x86_64 ``tools``.
+
+    Raises InfrastructureError.
+    """
+    if machine is X86_64:
+        return tools
+    if not tools.record.isolated:
+        host = host_guests.ensure(machine, container_base.SUITES, cache_root() / "programs")
+        packages = {**tools.image.packages, **host.packages}
+        return Tools(replace(tools.image, packages=packages), host.runner)
+    engine = Engine.connect()
+    made = guest_image.ensure(engine, tools.image, machine, reporter.progress)
+    return Tools(made, engine.runner(made.image))
 
 
 def remove_left_behind() -> None:
