@@ -299,7 +299,8 @@ static bool image_make_inert(struct image *image)
 		elf_section section = section_at(image, &header, i);
 
 		if (relocates_module(image, &names, &section))
-			memset(image->data + header.e_shoff + i * sizeof(section) + offsetof(elf_section, sh_size),
+			memset(image->data + header.e_shoff + i * sizeof(section) +
+				       offsetof(elf_section, sh_size),
 			       0, sizeof(section.sh_size));
 	}
 	image_cut_signature(image);

@@ -37,12 +37,12 @@ static inline void word_to(unsigned char *data, uint32_t word)
 }
 
 /* One round. The eight words do not move: the next round calls them by the names of their neighbours. */
-#define ROUND(a, b, c, d, e, f, g, h, i)                                                               \
-	do {                                                                                           \
-		uint32_t t = h + (turned(e, 6) ^ turned(e, 11) ^ turned(e, 25)) + (g ^ (e & (f ^ g))) + \
-			     constants[i] + w[i];                                                      \
-		d += t;                                                                                \
-		h = t + (turned(a, 2) ^ turned(a, 13) ^ turned(a, 22)) + ((a & b) | (c & (a | b)));    \
+#define ROUND(a, b, c, d, e, f, g, h, i)                                                                     \
+	do {                                                                                                 \
+		uint32_t t = h + (turned(e, 6) ^ turned(e, 11) ^ turned(e, 25)) + (g ^ (e & (f ^ g))) +      \
+			     constants[i] + w[i];                                                            \
+		d += t;                                                                                      \
+		h = t + (turned(a, 2) ^ turned(a, 13) ^ turned(a, 22)) + ((a & b) | (c & (a | b)));          \
 	} while (0)
 
 static void block(uint32_t state[8], const unsigned char *data)
@@ -53,7 +53,8 @@ static void block(uint32_t state[8], const unsigned char *data)
 	for (int i = 0; i < 16; i++)
 		w[i] = word_at(data + 4 * i);
 	for (int i = 16; i < 64; i++)
-		w[i] = w[i - 16] + w[i - 7] + (turned(w[i - 15], 7) ^ turned(w[i - 15], 18) ^ w[i - 15] >> 3) +
+		w[i] = w[i - 16] + w[i - 7] +
+		       (turned(w[i - 15], 7) ^ turned(w[i - 15], 18) ^ w[i - 15] >> 3) +
 		       (turned(w[i - 2], 17) ^ turned(w[i - 2], 19) ^ w[i - 2] >> 10);
 	for (int i = 0; i < 64; i += 8) {
 		ROUND(a, b, c, d, e, f, g, h, i);

@@ -90,6 +90,7 @@ def named_kernel(values: Mapping[str, Any]) -> PrebuiltOptions | None:
         suite=values.get("suite") or DEFAULT_SUITE,
         initramfs=values["initramfs"],
         root=root,
+        architecture=values.get("architecture") or "",
     )
 
 

@@ -27,11 +27,14 @@ from kbtf_ci.commands.options import (
 )
 from kbtf_ci.commands.session import finish, reporting
 from kbtf_ci.errors import UsageError
+from kbtf_ci.model.machines.table import MACHINES
 from kbtf_ci.workflow import prebuilt
 from kbtf_ci.workflow import run as workflow
 
 _prebuilt_options = combine(
     kernel_of_others,
+    click.option("--arch", "architecture", type=click.Choice([one.name for one in MACHINES]),
+                 help="What the kernel is for, where its image does not say."),
     suite("Debian suite of QEMU's image."),
     click.option("-o", "--output-dir", "output", type=click.Path(path_type=Path),
                  help="Run directory to make with --kernel; runs/<UTC time>-prebuilt without it."),

@@ -24,6 +24,8 @@ from kbtf_ci.guest.timeouts import EMULATION_FACTOR, Deadline, Timeouts
 from kbtf_ci.guest.vm import GuestDiedError, KvmError, Vm, running
 from kbtf_ci.infra.runner import Command, Mount, Runner
 from kbtf_ci.model.bundle import END, INITRAMFS, KERNEL, MARK, Seen
+from kbtf_ci.model.machines.machine import MachineType
+from kbtf_ci.model.machines.table import X86_64
 from kbtf_ci.model.repro import ON_BTF, on_btf
 
 _FILES: Final = Path(__file__).parent / "bundle"
@@ -49,7 +51,12 @@ def script(machine: Machine, kernel: str, initrd: str) -> bytes:
     """Return the shell script that does with plain QEMU what ``BundleGuest`` does, on files beside it."""
     argv = list(console_argv(machine, kernel, initrd))
     accel, cpu = argv.index("-accel") + 1, argv.index("-cpu") + 1
-    places = {"@ACCEL@": argv[accel], "@CPU@": argv[cpu], "@ON_BTF@": ON_BTF.replace("'", "'\\''")}
+    places = {
+        "@ACCEL@": argv[accel],
+        "@CPU@": argv[cpu],
+        "@PROGRAM@": argv[0],
+        "@ON_BTF@": ON_BTF.replace("'", "'\\''"),
+    }
     argv[accel], argv[cpu] = "@accel@", "@cpu@"
     words = shlex.join(argv).replace("@accel@", '"$accel"').replace("@cpu@", '"$cpu"')
     text = (_FILES / "boot.sh").read_text()
@@ -66,6 +73,7 @@ class BundleGuest:
     folder: Path
     memory_mib: int
     timeouts: Timeouts
+    machine: MachineType = X86_64
 
     def place(self, kernel: bytes, initrd: bytes) -> None:
         """Write what is booted. Raises InfrastructureError on a full disk."""
@@ -80,7 +88,7 @@ class BundleGuest:
 
         Raises as boot().
         """
-        chosen = acceleration.choose(self.runner, wanted, warn)
+        chosen = acceleration.choose(self.runner, wanted, warn, machine=self.machine)
         try:
             return self.boot(chosen), chosen
         except KvmError as error:
@@ -111,7 +119,7 @@ class BundleGuest:
     def _command(self, accel: Accel) -> Command:
         kernel, initrd = f"{_GUEST}/{KERNEL}", f"{_GUEST}/{INITRAMFS}"
         return Command(
-            console_argv(Machine(accel, self.memory_mib, 1), kernel, initrd),
+            console_argv(Machine(accel, self.memory_mib, 1, type=self.machine), kernel, initrd),
             mounts=(Mount(self.folder / KERNEL, kernel), Mount(self.folder / INITRAMFS, initrd)),
             devices=(str(KVM_DEVICE),) if accel is Accel.KVM else (),
             label="replay",

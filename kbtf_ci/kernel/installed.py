@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kbtf_ci.errors import UsageError
 from kbtf_ci.kernel.laid_out import MODULES, Prebuilt, any_module, modules_folder, prebuilt
-from kbtf_ci.objfile.boot_image import read_release
+from kbtf_ci.objfile.boot_kernel import read_release
 from kbtf_ci.objfile.inventory import found_modules
 from kbtf_ci.objfile.within import resolve_in
 

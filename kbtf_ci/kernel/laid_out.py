@@ -22,7 +22,7 @@ _RELEASE: Final = re.compile(r"\d+\.\d+")
 class Prebuilt:
     """One kernel with its modules.
 
-    ``image`` is a bzImage, by whatever name; ``modules`` the folder that the ``.ko`` files, compressed or
+    ``image`` is what boots, by whatever name; ``modules`` the folder that the ``.ko`` files, compressed or
     not, lie below as they do below ``/lib/modules/<release>``. ``config`` is its .config file, None where
     there is none beside it; ``builtin`` the names in ``modules.builtin`` (with ``_``), empty where there is
     no such file. ``origin`` is what the user named.

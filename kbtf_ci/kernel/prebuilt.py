@@ -27,12 +27,13 @@ from kbtf_ci.kernel.laid_out import (
 from kbtf_ci.kernel.missing import Part, missing
 from kbtf_ci.kernel.packages import unpack, unpack_initramfs
 from kbtf_ci.objfile.archive.kinds import kind_of
-from kbtf_ci.objfile.boot_image import read_release
+from kbtf_ci.objfile.boot_kernel import read_release
 
-# Below a root: Debian up to 6.x and most others; Debian since 7.x, Fedora, SUSE, Arch; a build's or tuxmake's
+# Below a root: Debian up to 6.x and most others, where an image is not packed by the second name; Debian since 7.x, Fedora, SUSE, Arch; a build's or tuxmake's
 # output; a system of NixOS.
 _IMAGES: Final = (
     "boot/vmlinuz-*",
+    "boot/vmlinux-*",
     "lib/modules/*/vmlinuz",
     "lib/modules/*/vmlinuz.unsigned",
     "usr/lib/modules/*/vmlinuz",
@@ -91,8 +92,8 @@ def find(
     or an archive; it may be None where ``kernel`` holds the modules too. Archives are unpacked below
     ``scratch``, and kept there; ``on_done`` hears how many are. ``runner``: see ``packages.unpack``. With
     ``root``, a folder that a system is installed in, ``kernel`` is empty. With ``initramfs`` its modules are
-    the kernel's. Raises UsageError for what is not there, is no kernel for x86_64, has no modules or those of
-    another release, or does not unpack.
+    the kernel's. Raises UsageError for what is not there, is no kernel, has no modules or those of another
+    release, or does not unpack.
     """
     if modules is not None and modules.is_file():
         modules = unpack([_archive(modules)], scratch, runner, on_done)

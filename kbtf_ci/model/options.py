@@ -44,10 +44,14 @@ class BuildOptions:
 
 @dataclass(frozen=True, config=ConfigDict(extra="ignore"))
 class PrebuiltOptions:
-    """Images, packages or folders, and where the modules lie if not there; see ``kernel.prebuilt.find``."""
+    """Images, packages or folders, and where the modules lie if not there; see ``kernel.prebuilt.find``.
+
+    ``architecture`` is what the image is for, "" where that is left to the image.
+    """
 
     kernel: tuple[str, ...]
     modules: OptionalPath = None
     suite: str = DEFAULT_SUITE
     initramfs: OptionalPath = None
     root: OptionalPath = None
+    architecture: str = ""

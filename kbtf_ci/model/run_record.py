@@ -142,6 +142,8 @@ class RunRecord(_Part):
     source: SourceRecord | None = None
     kernel: KernelFacts | None = None
     architecture: str = X86_64
+    # What guests of another architecture are made and booted with, on top of ``toolchain``.
+    guest_toolchain: ToolchainRecord | None = None
     build: BuildIdentity | None = None
     make: dict[str, int] = {}
     pahole: PaholeRecord | None = None

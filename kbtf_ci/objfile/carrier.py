@@ -4,8 +4,9 @@
 """Carriers: modules rebuilt with nothing in them but what the kernel reads before and for their BTF.
 
 An ET_REL file of ``.gnu.linkonce.this_module`` without its relocations (so no init or exit function),
-``.modinfo``, ``__versions``, ``.BTF``, ``.BTF.base``, an empty symbol table, and empty ones of those that the
-architecture's loader puts stubs into and insists on. It has no text and needs no other module; btf_module_notify() (kernel/bpf/btf.c) sees the bytes that it would see in the whole module.
+``.modinfo``, ``__versions``, ``.BTF``, ``.BTF.base``, an empty symbol table, and without contents what the
+architecture's loader lays stubs in. It has no text and needs no other module; btf_module_notify()
+(kernel/bpf/btf.c) sees the bytes that it would see in the whole module.
 What must be in it: kernel/module/main.c, elf_validity_cache_copy() and check_modinfo().
 """
 
@@ -29,9 +30,8 @@ _WRITE, _ALLOC, _EXECUTE = 1, 2, 4
 _THIS_MODULE: Final = ".gnu.linkonce.this_module"
 # struct module is ____cacheline_aligned: 64 bytes nearly everywhere, of ppc64 128, of s390x 256.
 _CACHE_LINE: Final = 128
-# Where module_frob_arch_sections() lets no module pass without them: of arm, arm64 and riscv
-# (arch/*/kernel/module-plts.c, module-sections.c, asm/module.lds.h), of arm64's module_finalize() where ftrace
-# has to reach from far, and of powerpc. A module has those that its own kernel asks for.
+# What the loader of arm, arm64, riscv or powerpc insists on (module_frob_arch_sections(), and of arm64
+# module_finalize()); they come from arch/*/include/asm/module.lds.h. A module has those of its kernel.
 _STUBS: Final = (
     ".plt",
     ".init.plt",

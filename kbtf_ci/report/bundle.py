@@ -11,6 +11,7 @@ from typing import Any, Final
 from kbtf_ci.infra.text import printable
 from kbtf_ci.model import bundle as names
 from kbtf_ci.model.bundle import Bundle, Seen
+from kbtf_ci.model.machines.table import machine_of
 from kbtf_ci.model.outcome import errno_text
 
 REPLAY_SCHEMA: Final = "kbtf-ci/replay/1"
@@ -47,10 +48,14 @@ def read_me(bundle: Bundle) -> Iterator[str]:
     yield f"pahole {kernel.pahole or 'unknown'}, {kernel.compiler or 'compiler unknown'}"
     yield f"bundle made by kbtf-ci {bundle.kbtf_ci}"
     yield ""
-    yield f"    ./{names.SCRIPT}                          needs qemu-system-x86_64 and nothing else"
+    yield f"    ./{names.SCRIPT}                          needs {_qemu(kernel.architecture)} and nothing else"
     yield "    kbtf-ci repro replay THE-ARCHIVE"
     yield ""
     yield from (f"{name:<16} {text}" for name, text in _FILES.items())
+
+
+def _qemu(architecture: str) -> str:
+    return machine_of(architecture, names.MANIFEST).qemu
 
 
 def written(path: object, total: int, sizes: Mapping[str, int], bundle: Bundle) -> Iterator[str]:

@@ -23,6 +23,7 @@ from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.infra.runs import Run, old_run
 from kbtf_ci.model import bundle as names
 from kbtf_ci.model.bundle import OF_BTF, Bundle, BundledKernel, BundledModule
+from kbtf_ci.model.machines.table import machine_of
 from kbtf_ci.model.outcome import Outcome
 from kbtf_ci.model.repro import on_btf
 from kbtf_ci.objfile.carrier import make_carrier
@@ -31,7 +32,7 @@ from kbtf_ci.objfile.elf import MODULE_LIMIT, unpacked_name
 from kbtf_ci.objfile.files import open_kernel
 from kbtf_ci.report import bundle as report
 from kbtf_ci.workflow.intake import module_paths
-from kbtf_ci.workflow.workspace import toolchain
+from kbtf_ci.workflow.workspace import guest_tools, toolchain
 
 _MEMORY_MIB = 768  # for the largest distribution's kernel, with the programs of the guest unpacked in it
 
@@ -53,7 +54,8 @@ def make_bundle(path: Path, module: str, output: Path | None, reporter: Reporter
     with old_run(path, reporter) as this:
         entry = results_entry(this.directory, module)
         reporter.stage("toolchain")
-        root = root_archive(toolchain(this.record.run.suite, reporter).runner)
+        kernel = this.directory.kernel_of(this.record.run)
+        root = root_archive(guest_tools(toolchain(this.record.run.suite, reporter), kernel, reporter).runner)
         reporter.stage("bundle")
         members, bundle = _members(this, entry, root)
     folder = f"kbtf-{bundle.module.name}-{bundle.kernel.release}"
@@ -91,7 +93,7 @@ def _members(this: Run, entry: Mapping[str, Any], root: bytes) -> tuple[dict[str
     kernel = this.directory.kernel_of(this.record.run)
     name = entry["name"]
     carrier = make_carrier(_module(this, entry), label=name)
-    machine = Machine(Accel.TCG, _MEMORY_MIB, 1)
+    machine = Machine(Accel.TCG, _MEMORY_MIB, 1, type=machine_of(kernel.architecture, kernel.origin))
     config = this.directory.file("kernel.config")
     members = {
         names.SCRIPT: script(machine, names.KERNEL, names.INITRAMFS),

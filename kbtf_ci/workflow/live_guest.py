@@ -31,7 +31,7 @@ from kbtf_ci.objfile.compression import load
 from kbtf_ci.objfile.elf import MODULE_LIMIT, ElfImage, module_entry
 from kbtf_ci.objfile.inventory import inventory
 from kbtf_ci.workflow.guests import GuestFactory, GuestOptions
-from kbtf_ci.workflow.workspace import toolchain
+from kbtf_ci.workflow.workspace import guest_tools, toolchain
 
 _SYSFS: Final = "/sys/kernel/btf"
 
@@ -154,15 +154,15 @@ def live_guest(
     """
     with ExitStack() as stack:
         with old_run(path, reporter) as this:
-            runner = toolchain(this.record.run.suite, reporter).runner
             kernel = this.directory.kernel_of(this.record.run)
+            runner = guest_tools(toolchain(this.record.run.suite, reporter), kernel, reporter).runner
             listed = inventory(kernel.modules, kernel.skipped_btf, kernel.files)
             modules = tuple(module for module in listed.modules if not module.fault)
             root = root_archive(runner)
             factory = GuestFactory(kernel, options, runner, this.directory, kernel.image, root)
             spec = factory.for_modprobe(modules)
             log = console or this.directory.file("shell-console.log")
-            accel = acceleration.choose(runner, spec.accel, reporter.warn)
+            accel = acceleration.choose(runner, spec.accel, reporter.warn, machine=spec.machine)
             guest = up(stack, runner, spec, accel, log=log, warn=reporter.warn)
         # The guest has read all that it was made of.
         yield LiveGuest(guest, modules, kernel.facts.release)

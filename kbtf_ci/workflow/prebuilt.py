@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from kbtf_ci.errors import InfrastructureError
+from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.guest.accel import choose
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.infra import rundir
@@ -22,17 +22,23 @@ from kbtf_ci.infra.record import Counter, Reporter
 from kbtf_ci.infra.runs import Run, begun, new_run
 from kbtf_ci.kernel.laid_out import Prebuilt
 from kbtf_ci.kernel.prebuilt import check_named, find
+from kbtf_ci.model.architecture import of_elf
 from kbtf_ci.model.config import parse_config
 from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
+from kbtf_ci.model.machines.machine import MachineType
+from kbtf_ci.model.machines.table import X86_64, machine_of
 from kbtf_ci.model.options import PrebuiltOptions
 from kbtf_ci.model.run_record import GuestProfile, PrebuiltRecord
+from kbtf_ci.objfile.boot_kernel import read_architecture
+from kbtf_ci.objfile.compression import load
 from kbtf_ci.objfile.depmod import KEPT_CONFIGURATION, read_preference
+from kbtf_ci.objfile.elf import MODULE_LIMIT, ElfImage
 from kbtf_ci.objfile.inventory import module_files
 from kbtf_ci.workflow import verify as verification
 from kbtf_ci.workflow.guests import GuestOptions
 from kbtf_ci.workflow.initramfs import stale
 from kbtf_ci.workflow.verdict import Verdict
-from kbtf_ci.workflow.workspace import toolchain
+from kbtf_ci.workflow.workspace import toolchain, tools_for_guests
 
 # One CPU a guest: the probe loads one module after the other, and more guests share better.
 _GUEST = GuestProfile(name="prebuilt", memory_mib=None, cpus=1)
@@ -47,7 +53,7 @@ def verify(
         with this.record.stage("toolchain"):
             tools = toolchain(options.suite, reporter)
         this.record.add(toolchain=tools.record)
-        if guest.accel is Accel.KVM:
+        if guest.accel is Accel.KVM and options.architecture in ("", X86_64.name):
             choose(tools.runner, guest.accel, reporter.warn)
         with this.record.stage("unpack"):
             unpacked = partial(reporter.progress, "packages")
@@ -58,11 +64,44 @@ def verify(
             )  # fmt: skip
             for line in stale(found):
                 reporter.warn(line)
-            kernel = _take(found, this)
-        return verification.verify(kernel, guest, tools.runner, this)
+            machine = _machine(found, options)
+            _check_modules(found, machine)
+            kernel = _take(found, machine, this)
+        return verification.verify(kernel, guest, tools_for_guests(tools, kernel, this).runner, this)
 
 
-def _take(found: Prebuilt, this: Run) -> BuiltKernel:
+def _machine(found: Prebuilt, options: PrebuiltOptions) -> MachineType:
+    """Return what the kernel runs on.
+
+    Raises UsageError where nothing says it, or the user something else, and where no guest runs on that.
+    """
+    told, wanted = read_architecture(found.image), options.architecture
+    if told is None and not wanted:
+        raise UsageError(
+            f"{found.image}: does not say which architecture it is for", hint="name it with --arch"
+        )
+    if told is not None and wanted and told.name != wanted:
+        raise UsageError(f"{found.image}: a kernel for {told.name}, and --arch says {wanted}")
+    return machine_of(wanted or (told.name if told else ""), str(found.image))
+
+
+def _check_modules(found: Prebuilt, machine: MachineType) -> None:
+    """Raise UsageError where the modules, by the first of them, are for another architecture."""
+    for path in module_files(found.modules):
+        try:
+            image = ElfImage(load(path, MODULE_LIMIT), str(path))
+        except UsageError:
+            continue  # whatever it is, its own verdict says so
+        own = of_elf(image.machine, 8 * image.pointer_bytes, image.byte_order)
+        if own != machine.architecture:
+            raise UsageError(
+                f"{path}: a module for {own.name}, and the kernel {found.image} is for {machine.name}",
+                hint="a kernel loads its own modules only: name both of one build",
+            )
+        return
+
+
+def _take(found: Prebuilt, machine: MachineType, this: Run) -> BuiltKernel:
     """Put into the run directory what a build would have left there, the modules packed as they are."""
     directory = this.directory
     files = module_files(found.modules)
@@ -80,6 +119,7 @@ def _take(found: Prebuilt, this: Run) -> BuiltKernel:
     sha256 = hashlib.sha256(config).hexdigest() if config else ""
     this.record.add(
         kernel=KernelFacts.of(found.release, parse_config(config.decode(errors="replace")), sha256),
+        architecture=machine.name,
         prebuilt=PrebuiltRecord(origin=found.origin, builtin=sorted(found.builtin)),
     )
     return directory.kernel_of(this.record.run)

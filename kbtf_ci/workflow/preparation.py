@@ -44,7 +44,10 @@ class Preparation:
 def prepared(
     runner: Runner, wanted: Accel, machine: MachineType, reporter: Reporter
 ) -> Iterator[Preparation]:
-    """Start to find out for guests on ``machine``; what is still under way when the context is left by an error is ended."""
+    """Start to find out for guests on ``machine``.
+
+    What is still under way when the context is left by an error is ended.
+    """
     containers = Stoppable(runner)
     warnings: list[str] = []
     with ThreadPoolExecutor(2, thread_name_prefix="prepare") as pool:

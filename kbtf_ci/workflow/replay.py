@@ -26,8 +26,9 @@ from kbtf_ci.infra.archive import read_archive
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.model import bundle as names
 from kbtf_ci.model.bundle import Bundle, Seen, differences
+from kbtf_ci.model.machines.table import machine_of
 from kbtf_ci.report import bundle as report
-from kbtf_ci.workflow.workspace import toolchain
+from kbtf_ci.workflow.workspace import toolchain, tools_of_machine
 
 _LIMIT = 1 << 30  # bytes of all files: an image of a distribution with its initramfs has a tenth of that
 
@@ -84,10 +85,11 @@ def replay(path: Path, suite: str, accel: Accel, timeouts: Timeouts, reporter: R
     """
     bundle, members = read_bundle(path)
     reporter.stage("toolchain")
-    runner = toolchain(suite, reporter).runner
+    machine = machine_of(bundle.kernel.architecture, str(path))
+    runner = tools_of_machine(toolchain(suite, reporter), machine, reporter).runner
     reporter.stage("guest")
     with tempfile.TemporaryDirectory(prefix="kbtf-ci-replay-") as name:
-        guest = BundleGuest(runner, Path(name), bundle.memory_mib, timeouts)
+        guest = BundleGuest(runner, Path(name), bundle.memory_mib, timeouts, machine)
         guest.place(members[names.KERNEL], members[names.INITRAMFS])
         seen, used = guest.observe(accel, reporter.warn)
     return Replayed(bundle, seen, tuple(differences(bundle.seen, seen)), used.value)

@@ -37,6 +37,7 @@ from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.model.case import Need, Traits
 from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
 from kbtf_ci.model.kfunc_proof import KfuncState
+from kbtf_ci.model.machines.table import machine_of
 from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.outcome import LoadPolicy, Observation
 from kbtf_ci.model.proof import ModuleProof
@@ -49,7 +50,7 @@ from kbtf_ci.workflow.preparation import prepared
 from kbtf_ci.workflow.proof import fentry_prover
 from kbtf_ci.workflow.trial import Bench, Load, Seen, Trial, Unbuilt
 from kbtf_ci.workflow.workshop import Shop
-from kbtf_ci.workflow.workspace import kernel_of_build, open_build, toolchain
+from kbtf_ci.workflow.workspace import guest_tools, kernel_of_build, open_build, toolchain
 
 _STAMP = re.compile(r"\[ *\d+\.\d+\] ")
 
@@ -235,8 +236,8 @@ def reproduce(path: Path, cases: Sequence[Case], options: GuestOptions, reporter
     """
     with old_run(path, reporter) as this, _its_build(this, cases, reporter) as (build, lacking):
         reporter.stage("toolchain")
-        runner = toolchain(this.record.run.suite, reporter).runner
         kernel = this.directory.kernel_of(this.record.run)
+        runner = guest_tools(toolchain(this.record.run.suite, reporter), kernel, reporter).runner
         with this.directory.scratch() as scratch:
             shop = Shop(runner, scratch, build, lacking)
             return _reproduce(this, kernel, shop, cases, options)
@@ -284,8 +285,8 @@ def _reproduce(
     this: Run, kernel: BuiltKernel, shop: Shop, cases: Sequence[Case], options: GuestOptions
 ) -> Reproduced:
     began = time.monotonic()
-    reporter = this.reporter
-    with prepared(shop.runner, options.accel, reporter) as preparation:
+    reporter, machine = this.reporter, machine_of(kernel.architecture, kernel.origin)
+    with prepared(shop.runner, options.accel, machine, reporter) as preparation:
         reporter.stage("cases")
         bench = Bench.of(kernel)
         for text in bench.doubts():

@@ -32,7 +32,7 @@ from kbtf_ci.kernel.pahole_tree import forget_btf_of_other
 from kbtf_ci.kernel.server_saving import btf_server_record
 from kbtf_ci.kernel.steps import StepCount
 from kbtf_ci.kernel.strip import strip_modules
-from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
+from kbtf_ci.model.kernel import X86_64, BuiltKernel, KernelFacts
 from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.run_record import GuestProfile, SourceRecord
 from kbtf_ci.objfile.inventory import inventory, require
@@ -41,7 +41,7 @@ from kbtf_ci.workflow import workspace
 from kbtf_ci.workflow.guests import GuestOptions
 from kbtf_ci.workflow.live_guest import live_guest
 from kbtf_ci.workflow.verdict import Verdict
-from kbtf_ci.workflow.workspace import Tools, toolchain
+from kbtf_ci.workflow.workspace import Tools, toolchain, tools_for_guests
 
 _SUBTREE = "kernel"  # below /lib/modules/<release>, as modules_install has it
 
@@ -78,11 +78,11 @@ def build(
 def verify(path: Path, guest: GuestOptions, reporter: Reporter) -> Verdict:
     """Boot the kernel of a run directory and judge its modules as they are in it now."""
     with old_run(path, reporter) as this, this.record.track():
+        tools = _tools(this.record.run.suite, this)
         kernel = this.directory.kernel_of(this.record.run)
-        tools = for_guests(_tools(this.record.run.suite, this), kernel, this)
-        if guest.accel is Accel.KVM:
-            require_kvm(tools, kernel, this)
-        return verification.verify(kernel, guest, tools.runner, this)
+        if kernel.architecture == X86_64:
+            _require_kvm(guest.accel, tools, this)
+        return verification.verify(kernel, guest, tools_for_guests(tools, kernel, this).runner, this)
 
 
 def shell(path: Path, options: GuestOptions, reporter: Reporter) -> int:

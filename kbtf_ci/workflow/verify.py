@@ -24,6 +24,7 @@ from kbtf_ci.infra.runner import Runner
 from kbtf_ci.infra.runs import Run
 from kbtf_ci.model.kernel import BuiltKernel
 from kbtf_ci.model.kernel_warning import KernelWarning
+from kbtf_ci.model.machines.machine import MachineType
 from kbtf_ci.model.machines.table import X86_64, machine_of
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import LoadPolicy, ModuleResult, Observation, judge, with_warnings
@@ -48,10 +49,9 @@ def verify(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
     record, reporter = this.record, this.reporter
     kernel = with_extra(kernel, options, this.directory)
     policy = options.policy(len(module_paths(kernel)))
-    machine = machine_of(kernel.architecture, kernel.origin)
-    if options.prove and machine is not X86_64:
-        raise UsageError(f"--prove: programs are tried on x86_64 alone, and this kernel is for {machine.name}")
-    with prepared(runner, options.accel, machine, reporter) as preparation, this.directory.scratch() as scratch:
+    machine = _machine(kernel, options)
+    preparing = prepared(runner, options.accel, machine, reporter)
+    with preparing as preparation, this.directory.scratch() as scratch:
         with record.stage("check"):
             opened = open_kernel(kernel.image)
             boots = bootable(opened, this.directory.guest)
@@ -87,6 +87,13 @@ def verify(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
     )
     verdict.write()
     return verdict
+
+
+def _machine(kernel: BuiltKernel, options: GuestOptions) -> MachineType:
+    machine = machine_of(kernel.architecture, kernel.origin)
+    if options.prove and machine is not X86_64:
+        raise UsageError(f"--prove tries programs on x86_64 alone, and this kernel is for {machine.name}")
+    return machine
 
 
 def _spec(image: KernelFile, kernel: BuiltKernel, this: Run) -> KernelSpec:

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from kbtf_ci.container import image as container_image
 from kbtf_ci.container import base as container_base
 from kbtf_ci.container import guest_image, pahole_image
+from kbtf_ci.container import image as container_image
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.host import guests as host_guests
@@ -27,6 +27,7 @@ from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.profiles import Profile, find_profile
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.runner import Runner
+from kbtf_ci.infra.runs import Run
 from kbtf_ci.kernel import source as kernel_source
 from kbtf_ci.kernel.btfcache import Wrapper
 from kbtf_ci.kernel.history import uncommitted
@@ -37,7 +38,7 @@ from kbtf_ci.kernel.steps import StepCount
 from kbtf_ci.model.config import parse_config
 from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
 from kbtf_ci.model.machines.machine import MachineType
-from kbtf_ci.model.machines.table import X86_64
+from kbtf_ci.model.machines.table import X86_64, machine_of
 from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.run_record import HOST, RunRecord, ToolchainRecord
 
@@ -81,11 +82,16 @@ def toolchain(suite: str, reporter: Reporter) -> Tools:
     return Tools(image, engine.runner(image.image))
 
 
-def guest_tools(tools: Tools, machine: MachineType, reporter: Reporter) -> Tools:
-    """Return what guests on ``machine`` are made and booted with, made if need be: of x86_64 ``tools``.
+def guest_tools(tools: Tools, kernel: BuiltKernel, reporter: Reporter) -> Tools:
+    """Return what guests of a kernel are made and booted with, made if need be: of x86_64 ``tools``.
 
-    Raises InfrastructureError.
+    Raises UsageError for an architecture that no guest runs on, InfrastructureError.
     """
+    return tools_of_machine(tools, machine_of(kernel.architecture, kernel.origin), reporter)
+
+
+def tools_of_machine(tools: Tools, machine: MachineType, reporter: Reporter) -> Tools:
+    """Return what guests on a machine are made and booted with, as guest_tools()."""
     if machine is X86_64:
         return tools
     if not tools.record.isolated:
@@ -95,6 +101,16 @@ def guest_tools(tools: Tools, machine: MachineType, reporter: Reporter) -> Tools
     engine = Engine.connect()
     made = guest_image.ensure(engine, tools.image, machine, reporter.progress)
     return Tools(made, engine.runner(made.image))
+
+
+def tools_for_guests(tools: Tools, kernel: BuiltKernel, this: Run) -> Tools:
+    """Return guest_tools() as a stage of a run, whose record says what they are."""
+    if kernel.architecture == X86_64.name:
+        return tools
+    with this.record.stage("guest toolchain"):
+        found = guest_tools(tools, kernel, this.reporter)
+    this.record.add(guest_toolchain=found.record)
+    return found
 
 
 def remove_left_behind() -> None:

@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Boots this bundle's kernel in QEMU, lets it load the module, and compares what it says with what was recorded.
-# Needs qemu-system-x86_64 alone; ACCEL=kvm where that works. Exit status: 0 the same, 1 not, 2 no answer.
+# Needs @PROGRAM@ alone; ACCEL=kvm where that works. Exit status: 0 the same, 1 not, 2 no answer.
 cd "$(dirname "$0")" || exit 2
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""A machine that guests of one architecture run on: what QEMU is told, and what a kernel must bring for it."""
+"""A machine that guests of one architecture run on: what QEMU is told, and what a kernel must have."""
 
 from __future__ import annotations
 

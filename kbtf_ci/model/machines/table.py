@@ -18,7 +18,10 @@ FOREIGN: Final = tuple(machine for machine in MACHINES if machine is not X86_64)
 
 
 def machine_of(architecture: str, subject: str) -> MachineType:
-    """Return the machine of an architecture, by its name. Raises UsageError naming ``subject``: there is none."""
+    """Return the machine of an architecture, by its name.
+
+    Raises UsageError that names ``subject`` where there is none.
+    """
     for machine in MACHINES:
         if machine.name == architecture:
             return machine
