@@ -29,7 +29,7 @@ _WRITE, _ALLOC, _EXECUTE = 1, 2, 4
 
 _THIS_MODULE: Final = ".gnu.linkonce.this_module"
 # struct module is ____cacheline_aligned: 64 bytes nearly everywhere, of ppc64 128, of s390x 256.
-_CACHE_LINE: Final = 128
+_CACHE_LINE: Final = 256
 # What the loader of arm, arm64, riscv or powerpc insists on (module_frob_arch_sections(), and of arm64
 # module_finalize()); they come from arch/*/include/asm/module.lds.h. A module has those of its kernel.
 _STUBS: Final = (
@@ -117,9 +117,7 @@ def carrier_of(
     if struct_bytes is not None:
         this = this[:struct_bytes].ljust(struct_bytes, b"\0")
     sections = [
-        _Section(
-            _THIS_MODULE, _PROGBITS, this, _WRITE | _ALLOC, max(_CACHE_LINE, image.alignment(_THIS_MODULE))
-        ),
+        _Section(_THIS_MODULE, _PROGBITS, this, _WRITE | _ALLOC, _CACHE_LINE),
         *_stubs(image),
         _Section(".modinfo", _PROGBITS, b"".join(entry + b"\0" for entry in info), _ALLOC),
         *_versions(image),
@@ -174,10 +172,10 @@ def _stubs(image: ElfImage) -> list[_Section]:
 
     Of what has no bytes in the file the loader makes as many as it needs, and reads none of them.
     """
-    found = ((name, image.find(name), image.alignment(name)) for name in _STUBS)
+    found = ((name, image.find(name)) for name in _STUBS)
     return [
-        _Section(name, section.type, b"" if section.type == SHT_NOBITS else b"\0", _ALLOC | _EXECUTE, align)
-        for name, section, align in found
+        _Section(name, section.type, b"" if section.type == SHT_NOBITS else b"\0", _ALLOC | _EXECUTE, 8)
+        for name, section in found
         if section is not None
     ]
 

@@ -253,19 +253,24 @@ def compiled(bench: Bench) -> Path:
     return bench.folder / "module.o"
 
 
+def without_size(data: bytes, index: int) -> bytes:
+    """Return an ELF64 file whose section of that index has no bytes any more."""
+    at = int.from_bytes(data[0x28:0x30], "little") + index * 64 + 32  # e_shoff, sh_size
+    assert data[at : at + 8] != bytes(8)
+    return data[:at] + bytes(8) + data[at + 8 :]
+
+
 def test_inert_drops_the_relocations_of_init_and_exit_and_nothing_else(bench: Bench) -> None:
     module = compiled(bench)
     before = module.read_bytes()
     status, after, _ = bench.probe("--inert", "module.o")
-    section = ELFFile(io.BytesIO(before)).get_section_by_name(".rela.gnu.linkonce.this_module")
+    elf = ELFFile(io.BytesIO(before))
+    section = elf.get_section_by_name(".rela.gnu.linkonce.this_module")
     assert isinstance(section, RelocationSection)
     assert section.num_relocations() == 2
-    expected = bytearray(before)
-    for number in range(2):
-        at = section["sh_offset"] + number * section["sh_entsize"] + 8
-        assert expected[at : at + 8] != bytes(8)
-        expected[at : at + 8] = bytes(8)
-    assert (status, after) == (0, bytes(expected))
+    index = elf.get_section_index(section.name)
+    assert index is not None
+    assert (status, after) == (0, without_size(before, index))
     assert module.read_bytes() == before
 
 
@@ -297,10 +302,7 @@ def test_inert_knows_both_kinds_of_relocations(bench: Bench, name: str, kind: in
     table = int.from_bytes(data[0x28:0x30], "little")
     data[table + 64 + 4] = kind
     (bench.folder / "module.o").write_bytes(data)
-    expected = bytes(data).replace(
-        b"\x11" * size * 2, (b"\x11" * 8 + bytes(8) + b"\x11" * (size - 16)) * 2, 1
-    )
-    assert bench.probe("--inert", "module.o") == (0, expected, b"")
+    assert bench.probe("--inert", "module.o") == (0, without_size(bytes(data), 1), b"")
 
 
 def test_a_module_without_init_and_exit_is_left_as_it_is(bench: Bench) -> None:

@@ -13,6 +13,7 @@ from kbtf_ci.errors import InfrastructureError
 from kbtf_ci.guest.accel import choose, kvm_works, remember, remembered
 from kbtf_ci.guest.keys import GuestKeys
 from kbtf_ci.guest.qemu import Accel
+from kbtf_ci.model.machines.table import machine_of
 from tests.support.guest import Boot, FakeGuests
 
 
@@ -109,3 +110,25 @@ def test_a_broken_memory_is_none(cache: Path, content: bytes) -> None:
     cache.mkdir()
     (cache / "kvm.json").write_bytes(content)
     assert remembered() == ""
+
+
+ARM64 = machine_of("arm64", "")
+
+
+def test_a_guest_of_another_architecture_is_emulated_and_nothing_is_started_to_find_out(device: Path) -> None:
+    runner = guests()
+    found = choose(runner, Accel.AUTO, pytest.fail, device, machine=ARM64, host="x86_64")
+    assert (found, runner.started) == (Accel.TCG, [])
+    with pytest.raises(
+        InfrastructureError, match="KVM runs no guest of arm64 on this machine, which is x86_64"
+    ):
+        choose(runner, Accel.KVM, pytest.fail, device, machine=ARM64, host="x86_64")
+    with pytest.raises(InfrastructureError, match="no guest of x86_64 on this machine, which is aarch64"):
+        choose(runner, Accel.KVM, pytest.fail, device, host="aarch64")
+
+
+def test_where_host_and_guest_agree_the_device_decides(device: Path, tmp_path: Path) -> None:
+    warnings: list[str] = []
+    assert choose(guests(), Accel.AUTO, pytest.fail, device, ARM64, "aarch64") is Accel.KVM
+    assert choose(guests(), Accel.AUTO, warnings.append, tmp_path / "no", ARM64, "aarch64") is Accel.TCG
+    assert "there is no" in warnings[0]

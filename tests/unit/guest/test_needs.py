@@ -10,9 +10,11 @@ import pytest
 from kbtf_ci.errors import UsageError
 from kbtf_ci.guest import needs
 from kbtf_ci.guest.needs import loaded_first
+from kbtf_ci.model.machines.machine import MachineType
+from kbtf_ci.model.machines.table import MACHINES, X86_64, machine_of
 from kbtf_ci.model.module import Module
 
-COMPLETE = dict.fromkeys((*needs._BUILT_IN, "CONFIG_VIRTIO_PCI", "CONFIG_VIRTIO_NET"), "y")
+COMPLETE = dict.fromkeys((*needs.built_in(X86_64), "CONFIG_VIRTIO_PCI", "CONFIG_VIRTIO_NET"), "y")
 
 
 def module(name: str, *depends: str) -> Module:
@@ -86,3 +88,30 @@ def test_a_dependency_that_is_not_there_is_named_with_who_wants_it() -> None:
 def test_a_circle_among_other_modules_is_no_concern() -> None:
     circle = (module("a", "b"), module("b", "a"))
     assert names(loaded_first([*circle, *NET], {"virtio_pci"}, None))[-1] == "virtio_net"
+
+
+CONSOLES = {
+    "x86_64": "CONFIG_SERIAL_8250_CONSOLE",
+    "arm64": "CONFIG_SERIAL_AMBA_PL011_CONSOLE",
+    "s390x": "CONFIG_SCLP_VT220_CONSOLE",
+    "ppc64le": "CONFIG_HVC_CONSOLE",
+    "riscv64": "CONFIG_SERIAL_8250_CONSOLE",
+}
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda one: one.name)
+def test_each_machines_console_and_drivers_are_asked_for_by_name(machine: MachineType) -> None:
+    with pytest.raises(UsageError) as caught:
+        loaded_first(REST, (), {}, machine)
+    missing = set(caught.value.message.removeprefix("the guest cannot do without ").split(", "))
+    assert CONSOLES[machine.name] in missing
+    assert not (set(CONSOLES.values()) - {CONSOLES[machine.name]}) & missing
+    assert ("CONFIG_VIRTIO_PCI" in missing) == (machine.name != "s390x")
+    assert ("CONFIG_S390_GUEST" in missing) == (machine.name == "s390x")
+
+
+def test_the_bus_of_s390x_is_in_no_list_of_modules() -> None:
+    config = {**dict.fromkeys(needs.built_in(machine_of("s390x", "")), "y"), "CONFIG_VIRTIO_NET": "m"}
+    assert names(loaded_first(NET, (), config, machine_of("s390x", "")))[-1] == "virtio_net"
+    with pytest.raises(UsageError, match="without CONFIG_S390_GUEST,"):
+        loaded_first(NET, (), {**config, "CONFIG_S390_GUEST": "n"}, machine_of("s390x", ""))

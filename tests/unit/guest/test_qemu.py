@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kbtf_ci.guest import qemu
 from kbtf_ci.guest.qemu import Accel, Machine, argv
+from kbtf_ci.model.machines.machine import MachineType
+from kbtf_ci.model.machines.table import FOREIGN, MACHINES, machine_of
 
 
 def option(words: tuple[str, ...], name: str) -> list[str]:
@@ -50,3 +54,50 @@ def test_the_kvm_check_is_a_kvm_guest_like_the_real_one() -> None:
     check, real = qemu.kvm_check_argv(), argv(Machine(Accel.KVM, 512, 1))
     for name in ("-accel", "-cpu", "-machine"):
         assert option(check, name) == option(real, name)
+
+
+def test_the_command_line_of_x86_64_is_what_it_was_before_there_were_others() -> None:
+    assert argv(Machine(Accel.TCG, 512, 2)) == (
+        "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi",
+        "-cpu", "max,-erms,-fsrm,-la57,-smap", "-nodefaults", "-no-user-config", "-no-reboot",
+        "-display", "none", "-m", "512", "-smp", "2", "-kernel", "/guest/kernel",
+        "-initrd", "/guest/initramfs.cpio", "-append",
+        "console=ttyS0 oops=panic panic=-1 printk.devkmsg=on printk.time=1 log_buf_len=16M "
+        "mitigations=off nokaslr",
+        "-serial", "stdio", "-netdev", "user,id=net,restrict=on,hostfwd=tcp::2222-:22",
+        "-device", "virtio-net-pci,netdev=net,romfile=",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "machine", "device", "console"),
+    [
+        ("arm64", "qemu-system-aarch64", "virt", "virtio-net-pci", "ttyAMA0"),
+        ("s390x", "qemu-system-s390x", "s390-ccw-virtio", "virtio-net-ccw", "ttysclp0"),
+        ("ppc64le", "qemu-system-ppc64", "pseries", "virtio-net-pci", "hvc0"),
+        ("riscv64", "qemu-system-riscv64", "virt", "virtio-net-pci", "ttyS0"),
+    ],
+)
+def test_each_architecture_has_its_own_machine(
+    name: str, program: str, machine: str, device: str, console: str
+) -> None:
+    words = argv(Machine(Accel.TCG, 512, 1, type=machine_of(name, "")))
+    assert words[0] == program
+    assert option(words, "-machine")[0].split(",")[0] == machine
+    assert option(words, "-device")[0].split(",")[:2] == [device, "netdev=net"]
+    assert option(words, "-append")[0].split()[0] == f"console={console}"
+
+
+@pytest.mark.parametrize("machine", FOREIGN, ids=lambda one: one.name)
+def test_whatever_does_not_name_the_machine_is_the_same_for_all(machine: MachineType) -> None:
+    """What keeps a guest apart and ends it holds for each."""
+    ours, own = argv(Machine(Accel.TCG, 512, 2)), argv(Machine(Accel.TCG, 512, 2, type=machine))
+    assert len(ours) == len(own)
+    differing = {ours[at - 1] for at in range(1, len(ours)) if ours[at] != own[at]}
+    assert differing <= {"-machine", "-cpu", "-append", "-device"}
+    assert option(own, "-append")[0].split()[1:] == option(ours, "-append")[0].split()[1:]
+
+
+def test_the_table_of_machines_has_an_architecture_once() -> None:
+    assert len({one.name for one in MACHINES}) == len(MACHINES)
+    assert all(one.architecture.debian and one.architecture.uname for one in MACHINES)

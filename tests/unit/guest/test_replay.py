@@ -142,7 +142,7 @@ def test_auto_alone_falls_back_when_kvm_runs_no_such_guest(
     qemu: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, why: str
 ) -> None:
     monkeypatch.setenv("KBTF_CI_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("kbtf_ci.guest.replay.acceleration.choose", lambda *_: Accel.KVM)
+    monkeypatch.setattr("kbtf_ci.guest.replay.acceleration.choose", lambda *_, **__: Accel.KVM)
     kvm_that(qemu, does)
     guest = BundleGuest(LocalRunner(), tmp_path, 768, Timeouts.parse(["boot=1"]))
     guest.place(b"kernel", b"initrd")
@@ -159,7 +159,7 @@ def test_a_bundle_that_comes_to_its_end_nowhere_says_nothing_of_kvm(
     qemu: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KBTF_CI_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("kbtf_ci.guest.replay.acceleration.choose", lambda *_: Accel.KVM)
+    monkeypatch.setattr("kbtf_ci.guest.replay.acceleration.choose", lambda *_, **__: Accel.KVM)
     kvm_that(qemu, STUCK)
     says(qemu, CONSOLE[:-1])
     guest = BundleGuest(LocalRunner(), tmp_path, 768, Timeouts())

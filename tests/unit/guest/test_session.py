@@ -227,7 +227,7 @@ def test_auto_alone_falls_back_when_kvm_dies_under_a_real_guest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accel: Accel, console: str, why: str
 ) -> None:
     monkeypatch.setenv("KBTF_CI_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("kbtf_ci.guest.session.acceleration.choose", lambda *_: Accel.KVM)
+    monkeypatch.setattr("kbtf_ci.guest.session.acceleration.choose", lambda *_, **__: Accel.KVM)
     run = Run(tmp_path, boots=[Boot(console)], accel=accel)
     if accel is Accel.KVM:
         with pytest.raises(InfrastructureError, match=why):
@@ -243,7 +243,7 @@ def test_a_kernel_that_comes_up_nowhere_says_nothing_of_kvm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KBTF_CI_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("kbtf_ci.guest.session.acceleration.choose", lambda *_: Accel.KVM)
+    monkeypatch.setattr("kbtf_ci.guest.session.acceleration.choose", lambda *_, **__: Accel.KVM)
     run = Run(tmp_path, boots=[Boot(""), Boot("")], accel=Accel.AUTO)
     with pytest.raises(GuestError, match="did not come up"):
         run.observe()
@@ -395,7 +395,7 @@ def test_it_is_read_of_the_first_guest_that_comes_up(
     tmp_path: Path, memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KBTF_CI_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("kbtf_ci.guest.session.acceleration.choose", lambda *_: Accel.KVM)
+    monkeypatch.setattr("kbtf_ci.guest.session.acceleration.choose", lambda *_, **__: Accel.KVM)
     run = Run(tmp_path, boots=[Boot("KVM internal error. Suberror: 1\n")], accel=Accel.AUTO)
     assert read_back(run, memory.read_bytes()) == [memory.read_bytes()]
 

@@ -180,3 +180,42 @@ def test_a_carrier_without_btf_has_neither_of_its_sections() -> None:
 @pytest.mark.parametrize("size", [960, 1088])
 def test_struct_module_may_be_of_another_size(size: int) -> None:
     assert data(make_carrier(module(), struct_bytes=size))[THIS] == this_module(size=size)
+
+
+ARM64_STUBS = (".plt", ".init.plt", ".text.ftrace_trampoline", ".init.text.ftrace_trampoline")
+
+
+def test_what_a_loader_lays_stubs_in_comes_along_without_contents() -> None:
+    held = sections(make_carrier(module(**dict.fromkeys(ARM64_STUBS, b"stubs"))))
+    assert set(ARM64_STUBS) <= set(held)
+    for name in ARM64_STUBS:
+        # The loader makes it executable, and of its own size.
+        assert (held[name]["sh_type"], held[name]["sh_flags"], held[name].data()) == (
+            "SHT_PROGBITS",
+            6,
+            b"\0",
+        )
+    assert not set(ARM64_STUBS) & set(sections(make_carrier(module())))
+
+
+def test_a_stub_section_without_bytes_in_the_file_stays_one() -> None:
+    """Of powerpc's loader, which makes it larger: of a section with bytes it would read beyond its end."""
+    data = bytearray(module(**{".stubs": b"xy"}))
+    at = section_header(data, ".stubs")
+    data[at + 4] = 8  # SHT_NOBITS
+    stubs = sections(make_carrier(bytes(data)))[".stubs"]
+    assert (stubs["sh_type"], stubs["sh_size"]) == ("SHT_NOBITS", 0)
+
+
+def section_header(data: bytes | bytearray, name: str) -> int:
+    """Return where the header of a section of an ELF64 file lies."""
+    elf = ELFFile(io.BytesIO(bytes(data)))
+    index = elf.get_section_index(name)
+    assert index is not None
+    return int(elf["e_shoff"]) + index * int(elf["e_shentsize"])
+
+
+def test_struct_module_is_aligned_as_the_cache_lines_of_any_architecture_are() -> None:
+    """s390x has the longest."""
+    this = sections(make_carrier(module()))[THIS]
+    assert (this["sh_addralign"], this["sh_offset"] % 256) == (256, 0)
