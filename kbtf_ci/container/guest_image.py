@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""What guests of another architecture run in and are made of: the toolchain image, and on top of it their own.
+"""What guests of another architecture run in and are made of: an image on top of the toolchain's.
 
-That is their QEMU, the root archive in the place of the toolchain's, a strip that knows their files, and the
+It has their QEMU, the root archive in the place of the toolchain's, a strip that knows their files, and the
 compiler that the archive's programs are made with. It is made when the first such guest is to boot.
 """
 

@@ -135,7 +135,7 @@ def _context(inputs: Iterable[tuple[str, bytes]]) -> io.BytesIO:
 
 
 def packages(engine: Engine, name: str) -> dict[str, str]:
-    """Return the version of each package that an image holds. Raises InfrastructureError for an image of others."""
+    """Return the version of each package that an image of ours holds. Raises InfrastructureError."""
     listing = run(engine.runner(name), Command(("cat", PACKAGES), label="package list"))
     if listing.status != 0:
         raise InfrastructureError(f"the image {name} holds no {PACKAGES}: {listing.text.strip()}")

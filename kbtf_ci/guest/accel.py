@@ -36,13 +36,14 @@ def choose(
     wanted: Accel,
     warn: Callable[[str], None],
     device: Path = KVM_DEVICE,
+    *,
     machine: MachineType = X86_64,
     host: str = os.uname().machine,
 ) -> Accel:
     """Return KVM or TCG for guests on ``machine``. ``auto`` falls back to TCG and says through ``warn`` why.
 
-    Of another architecture than ``host``'s (as ``uname -m`` names it) a guest is emulated, and nothing to warn
-    of. Where a kernel did not run in KVM since this machine was booted, ``auto`` does not try again. Raises
+    A guest of another architecture than ``host``'s (as ``uname -m`` names it) is emulated, without a warning.
+    Where a kernel did not run in KVM since this machine was booted, ``auto`` does not try again. Raises
     InfrastructureError where ``kvm`` is wanted and does not run.
     """
     if wanted is Accel.TCG:

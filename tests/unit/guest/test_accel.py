@@ -129,6 +129,9 @@ def test_a_guest_of_another_architecture_is_emulated_and_nothing_is_started_to_f
 
 def test_where_host_and_guest_agree_the_device_decides(device: Path, tmp_path: Path) -> None:
     warnings: list[str] = []
-    assert choose(guests(), Accel.AUTO, pytest.fail, device, ARM64, "aarch64") is Accel.KVM
-    assert choose(guests(), Accel.AUTO, warnings.append, tmp_path / "no", ARM64, "aarch64") is Accel.TCG
+    assert choose(guests(), Accel.AUTO, pytest.fail, device, machine=ARM64, host="aarch64") is Accel.KVM
+    assert (
+        choose(guests(), Accel.AUTO, warnings.append, tmp_path / "no", machine=ARM64, host="aarch64")
+        is Accel.TCG
+    )
     assert "there is no" in warnings[0]
