@@ -29,8 +29,9 @@ class GuestSpec:
     """What to boot and in what.
 
     ``kernel`` is what QEMU is given: a boot image, or a vmlinux with an entry for it; ``packed`` is the image
-    that the vmlinux lay in, to boot where it does not come up. ``machine`` is what it runs on. ``append`` are
-    further kernel parameters. ``btf`` is the BTF that its vmlinux shall have in memory, None where nobody asks.
+    that the vmlinux lay in, to boot where it does not come up. ``machine`` is what it runs on, ``append``
+    further kernel parameters. ``btf`` is the BTF that its vmlinux shall have in memory, None where nobody
+    asks.
     """
 
     kernel: Path

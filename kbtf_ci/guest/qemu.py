@@ -65,13 +65,17 @@ def console_argv(machine: Machine, kernel: str, initramfs: str) -> tuple[str, ..
     """Return the command line of a guest that has no network; its console is on stdout."""
     return (
         *_common(machine.type, machine.accel),
-        *("-m", str(machine.memory_mib)),
+        *("-m", str(_rounded(machine.memory_mib, machine.type.memory_step_mib))),
         *("-smp", str(machine.cpus)),
         *("-kernel", kernel),
         *("-initrd", initramfs),
         *("-append", " ".join([f"console={machine.type.console}", *CMDLINE, *machine.append.split()])),
         *("-serial", "stdio"),
     )
+
+
+def _rounded(size: int, step: int) -> int:
+    return -(-size // step) * step
 
 
 def kvm_check_argv() -> tuple[str, ...]:

@@ -29,8 +29,8 @@ from kbtf_ci.kernel.packages import unpack, unpack_initramfs
 from kbtf_ci.objfile.archive.kinds import kind_of
 from kbtf_ci.objfile.boot_kernel import read_release
 
-# Below a root: Debian up to 6.x and most others, on some architectures without the z; Debian since 7.x, Fedora,
-# SUSE, Arch; a build's or tuxmake's output; a system of NixOS.
+# Below a root: Debian up to 6.x and most others, of some architectures without the z; Debian since 7.x,
+# Fedora, SUSE, Arch; a build's or tuxmake's output; a system of NixOS.
 _IMAGES: Final = (
     "boot/vmlinuz-*",
     "boot/vmlinux-*",

@@ -19,7 +19,8 @@ class MachineType:
     ``network`` are the values of its options. ``console`` is the kernel's name of the device at the end of
     QEMU's -serial, ``console_symbol`` its driver, which is built in or not at all, as are ``built_in``.
     ``drivers`` are those of the network: modules' names, and symbols. ``triplet`` is Debian's multiarch
-    name, by which its libraries' folder, its cross compiler and that one's binutils go.
+    name, by which its libraries' folder, its cross compiler and that one's binutils go. Memory comes in steps
+    of ``memory_step_mib``.
     """
 
     architecture: Architecture
@@ -33,6 +34,7 @@ class MachineType:
     console_symbol: str
     drivers: Mapping[str, str]
     built_in: tuple[str, ...] = ()
+    memory_step_mib: int = 1
 
     @property
     def name(self) -> str:

@@ -23,4 +23,5 @@ MACHINE: Final = MachineType(
     console_symbol="CONFIG_HVC_CONSOLE",
     drivers=MappingProxyType({"virtio_pci": "CONFIG_VIRTIO_PCI", "virtio_net": "CONFIG_VIRTIO_NET"}),
     built_in=("CONFIG_PPC_PSERIES",),
+    memory_step_mib=256,
 )

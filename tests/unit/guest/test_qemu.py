@@ -101,3 +101,9 @@ def test_whatever_does_not_name_the_machine_is_the_same_for_all(machine: Machine
 def test_the_table_of_machines_has_an_architecture_once() -> None:
     assert len({one.name for one in MACHINES}) == len(MACHINES)
     assert all(one.architecture.debian and one.architecture.uname for one in MACHINES)
+
+
+@pytest.mark.parametrize(("wanted", "given"), [(1, "256"), (256, "256"), (1198, "1280")])
+def test_memory_that_a_machine_has_in_steps_only_is_rounded_up(wanted: int, given: str) -> None:
+    words = argv(Machine(Accel.TCG, wanted, 1, type=machine_of("ppc64le", "")))
+    assert option(words, "-m") == [given]
