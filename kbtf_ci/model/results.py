@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from kbtf_ci.errors import ExitCode
 from kbtf_ci.model.fail_on import FailOn
 from kbtf_ci.model.invalid import first_fault
-from kbtf_ci.model.kernel import KernelFacts
+from kbtf_ci.model.kernel import X86_64, KernelFacts
 from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.outcome import Outcome
 from kbtf_ci.model.usable import Unusable
@@ -53,6 +53,7 @@ class GuestEntry(_Part):
     load_s: float
     boots: int = 1
     guests: int = 1
+    architecture: str = X86_64
 
 
 class VmlinuxEntry(_Part):

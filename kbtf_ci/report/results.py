@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn
-from kbtf_ci.model.kernel import KernelFacts
+from kbtf_ci.model.kernel import X86_64, KernelFacts
 from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.kfunc_proof import KfuncProof
 from kbtf_ci.model.outcome import ModuleResult, Observation, Outcome
@@ -28,13 +28,17 @@ from kbtf_ci.report.proof import fentry_entry, kfunc_entry
 
 @dataclass(frozen=True)
 class GuestFacts:
-    """How it was booted: accelerator, seconds to boot and to load, boots of all guests, guests at once."""
+    """How it was booted: accelerator, seconds to boot and to load, boots of all guests, guests at once.
+
+    ``architecture`` is the guests'.
+    """
 
     accel: str
     boot_s: float
     load_s: float
     boots: int = 1
     guests: int = 1
+    architecture: str = X86_64
 
 
 def totals(results: Sequence[ModuleResult], warnings: Sequence[KernelWarning] = ()) -> dict[str, int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from kbtf_ci.model.kernel import KernelFacts
+from kbtf_ci.model.kernel import X86_64, KernelFacts
 from kbtf_ci.model.kernel_warning import KernelWarning
 from kbtf_ci.model.kfunc_proof import KfuncProof
 from kbtf_ci.model.outcome import ModuleResult, Outcome
@@ -79,6 +79,7 @@ def _how(guest: GuestFacts, results: Sequence[ModuleResult]) -> str:
     by_mode = ", ".join(f"{count} {mode}" for mode, count in modes(results).items())
     boots = f", {guest.boots} boots" if guest.boots > guest.guests else ""
     who = "guest" if guest.guests == 1 else f"{guest.guests} guests"
+    who += "" if guest.architecture == X86_64 else f" of {guest.architecture}"
     return (
         f"{who} ({guest.accel}): booted in {guest.boot_s:.1f} s, loaded in {guest.load_s:.1f} s"
         f"{boots}; verdicts by load mode: {by_mode or 'none'}"

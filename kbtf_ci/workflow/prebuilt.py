@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from kbtf_ci.errors import InfrastructureError, UsageError
+from kbtf_ci.errors import InfrastructureError
 from kbtf_ci.guest.accel import choose
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.infra import rundir
@@ -22,17 +22,13 @@ from kbtf_ci.infra.record import Counter, Reporter
 from kbtf_ci.infra.runs import Run, begun, new_run
 from kbtf_ci.kernel.laid_out import Prebuilt
 from kbtf_ci.kernel.prebuilt import check_named, find
-from kbtf_ci.model.architecture import of_elf
+from kbtf_ci.kernel.runs_on import machine_for
 from kbtf_ci.model.config import parse_config
 from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
 from kbtf_ci.model.machines.machine import MachineType
-from kbtf_ci.model.machines.table import X86_64, machine_of
 from kbtf_ci.model.options import PrebuiltOptions
 from kbtf_ci.model.run_record import GuestProfile, PrebuiltRecord
-from kbtf_ci.objfile.boot_kernel import read_architecture
-from kbtf_ci.objfile.compression import load
 from kbtf_ci.objfile.depmod import KEPT_CONFIGURATION, read_preference
-from kbtf_ci.objfile.elf import MODULE_LIMIT, ElfImage
 from kbtf_ci.objfile.inventory import module_files
 from kbtf_ci.workflow import verify as verification
 from kbtf_ci.workflow.guests import GuestOptions
@@ -53,8 +49,6 @@ def verify(
         with this.record.stage("toolchain"):
             tools = toolchain(options.suite, reporter)
         this.record.add(toolchain=tools.record)
-        if guest.accel is Accel.KVM and options.architecture in ("", X86_64.name):
-            choose(tools.runner, guest.accel, reporter.warn)
         with this.record.stage("unpack"):
             unpacked = partial(reporter.progress, "packages")
             cache = cache_root() / "packages"
@@ -64,41 +58,11 @@ def verify(
             )  # fmt: skip
             for line in stale(found):
                 reporter.warn(line)
-            machine = _machine(found, options)
-            _check_modules(found, machine)
+            machine = machine_for(found, options.architecture)
+            if guest.accel is Accel.KVM:
+                choose(tools.runner, guest.accel, reporter.warn, machine=machine)
             kernel = _take(found, machine, this)
         return verification.verify(kernel, guest, tools_for_guests(tools, kernel, this).runner, this)
-
-
-def _machine(found: Prebuilt, options: PrebuiltOptions) -> MachineType:
-    """Return what the kernel runs on.
-
-    Raises UsageError where nothing says it, or the user something else, and where no guest runs on that.
-    """
-    told, wanted = read_architecture(found.image), options.architecture
-    if told is None and not wanted:
-        raise UsageError(
-            f"{found.image}: does not say which architecture it is for", hint="name it with --arch"
-        )
-    if told is not None and wanted and told.name != wanted:
-        raise UsageError(f"{found.image}: a kernel for {told.name}, and --arch says {wanted}")
-    return machine_of(wanted or (told.name if told else ""), str(found.image))
-
-
-def _check_modules(found: Prebuilt, machine: MachineType) -> None:
-    """Raise UsageError where the modules, by the first of them, are for another architecture."""
-    for path in module_files(found.modules):
-        try:
-            image = ElfImage(load(path, MODULE_LIMIT), str(path))
-        except UsageError:
-            continue  # whatever it is, its own verdict says so
-        own = of_elf(image.machine, 8 * image.pointer_bytes, image.byte_order)
-        if own != machine.architecture:
-            raise UsageError(
-                f"{path}: a module for {own.name}, and the kernel {found.image} is for {machine.name}",
-                hint="a kernel loads its own modules only: name both of one build",
-            )
-        return
 
 
 def _take(found: Prebuilt, machine: MachineType, this: Run) -> BuiltKernel:

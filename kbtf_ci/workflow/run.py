@@ -33,6 +33,7 @@ from kbtf_ci.kernel.server_saving import btf_server_record
 from kbtf_ci.kernel.steps import StepCount
 from kbtf_ci.kernel.strip import strip_modules
 from kbtf_ci.model.kernel import X86_64, BuiltKernel, KernelFacts
+from kbtf_ci.model.machines.table import machine_of
 from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.run_record import GuestProfile, SourceRecord
 from kbtf_ci.objfile.inventory import inventory, require
@@ -80,8 +81,7 @@ def verify(path: Path, guest: GuestOptions, reporter: Reporter) -> Verdict:
     with old_run(path, reporter) as this, this.record.track():
         tools = _tools(this.record.run.suite, this)
         kernel = this.directory.kernel_of(this.record.run)
-        if kernel.architecture == X86_64:
-            _require_kvm(guest.accel, tools, this)
+        _require_kvm(guest.accel, tools, this, kernel.architecture)
         return verification.verify(kernel, guest, tools_for_guests(tools, kernel, this).runner, this)
 
 
@@ -108,10 +108,11 @@ def _tools(suite: str, this: Run) -> Tools:
     return tools
 
 
-def _require_kvm(accel: Accel, tools: Tools, this: Run) -> None:
+def _require_kvm(accel: Accel, tools: Tools, this: Run, architecture: str = X86_64) -> None:
     """Refuse ``--accel kvm`` where it does not run before an hour's build, or over earlier results."""
     if accel is Accel.KVM:
-        choose(tools.runner, accel, this.reporter.warn)
+        machine = machine_of(architecture, str(this.directory.path))
+        choose(tools.runner, accel, this.reporter.warn, machine=machine)
 
 
 def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> BuiltKernel:

@@ -138,7 +138,8 @@ def _observe(
     except KbtfError as end:
         return None, end
     boot_s, load_s = round(ran.boot_s, 2), round(ran.load_s, 2)
-    return GuestFacts(ran.accel.value, boot_s, load_s, ran.boots, ran.guests), None
+    architecture = parts[0].spec.machine.name
+    return GuestFacts(ran.accel.value, boot_s, load_s, ran.boots, ran.guests, architecture), None
 
 
 class _ObservationCollector:

@@ -123,7 +123,7 @@ def _environment(results: Results, record: RunRecord | None, note: str) -> Itera
     facts |= {"Compiler": kernel.compiler, "pahole": kernel.pahole, "Configuration": kernel.config_sha256}
     if results.guest is not None:
         guest = results.guest
-        facts["Guests"] = f"{guest.guests} ({guest.accel}), {guest.boots} boots"
+        facts["Guests"] = f"{guest.guests} ({guest.architecture}, {guest.accel}), {guest.boots} boots"
         facts["Loaded as"] = ", ".join(f"{count:,} {mode}" for mode, count in results.modes.items())
     facts["Ends with 1 for"] = ", ".join(results.fail_on)
     if results.overridden:

@@ -127,6 +127,7 @@ def of_run() -> Documents:
         "build": BuildIdentity(release="6.12.1", config_sha256="c0"), "make": {"CC": 9, "BTF [M]": 3},
         "pahole": PaholeRecord(program="pahole", flags=["-j"]), "skipped_btf": {"a.ko": "no vmlinux"},
         "btf_server": SERVED,
+        "guest_toolchain": ToolchainRecord(image="g", suite="trixie", packages={"busybox-static:arm64": "1"}),
     })  # fmt: skip
     theirs = RunRecord.begin(
         started="", kbtf_ci="0.1", command="", options=PrebuiltOptions(("bzImage",), Path("/m")),
