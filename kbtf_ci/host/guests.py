@@ -21,7 +21,8 @@ from kbtf_ci.infra.runner import Command, Mount, run
 from kbtf_ci.model.machines.machine import MachineType
 
 _PLACE: Final = "/usr/lib/kbtf-ci"
-_MAKE: Final = 'exec sh /containers/guest/foreign /containers "$@"'
+# A place stands for one of this machine's where it is a word of its own.
+_MAKE: Final = 'exec sh "$1/guest/foreign" "$@"'
 
 
 def needs(machine: MachineType) -> tuple[Need, ...]:
@@ -62,7 +63,7 @@ def _key(machine: MachineType, suites: Sequence[str], versions: Mapping[str, str
 def _make(machine: MachineType, suites: Sequence[str], staging: Path, folder: Path) -> None:
     staging.mkdir()
     mounts = (Mount(shipped("containers"), "/containers"), Mount(staging, "/out", writable=True))
-    words = (machine.architecture.debian, machine.triplet, "/out", *suites)
+    words = ("/containers", machine.architecture.debian, machine.triplet, "/out", *suites)
     done = run(HostRunner(), Command(("sh", "-c", _MAKE, "sh", *words), mounts, label="guest's programs"))
     if done.status != 0:
         raise InfrastructureError(
