@@ -10,7 +10,6 @@ from typing import Final
 
 from kbtf_ci.errors import UsageError
 from kbtf_ci.model.machines.machine import MachineType
-from kbtf_ci.model.machines.table import X86_64
 from kbtf_ci.model.module import Module, closure, dependency_order
 
 # What containers/guest/init stands on, and a kernel has built in or not at all.
@@ -43,7 +42,7 @@ def loaded_first(
     modules: Iterable[Module],
     builtin: Collection[str],
     config: Mapping[str, str] | None,
-    machine: MachineType = X86_64,
+    machine: MachineType,
 ) -> tuple[Module, ...]:
     """Return the modules that the guest loads before it has a network, each behind those it depends on.
 

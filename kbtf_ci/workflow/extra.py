@@ -14,6 +14,7 @@ from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.guest.needs import loaded_first
 from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.model.kernel import BuiltKernel
+from kbtf_ci.model.machines.table import machine_of
 from kbtf_ci.model.module import Module, closure
 from kbtf_ci.objfile.depmod import EXTRA, is_extra
 from kbtf_ci.objfile.inventory import inventory
@@ -65,4 +66,5 @@ def _early(kernel: BuiltKernel, listed: Sequence[Module]) -> Sequence[Module]:
     if kernel.builtin is None:
         return ()
     readable = [module for module in listed if not module.fault]
-    return loaded_first(readable, kernel.builtin, kernel.config or None)
+    machine = machine_of(kernel.architecture, kernel.origin)
+    return loaded_first(readable, kernel.builtin, kernel.config or None, machine)

@@ -71,27 +71,27 @@ def test_every_module_of_debians_kernel_is_verified(cli: Cli, debian: Debian) ->
 
 @pytest.mark.parametrize("mode", ["real", "inert"])
 def test_a_modules_own_file_loads_with_its_code_and_without(cli: Cli, debian: Debian, mode: str) -> None:
-    words = ("--extra", debian.module("xfs"), "--extra-only", "--load", mode, "-o", "run")
+    words = ("--extra", debian.module("overlay"), "--extra-only", "--load", mode, "-o", "run")
     done = cli("verify", "--kernel", debian.tree, *words)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    (xfs,) = (one for one in results(cli.folder / "run")["modules"] if one["name"] == "xfs")
-    assert (xfs["outcome"], xfs["load"], xfs["extra"]) == ("VERIFIED", mode, True)
+    (overlay,) = (one for one in results(cli.folder / "run")["modules"] if one["name"] == "overlay")
+    assert (overlay["outcome"], overlay["load"], overlay["extra"]) == ("VERIFIED", mode, True)
 
 
 def test_the_kernel_refuses_a_module_with_one_wrong_byte_as_predicted(cli: Cli, debian: Debian) -> None:
-    data = bytearray(load(debian.module("xfs"), MODULE_LIMIT)[:])
-    section = ElfImage(bytes(data), "xfs").find(".BTF")
+    data = bytearray(load(debian.module("overlay"), MODULE_LIMIT)[:])
+    section = ElfImage(bytes(data), "overlay").find(".BTF")
     assert section
     data[section.offset + 2] ^= 0xFF  # its version, which has no byte order
-    spoilt = cli.folder / "xfs.ko"
+    spoilt = cli.folder / "overlay.ko"
     spoilt.write_bytes(data)
     words = ("--extra", spoilt, "--extra-only", "--load", "carrier", "-o", "run")
     done = cli("verify", "--kernel", debian.tree, *words)
     assert done.returncode == 1, done.stdout[-3000:] + done.stderr[-3000:]
     values = results(cli.folder / "run")
-    (xfs,) = (one for one in values["modules"] if one["name"] == "xfs")
-    assert (xfs["outcome"], values["disagreements"]) == ("REJECTED", [])
-    assert any("Unsupported version" in line for line in xfs["kernel_log"])
+    (overlay,) = (one for one in values["modules"] if one["name"] == "overlay")
+    assert (overlay["outcome"], values["disagreements"]) == ("REJECTED", [])
+    assert any("Unsupported version" in line for line in overlay["kernel_log"])
 
 
 def test_what_a_guest_of_another_architecture_cannot_do_is_one_line(cli: Cli, debian: Debian) -> None:

@@ -5,16 +5,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
+
 import pytest
 
 from kbtf_ci.errors import UsageError
 from kbtf_ci.guest import needs
-from kbtf_ci.guest.needs import loaded_first
 from kbtf_ci.model.machines.machine import MachineType
 from kbtf_ci.model.machines.table import MACHINES, X86_64, machine_of
 from kbtf_ci.model.module import Module
 
 COMPLETE = dict.fromkeys((*needs.built_in(X86_64), "CONFIG_VIRTIO_PCI", "CONFIG_VIRTIO_NET"), "y")
+
+
+def loaded_first(
+    modules: Iterable[Module],
+    builtin: Collection[str],
+    config: Mapping[str, str] | None,
+    machine: MachineType = X86_64,
+) -> tuple[Module, ...]:
+    return needs.loaded_first(modules, builtin, config, machine)
 
 
 def module(name: str, *depends: str) -> Module:
