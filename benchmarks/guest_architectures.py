@@ -33,9 +33,8 @@ def main() -> None:
     for _ in range(options.rounds):
         for path in options.run_directory:
             taken[path].append(_verify(path))
-    print(
-        f"{'kernel':40} {'modules':>8} {'verified':>8} {'boot s':>7} {'load s':>7} {'a second':>8} {'host':>5}"
-    )
+    columns = ("modules", "verified", "boot s", "load s", "a second", "host")
+    print(f"{'kernel':40}", *(f"{column:>8}" for column in columns))
     for rounds in taken.values():
         _tell(rounds)
 
@@ -52,7 +51,8 @@ def _verify(path: Path) -> dict[str, Any]:
 
 def _tell(rounds: list[dict[str, Any]]) -> None:
     first = rounds[0]
-    boot, load = (statistics.median(one["guest"][key] for one in rounds) for key in ("boot_s", "load_s"))
+    boot = statistics.median(one["guest"]["boot_s"] for one in rounds)
+    load = statistics.median(one["guest"]["load_s"] for one in rounds)
     host = statistics.median(1 - one["guest_s"] / one["seconds"] for one in rounds)
     totals, name = first["totals"], f"{first['kernel']['release']} ({first['guest']['architecture']})"
     print(
