@@ -4,9 +4,9 @@
 """The BTF of a distribution's modules, written again from their debug information by pahole and by a server.
 
 FOLDER is what a -dbg package of Debian's unpacks to: modules with debug information and the BTF that Debian
-ships, and their vmlinux. Each round has pahole, pahole with the server's malloc tunables, and the server take
-all of them, in turns about which goes first. CPU seconds are those of the container (cpuacct), memory is
-its peak. Each module's BTF is held against the shipped one.
+ships, and their vmlinux; or it is kbtf-ci's build directory. Each round has pahole, pahole with the server's
+malloc tunables, and the server take all of them, in turns about which goes first. CPU seconds are those of
+the container (cpuacct), memory is its peak. Each module's BTF is held against the shipped one.
 """
 
 from __future__ import annotations
@@ -62,8 +62,11 @@ def main() -> None:
     options = parser.parse_args()
     with TerminalReporter(quiet=True) as reporter:
         runner = workspace.toolchain(options.suite, reporter).runner
-    vmlinux = next(options.folder.rglob("vmlinux-*")).resolve()
-    modules = sorted(path for path in options.folder.rglob("*.ko"))[:: options.every]
+    built = options.folder / "vmlinux"
+    vmlinux = (built if built.exists() else next(options.folder.rglob("vmlinux-*"))).resolve()
+    found = (path.relative_to(options.folder) for path in options.folder.rglob("*.ko"))
+    shown = sorted(path for path in found if not any(part.startswith(".") for part in path.parts))
+    modules = [options.folder / path for path in shown[:: options.every]]
     if options.server_alone:
         _round(runner, "server", modules, vmlinux, options.jobs)
         return

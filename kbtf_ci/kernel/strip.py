@@ -75,6 +75,25 @@ def lean_modules(runner: Runner, source: Path, target: Path, modules: Iterable[M
         strip_modules(runner, Path(scratch), target, [file for file in debug if file], jobs)
 
 
+def unpack_modules(source: Path, target: Path, modules: Iterable[Module], jobs: int) -> None:
+    """Put ``modules``, stored below ``source``, unpacked at their ``file`` below ``target``, else unchanged.
+
+    Raises UsageError for one that cannot be unpacked, InfrastructureError for a full disk.
+    """
+
+    def one(module: Module) -> None:
+        path = target / module.file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(load(source / module.stored, MODULE_LIMIT)[:])
+
+    try:
+        # Unpacking and writing let other threads run.
+        with ThreadPoolExecutor(jobs) as pool:
+            list(pool.map(one, modules))
+    except OSError as error:
+        raise InfrastructureError(f"{target}: cannot be written: {error.strerror}") from error
+
+
 def _unpack(module: Module, source: Path, target: Path, scratch: Path) -> str:
     """Unpack a module to where it belongs; one with debug information below ``scratch``, and return its file.
 

@@ -16,6 +16,7 @@ import mmap
 import stat
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -169,12 +170,15 @@ def format_of(data: Buffer) -> Format | None:
     return next((form for form in FORMATS if head.startswith(form.magic)), None)
 
 
-def first_bytes(data: memoryview, form: Format) -> bytes:
-    """Return the first piece that ``form`` makes of ``data``, empty where it can make nothing of it."""
-    try:
-        return next((piece for piece in form.unpack(data) if piece), b"")
-    except _ERRORS:
-        return b""
+def first_bytes(data: memoryview, form: Format, count: int) -> bytes:
+    """Return ``count`` bytes or more of what ``form`` makes of ``data``, fewer where it ends before."""
+    found = bytearray()
+    with suppress(*_ERRORS):
+        for piece in form.unpack(data):
+            found += piece
+            if len(found) >= count:
+                break
+    return bytes(found)
 
 
 def decompress(data: Buffer | memoryview, form: Format, name: str, limit: int) -> bytes:

@@ -35,6 +35,7 @@ _PAYLOAD_SINCE = 0x0208  # the boot protocol that brought payload_offset
 _SECTOR = 512
 
 _ELF = b"\x7fELF"
+_ELF_HEAD = 20  # up to e_type and e_machine
 _RELOCATABLE = (b"\1\0", b"\0\1")  # e_type ET_REL in either byte order: a module, never a kernel
 # Places worth a try in one image: chance alone makes a handful of three-byte magics in 100 MB.
 _TRIES = 500
@@ -60,7 +61,7 @@ def kernel_in(data: Buffer, name: str, limit: int) -> Buffer:
     if payload is not None:
         form = None if _is_vmlinux(payload) else format_of(payload)
         return _checked(payload if form is None else decompress(payload, form, name, limit), name)
-    if _is_vmlinux(data[:20]) or find_btf(data) is not None:
+    if _is_vmlinux(data[:_ELF_HEAD]) or find_btf(data) is not None:
         return data
     found = packed_kernel(data, name, limit)
     if found is None and linux_banner(data):
@@ -77,7 +78,7 @@ def packed_kernel(data: Buffer, name: str, limit: int) -> bytes | None:
     """
     for position, form in _candidates(data):
         rest = memoryview(data)[position:]
-        if _is_vmlinux(first_bytes(rest, form)):
+        if _is_vmlinux(first_bytes(rest, form, _ELF_HEAD)):
             return decompress(rest, form, name, limit)
     return _packed_flat(data, name, limit)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kbtf_ci.errors import InfrastructureError
+from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.guest.carriers import CarrierArchive, deal
 from kbtf_ci.guest.fleet import Share, shares
 from kbtf_ci.guest.guest import GuestSpec
@@ -20,7 +20,7 @@ from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.timeouts import Timeouts
 from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.infra.runner import Runner
-from kbtf_ci.kernel.strip import lean_modules
+from kbtf_ci.kernel.strip import lean_modules, unpack_modules
 from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn
 from kbtf_ci.model.kernel import BuiltKernel
 from kbtf_ci.model.machines.machine import MachineType
@@ -61,8 +61,19 @@ class GuestOptions:
     extra_only: bool = False
     prove: Prove | None = None
 
-    def policy(self, modules: int) -> LoadPolicy:
-        """Return how so many modules are loaded: as carriers where all for real would take too long."""
+    def policy(self, modules: int, signatures: str = "") -> LoadPolicy:
+        """Return how so many modules are loaded: as carriers where all for real would take too long.
+
+        ``signatures`` is what makes the kernel take signed modules alone, which only a module as it was built
+        is. Raises UsageError where the user wants another way.
+        """
+        if signatures and self.load in {LoadPolicy.INERT, LoadPolicy.CARRIER}:
+            raise UsageError(
+                f"--load {self.load}: this kernel loads signed modules alone: {signatures}",
+                hint="leave --load out, or take it out of the kernel's configuration or --append",
+            )
+        if signatures:
+            return LoadPolicy.REAL
         if self.load is not None:
             return self.load
         if self.prove:
@@ -97,7 +108,8 @@ class GuestFactory:
     """What guests of one kernel are made of.
 
     ``boots`` is the file that QEMU is given as the kernel, ``root`` the root archive of the guest, ``btf``
-    what the kernel's vmlinux shall have in memory, None where nobody asks.
+    what the kernel's vmlinux shall have in memory, None where nobody asks. ``signed``: modules keep the
+    signatures that they have, and so their debug information.
     """
 
     kernel: BuiltKernel
@@ -107,6 +119,7 @@ class GuestFactory:
     boots: Path
     root: bytes
     btf: bytes | None = None
+    signed: bool = False
 
     @property
     def machine(self) -> MachineType:
@@ -163,7 +176,11 @@ class GuestFactory:
 
     def _lean(self, modules: Sequence[Module]) -> Path:
         target = self.directory.guest_modules
-        lean_modules(self.runner, self.kernel.modules, target, modules, len(os.sched_getaffinity(0)))
+        jobs = len(os.sched_getaffinity(0))
+        if self.signed:
+            unpack_modules(self.kernel.modules, target, modules, jobs)
+        else:
+            lean_modules(self.runner, self.kernel.modules, target, modules, jobs)
         check_unaltered(modules, target)
         return target
 

@@ -29,6 +29,7 @@ from kbtf_ci.model.machines.table import X86_64, machine_of
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import LoadPolicy, ModuleResult, Observation, judge, with_warnings
 from kbtf_ci.model.prediction import Prediction
+from kbtf_ci.model.signatures import signatures_forced_by
 from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.objfile.files import KernelFile, open_kernel, read_kernel_file
 from kbtf_ci.report.check import one_line
@@ -48,12 +49,16 @@ def verify(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
     """
     record, reporter = this.record, this.reporter
     kernel = with_extra(kernel, options, this.directory)
-    policy = options.policy(len(module_paths(kernel)))
     machine = _machine(kernel, options)
     preparing = prepared(runner, options.accel, machine, reporter)
     with preparing as preparation, this.directory.scratch() as scratch:
         with record.stage("check"):
             opened = open_kernel(kernel.image)
+            config = kernel.config or opened.file.config or {}
+            forced = signatures_forced_by(config, options.append)
+            policy = options.policy(len(module_paths(kernel)), forced)
+            if forced:
+                reporter.note(f"{forced}: modules are loaded for real alone, their signatures as they are")
             boots = bootable(opened, this.directory.guest)
             carriers = scratch if policy is LoadPolicy.CARRIER else None
             spec = _spec(opened.file, kernel, this)
@@ -62,7 +67,9 @@ def verify(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
             _tell(taken, reporter)
         with record.stage("guest image"):
             root = preparation.root()
-            factory = GuestFactory(kernel, options, runner, this.directory, boots, root, opened.file.btf)
+            factory = GuestFactory(
+                kernel, options, runner, this.directory, boots, root, opened.file.btf, signed=bool(forced)
+            )
             parts = _shares(factory, taken, policy, reporter)
         accel = preparation.accel()
     readable = sum(not one.fault for one in taken.modules)

@@ -90,13 +90,18 @@ def _seeds() -> list[bytes]:
     modules = [images.module(bits=bits, order=order, btf=split) for bits in (32, 64) for order in "<>"]
     kernel = images.vmlinux(base)
     packers = list(images.PACKERS.values())
+    flats = [images.flat(data, head=500, tail=64) for data in (base, sk.turned(base))]
     return [
         *(b"\0" + module for module in modules),
         *(b"\0" + pack(modules[2]) for pack in packers),
         *(b"\1" + one for one in (kernel, base, images.vmlinux(base, bits=32, order=">"))),
         *(b"\1" + images.bzimage(pack(kernel)) for pack in packers),
         *(b"\1MZ" + pack(kernel) for pack in packers),
+        *(b"\1" + flat for flat in flats),
+        *(b"\1MZ" + pack(flats[0]) for pack in packers),
+        *(b"\1" + images.pe({".linux": inside}) for inside in (kernel, images.zboot(packers[0](flats[0])))),
         b"\2" + base,
+        b"\2" + sk.turned(base),
         b"\3" + split,
     ]
 

@@ -19,9 +19,9 @@ STRUCT_BYTES = 0x500
 VERMAGIC = b"vermagic=6.12.107+deb13-amd64 SMP \0license=GPL\0"
 
 
-def vmlinux() -> Sketch:
+def vmlinux(order: str = "<") -> Sketch:
     """Return pair's, with what a distilled base names, two structs alike, and a DATASEC of two variables."""
-    one = pair.vmlinux()
+    one = pair.vmlinux(order)
     low, high = one.string("low"), one.string("high")
     task = one.add(sk.STRUCT, one.string("task_struct"), 64, low, 1, 0, high, 1, 32, vlen=2)
     twins = [one.add(sk.STRUCT, one.string("twin"), 16) for _ in range(2)]
@@ -35,7 +35,7 @@ def vmlinux() -> Sketch:
 
 def congestion(base: Sketch) -> Sketch:
     """Return BTF of functions, of which one has a prototype of its own."""
-    one = Sketch(base.end_id, len(base.strings))
+    one = Sketch(base.end_id, len(base.strings), order=base.order)
     task = base.end_id - 1
     sock = one.string("sk")
     common = one.add(sk.FUNC_PROTO, 0, 1, sock, task, vlen=1)
@@ -49,7 +49,7 @@ def congestion(base: Sketch) -> Sketch:
 
 def split(base: Sketch) -> Sketch:
     """Return a module's BTF: its first name is a struct's, its const refers to that, its volatile to int."""
-    one = Sketch(base.end_id, len(base.strings))
+    one = Sketch(base.end_id, len(base.strings), order=base.order)
     name, low, high = one.string("own_struct"), one.string("first"), one.string("second")
     struct = one.add(sk.STRUCT, name, 16, low, 1, 0, high, 1, 64, vlen=2)
     const = one.add(sk.CONST, 0, struct)
@@ -69,13 +69,16 @@ def module(name: str, btf: bytes, **others: bytes) -> bytes:
     return make_elf(list(sections.items()))
 
 
-def healthy() -> Healthy:
-    """Return the module over that vmlinux, and two beside it with a set of two kfuncs."""
-    base = vmlinux()
+def healthy(order: str = "<") -> Healthy:
+    """Return the module over that vmlinux, and two beside it with a set of two kfuncs.
+
+    ``order`` is that of their BTF; the ELF files are little-endian.
+    """
+    base = vmlinux(order)
     btf, data = split(base).bytes(), base.bytes()
     functions = congestion(base)
     kfuncs = [base.end_id + number for number in (1, 3)]
-    ids = struct.pack("<6I", 2, 1, kfuncs[0], 0, kfuncs[1], 0)
+    ids = struct.pack(f"{order}6I", 2, 1, kfuncs[0], 0, kfuncs[1], 0)
     sections = {".BTF_ids": ids, ".rela.gnu.linkonce.this_module": b"\1" * 48}
     names = ("tcp_bbr", "tcp_dctcp")
     others = {name: module(name, functions.bytes(), **sections) for name in names}

@@ -125,5 +125,9 @@ cp -a "tree/$modules" initramfs/usr/lib/modules/
 (cd early && find . | cpio --quiet -o -H newc) > /out/initrd.img
 head -c 4096 /dev/zero >> /out/initrd.img
 (cd initramfs && find . | cpio --quiet -o -H newc | zstd -q -3) >> /out/initrd.img
+cp /in/kernel.deb /out/linux-image-xz.deb
 chmod -R a+rX /out
 """
+
+if __name__ == "__main__":
+    print(SCRIPT)  # noqa: T201

@@ -51,8 +51,8 @@ def kind_of(path: Path) -> Kind | None:
     if head.startswith(_RPM):
         return Kind.RPM
     form = format_of(head)
-    inner = first_bytes(memoryview(head), form) if form else head
     at, magic = _TAR
+    inner = first_bytes(memoryview(head), form, at + len(magic)) if form else head
     if inner[at : at + len(magic)] == magic:
         return Kind.TAR
     return Kind.CPIO if inner.startswith(_CPIO) else None

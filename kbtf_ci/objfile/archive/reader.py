@@ -89,7 +89,7 @@ def members(
 def _start(
     archive: IO[bytes], kind: Kind, pattern: str, most: int, *, control: bool
 ) -> subprocess.Popen[bytes]:
-    # -P: what lies in the current directory is nobody's to import.
+    # -P: what lies beside worker.py is none of the modules that it imports.
     words = ["-P", worker.__file__, kind.value, pattern, str(most), "control" if control else ""]
     return subprocess.Popen(
         [sys.executable, *words],
@@ -181,7 +181,7 @@ class _Told:
 
     def _ended(self) -> UsageError:
         code = self.process.wait()
-        if code in {-signal.SIGXCPU, -signal.SIGKILL}:
+        if code == -signal.SIGXCPU:
             return self._damaged("it takes longer than any package does")
         why = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         return self._damaged(f"its reader ended over it ({why})")

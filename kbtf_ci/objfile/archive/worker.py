@@ -85,9 +85,9 @@ def confine() -> None:
         (resource.RLIMIT_NPROC, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_AS, _MEMORY),
-        (resource.RLIMIT_CPU, _CPU_S),
     ):
         resource.setrlimit(limit, (value, value))
+    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S + 10))  # SIGXCPU, and SIGKILL for who ignores it
 
 
 def _part(kind: str, *, control: bool) -> Part:

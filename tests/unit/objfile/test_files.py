@@ -16,6 +16,7 @@ import pytest
 from kbtf_ci.errors import UsageError
 from kbtf_ci.objfile.elf import ElfImage
 from kbtf_ci.objfile.files import (
+    WithoutBtfError,
     boots_by_pvh,
     open_kernel,
     parse_kernel,
@@ -23,6 +24,7 @@ from kbtf_ci.objfile.files import (
     read_kernel_file,
     read_module_file,
 )
+from tests.support import pair
 from tests.support.elf import make_elf
 from tests.support.images import (
     BANNER,
@@ -34,6 +36,7 @@ from tests.support.images import (
     Part,
     build,
     bzimage,
+    flat,
     module,
     vmlinux,
 )
@@ -266,3 +269,49 @@ def test_an_open_kernel_has_the_vmlinux_that_its_image_carries(tmp_path: Path) -
     assert (plain.vmlinux.data[:], packed.vmlinux.data[:]) == (data, data)
     assert raw.vmlinux is None
     assert packed.file == read_kernel_file(tmp_path / "bzImage")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_flat_image_tells_what_a_vmlinux_does_but_for_its_build_id(tmp_path: Path, order: str) -> None:
+    btf = pair.vmlinux(order).bytes()
+    config = b"IKCFG_ST" + gzip.compress(CONFIG, mtime=0) + b"IKCFG_ED"
+    path = put(tmp_path, "vmlinuz", bytes(300) + PACKERS["zstd"](flat(btf) + config))
+    opened = open_kernel(path)
+    found = opened.file
+    assert opened.vmlinux is None
+    assert (found.kind, found.btf, found.banner, found.build_id) == ("image", btf, BANNER, "")
+    assert (found.release, found.byte_order) == ("6.12.107+deb13-amd64", order)
+    assert found.config
+    assert found.config["CONFIG_XFS"] == "m"
+    # Neither image says what it is for, so that nothing is said of pointers.
+    assert (found.architecture, found.pointer_bytes) == (None, None)
+    marked = put(tmp_path, "Image", flat(btf, mark=(0x38, b"ARM\x64")))
+    of = read_kernel_file(marked).architecture
+    assert of
+    assert (of.machine, of.bits, of.order) == (183, 64, order)
+
+
+def test_a_flat_image_without_btf_takes_that_of_its_module(tmp_path: Path) -> None:
+    image, btf = put(tmp_path, "Image", flat(b"")), pair.vmlinux().bytes()
+    with pytest.raises(WithoutBtfError, match=r"a kernel without BTF: 6.12.107\+deb13-amd64, and none"):
+        open_kernel(image)
+    info = b"vermagic=6.12.107+deb13-amd64 SMP \0name=btf_vmlinux\0"
+    carrier = put(tmp_path, "btf_vmlinux.ko", module(btf=btf, base=None, modinfo=info))
+    assert open_kernel(image, carrier).file.btf == btf
+    other = put(tmp_path, "other.ko", module(btf=btf, base=None, modinfo=info.replace(b"107", b"108")))
+    with pytest.raises(UsageError, match=r"other.ko: of 6.12.108.*, and .*Image is 6.12.107"):
+        open_kernel(image, other)
+
+
+def test_an_elf_file_that_unpacks_a_kernel_is_one_and_others_are_not(tmp_path: Path) -> None:
+    kernel = vmlinux(BTF)
+    for inside, kind in ((PACKERS["gzip"](kernel), "bzImage"), (PACKERS["xz"](flat(b"")), "")):
+        path = put(tmp_path, "zImage", build([Part(".kernel", inside)], kind=EXEC))
+        if kind:
+            assert (read_kernel_file(path).kind, read_kernel_file(path).btf) == (kind, BTF)
+            continue
+        with pytest.raises(WithoutBtfError, match=r"6.12.107.*, and none lies in its image"):
+            read_kernel_file(path)
+    program = put(tmp_path, "program", build([Part(".text", PACKERS["gzip"](b"a text"))], kind=EXEC))
+    with pytest.raises(WithoutBtfError, match=r"it has no \.BTF section"):
+        read_kernel_file(program)

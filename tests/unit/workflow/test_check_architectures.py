@@ -187,6 +187,15 @@ def test_a_module_in_the_other_byte_order_is_none_of_this_kernel(tmp_path: Path)
     assert "this kernel is big-endian" in one["advice"]
 
 
+def test_a_kernel_whose_btf_is_in_the_other_byte_order_refuses_it(tmp_path: Path) -> None:
+    """Its ELF file says what it is, whatever the magic is."""
+    bench = Bench(tmp_path, BY_NAME["s390x"])
+    little = pair.vmlinux("<")
+    bench.kernel(bench.elf(little.bytes()))
+    one = bench.only(bench.module(pair.split(little).bytes()))
+    assert (one["outcome"], one["cause"]) == ("REJECTED", "vmlinux refused")
+
+
 MARKS = {"arm64": (0x38, b"ARM\x64"), "riscv64": (0x38, b"RSC\x05"), "arm": (0x24, b"\x18\x28\x6f\x01")}
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -246,6 +247,25 @@ def test_the_reader_opens_writes_and_starts_nothing_once_it_is_confined() -> Non
         [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False
     )
     assert done.stdout.splitlines() == ["OSError Too many open files"] * 5 + ["MemoryError "], done.stderr
+
+
+def test_it_is_confined_before_it_tells_of_the_first_member(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    start = reader._start
+
+    def remembered(*args: Any, **more: Any) -> subprocess.Popen[bytes]:
+        started.append(start(*args, **more))
+        return started[-1]
+
+    monkeypatch.setattr(reader, "_start", remembered)
+    path = written(tmp_path, {f"{PLACE}/{n}.ko": os.urandom(1 << 16) for n in range(200)})
+    with members(path, Kind.TAR, WANTED) as told:
+        next(told)
+        limits = Path(f"/proc/{started[0].pid}/limits").read_text()
+    for name, value in (("open files", 0), ("file size", 0), ("processes", 0), ("address space", 1 << 30)):
+        assert re.search(rf"^Max {name} +{value} +{value} ", limits, re.MULTILINE), limits
 
 
 def written(tmp_path: Path, content: Content = GOOD) -> Path:
