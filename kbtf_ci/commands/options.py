@@ -24,6 +24,7 @@ from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.timeouts import Timeouts
 from kbtf_ci.infra.engines import VARIABLE, EngineKind, choose, chosen
 from kbtf_ci.infra.profiles import parse_size_mib
+from kbtf_ci.kernel.target import NATIVE, TARGETS
 from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn, parse_fail_on
 from kbtf_ci.model.options import BuildOptions, PrebuiltOptions
 from kbtf_ci.model.outcome import LoadPolicy
@@ -128,6 +129,8 @@ engine = click.option(
 tree_options = combine(
     click.option("-C", "--directory", default="", metavar="DIR|TARBALL|URL",
                  help="Kernel source; without it the suite's own package."),
+    click.option("--arch", type=click.Choice([target.architecture for target in TARGETS]),
+                 default=NATIVE.architecture, show_default=True, help="Architecture to build for."),
     click.option("--sha256", default="", help="What a URL's download must hash to."),
     click.option("-K", "--kconfig-add", "added", multiple=True, metavar="SYMBOL=VALUE",
                  help="A symbol on top of the profile's; repeatable."),
@@ -245,6 +248,7 @@ def build_options_of(values: dict[str, Any]) -> BuildOptions:
         variables=values["variables"],
         btf_cache=values.get("btf_cache", False),
         btf_server=values.get("btf_server", False),
+        arch=values.get("arch", NATIVE.architecture),
     )
 
 

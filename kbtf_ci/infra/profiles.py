@@ -19,9 +19,10 @@ from pydantic.fields import FieldInfo
 from kbtf_ci.errors import UsageError, file_error
 from kbtf_ci.infra.paths import shipped
 from kbtf_ci.model.config import config_lines
+from kbtf_ci.model.kernel import X86_64
 
-BTF_FRAGMENT = "btf.config"
-GUEST_FRAGMENT = "guest.config"
+# On top of every profile; "guest-ARCHITECTURE.config" lies on these.
+_ON_TOP = ("btf.config", "guest.config")
 
 _UNITS_MIB = {"M": 1, "G": 1024, "T": 1024 * 1024}
 _TARGET = re.compile(r"\w[\w.-]*config")
@@ -51,6 +52,13 @@ class _Guest(BaseModel):
     cpus: int = Field(default=2, ge=1, le=256, description="CPUs of the guest.")
 
 
+class _Arch(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    target: str = Field(default="", description="Its defconfig target, or targets, in place of the others'.")
+    fragments: list[str] = Field(default=[], description="Its own files, on top of those of all.")
+    require: list[str] = Field(default=[], description="Modules that must exist there besides.")
+
+
 class _File(BaseModel):
     """The keys of a profile file."""
 
@@ -66,6 +74,7 @@ class _File(BaseModel):
         default=None, ge=1, description="About how many steps make takes then, for the first progress bar."
     )
     guest: _Guest = _Guest()
+    arch: dict[str, _Arch] = {}
 
 
 @dataclass(frozen=True)
@@ -82,15 +91,17 @@ class ProfileKey:
 class Profile:
     """What one run builds and boots.
 
-    Either ``target`` names a defconfig target of kbuild or ``config_file`` a ``.config``. ``fragments``
-    lie on top in order, kbtf-ci's own two last. ``require`` are names of modules that must be built.
+    Either ``target`` names a defconfig target of kbuild, or several with a blank between them, or
+    ``config_file`` a ``.config``. The fragments
+    of the profile's ``own`` lie on top in order, then those of kbtf-ci (``on_top``). ``require`` are names of modules that must be built.
     ``own_file`` is the user's TOML file that says all this, None for a profile that ships with kbtf-ci.
     Sizes are MiB; ``disk_mib`` is what the build directory needs when it starts empty, ``steps`` about how
     many steps make takes then, None where nobody has counted them.
     """
 
     name: str
-    fragments: tuple[Path, ...]
+    own: tuple[Path, ...] = ()
+    on_top: tuple[Path, ...] = ()
     target: str = ""
     config_file: Path | None = None
     require: tuple[str, ...] = ()
@@ -99,14 +110,19 @@ class Profile:
     memory_mib: int = 2048
     cpus: int = 2
     own_file: Path | None = None
+    architecture: str = X86_64
+
+    @property
+    def fragments(self) -> tuple[Path, ...]:
+        """All kernel configuration files on top of the target's, in order."""
+        return (*self.own, *self.on_top)
 
     @property
     def key(self) -> str:
         """What tells this profile's build directory from others: two files may have one name."""
         file = self.config_file or self.own_file
-        if file is None:
-            return self.name
-        return f"{self.name}-{hashlib.sha256(os.fsencode(file)).hexdigest()[:12]}"
+        name = self.name if self.architecture == X86_64 else f"{self.name}-{self.architecture}"
+        return name if file is None else f"{name}-{hashlib.sha256(os.fsencode(file)).hexdigest()[:12]}"
 
 
 def known_profiles() -> list[str]:
@@ -114,31 +130,31 @@ def known_profiles() -> list[str]:
     return sorted(path.stem for path in shipped("configs").glob("*.toml"))
 
 
-def find_profile(text: str) -> Profile:
-    """Return the profile that ``--config TEXT`` means.
+def find_profile(text: str, architecture: str = X86_64) -> Profile:
+    """Return the profile that ``--config TEXT`` means, for an architecture by its name.
 
     In this order: a shipped profile's name, a ``.toml`` file, any other file (a ``.config``), a
     defconfig target of kbuild. Raises UsageError when it is none of them, or the file is not valid.
     """
     if text in known_profiles():
-        return _read(shipped("configs") / f"{text}.toml")
+        return _read(shipped("configs") / f"{text}.toml", architecture)
     path = Path(text)
     if path.suffix == ".toml":
-        return _read(path)
+        return _read(path, architecture)
+    on_top = _on_top(architecture)
     if path.is_file():
-        return Profile(
-            name=path.stem.lstrip(".") or "config", config_file=path.resolve(), fragments=_on_top()
-        )
+        name = path.stem.lstrip(".") or "config"
+        return Profile(name, config_file=path.resolve(), on_top=on_top, architecture=architecture)
     if "/" not in text and _TARGET.fullmatch(text):
-        return Profile(name=text, target=text, fragments=_on_top())
+        return Profile(text, target=text, on_top=on_top, architecture=architecture)
     raise UsageError(
         f"--config {text}: no such profile or file",
         hint=f"profiles: {', '.join(known_profiles())}; or a defconfig target, or a path to a .config",
     )
 
 
-def _on_top() -> tuple[Path, ...]:
-    return shipped("configs") / BTF_FRAGMENT, shipped("configs") / GUEST_FRAGMENT
+def _on_top(architecture: str) -> tuple[Path, ...]:
+    return tuple(shipped("configs") / name for name in (*_ON_TOP, f"guest-{architecture}.config"))
 
 
 def fragment_options(name: str) -> tuple[str, ...]:
@@ -147,7 +163,7 @@ def fragment_options(name: str) -> tuple[str, ...]:
     return tuple(f"CONFIG_{symbol}={value}" for _, symbol, value in config_lines(text))
 
 
-def _read(path: Path) -> Profile:
+def _read(path: Path, architecture: str) -> Profile:
     try:
         values = _File.model_validate(tomllib.loads(path.read_text()))
     except OSError as error:
@@ -156,16 +172,19 @@ def _read(path: Path) -> Profile:
         raise UsageError(f"{path}: not valid TOML: {error}") from error
     except ValidationError as error:
         raise UsageError(f"{path}: {_first_fault(error)}", hint=f"keys: {_keys()}") from error
+    own = values.arch.get(architecture, _Arch())
     return Profile(
         name=path.stem,
-        target=values.target,
-        fragments=(*(_fragment(path, name) for name in values.fragments), *_on_top()),
-        require=tuple(values.require),
+        target=own.target or values.target,
+        own=tuple(_fragment(path, name) for name in (*values.fragments, *own.fragments)),
+        on_top=_on_top(architecture),
+        require=(*values.require, *own.require),
         disk_mib=values.disk,
-        steps=values.steps,
+        steps=values.steps if architecture == X86_64 else None,
         memory_mib=values.guest.memory,
         cpus=values.guest.cpus,
         own_file=None if path.parent == shipped("configs") else path.resolve(),
+        architecture=architecture,
     )
 
 
@@ -181,9 +200,10 @@ def _first_fault(error: ValidationError) -> str:
 
 def profile_keys() -> tuple[ProfileKey, ...]:
     """Return every key that a profile file may have."""
-    own = {key: field for key, field in _File.model_fields.items() if key != "guest"}
+    own = {key: field for key, field in _File.model_fields.items() if key not in ("guest", "arch")}
     guest = {f"guest.{key}": field for key, field in _Guest.model_fields.items()}
-    return tuple(_key(name, field) for name, field in (own | guest).items())
+    arch = {f"arch.NAME.{key}": field for key, field in _Arch.model_fields.items()}
+    return tuple(_key(name, field) for name, field in (own | guest | arch).items())
 
 
 def _key(name: str, field: FieldInfo) -> ProfileKey:

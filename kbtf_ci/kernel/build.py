@@ -17,7 +17,7 @@ from kbtf_ci.errors import BuildError, InfrastructureError
 from kbtf_ci.infra.runner import Process
 from kbtf_ci.kernel.accounts import Accounts, Call, read_accounts
 from kbtf_ci.kernel.diagnostics import SIGNALLED, Diagnostics
-from kbtf_ci.kernel.kbuild import BUILD, BZIMAGE, Kbuild
+from kbtf_ci.kernel.kbuild import BUILD, Kbuild
 from kbtf_ci.kernel.unfinished import making
 
 # How often progress is told where there is no terminal, in seconds without output.
@@ -52,7 +52,7 @@ class Built:
     """
 
     release: str
-    bzimage: Path
+    image: Path
     vmlinux: Path
     system_map: Path
     modules: tuple[str, ...]
@@ -75,7 +75,7 @@ class Built:
         build_dir = kbuild.build_dir
         return cls(
             release=kbuild.release,
-            bzimage=build_dir / BZIMAGE,
+            image=build_dir / kbuild.target.image,
             vmlinux=build_dir / "vmlinux",
             system_map=build_dir / "System.map",
             modules=kbuild.modules,

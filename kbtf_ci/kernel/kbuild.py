@@ -12,6 +12,7 @@ from pathlib import Path
 from kbtf_ci.infra.runner import Command, Mount, Runner
 from kbtf_ci.kernel.btfcache import PROGRAM, Wrapper
 from kbtf_ci.kernel.source import Source
+from kbtf_ci.kernel.target import NATIVE, Target
 
 # Fixed paths: they end in debug information, so ccache's entries and the objects themselves are the same
 # wherever the cache folder lies.
@@ -19,8 +20,6 @@ SOURCE = "/src"
 BUILD = "/build"
 CCACHE = "/ccache"
 PAHOLE = "/opt/kbtf-ci/pahole"
-
-BZIMAGE = "arch/x86/boot/bzImage"  # below the build directory
 
 # Who, where, when and how often would otherwise change vmlinux in every build; at the tenth link even its
 # BTF: linux_banner, with "#10" in it, is an array of one character more (scripts/build-version).
@@ -47,7 +46,7 @@ class Kbuild:
 
     ``toolchain`` names the image that the runner's commands run in, ``variables`` are make's ``VAR=VALUE``
     in the user's words, ``pahole`` is a pahole of the host's to use in place of the image's. ``wrapper`` is
-    what stands between kbuild and pahole.
+    what stands between kbuild and pahole. ``target`` is what it builds for.
     """
 
     runner: Runner
@@ -59,6 +58,7 @@ class Kbuild:
     variables: tuple[str, ...] = ()
     pahole: Path | None = None
     wrapper: Wrapper | None = None
+    target: Target = NATIVE
 
     @property
     def real_pahole(self) -> str:
@@ -74,7 +74,7 @@ class Kbuild:
     def products(self) -> tuple[str, ...]:
         """The paths of what it makes besides modules, below the build directory."""
         order = ("modules.order", "include/config/kernel.release", ".config")
-        return (BZIMAGE, "vmlinux", "System.map", *order)
+        return tuple(dict.fromkeys((self.target.image, "vmlinux", "System.map", *order)))
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ class Kbuild:
 
     def argv(self, *arguments: str) -> tuple[str, ...]:
         """Return make's command line for ``arguments`` (targets and variables) in the container."""
-        tools = ["CC=ccache gcc", "HOSTCC=ccache gcc"]
+        tools = [*self.target.variables, f"CC=ccache {self.target.prefix}gcc", "HOSTCC=ccache gcc"]
         if self.wrapper is not None:
             tools.append(f"PAHOLE={PROGRAM}")
         elif self.pahole is not None:

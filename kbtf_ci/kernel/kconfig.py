@@ -73,10 +73,9 @@ def requests(profile: Profile, added: Sequence[str]) -> tuple[Request, ...]:
 
     Raises UsageError for a ``-K`` that is none, or that speaks against what kbtf-ci itself needs.
     """
-    *own, btf, guest = profile.fragments
-    requested = {request.symbol: request for path in own for request in _of_file(path)}
+    requested = {request.symbol: request for path in profile.own for request in _of_file(path)}
     requested.update((request.symbol, request) for request in map(_of_option, added))
-    for request in (*_of_file(btf), *_of_file(guest)):
+    for request in (request for path in profile.on_top for request in _of_file(path)):
         before = requested.pop(request.symbol, request)
         if before.place == "-K" and before.value != request.value:
             raise UsageError(f"-K {before.line}: kbtf-ci needs {request.line} ({request.place})")
@@ -156,7 +155,7 @@ def _values(text: str) -> dict[str, str]:
 
 
 def _decide(kbuild: Kbuild, profile: Profile, requested: Sequence[Request], scratch: Path) -> str:
-    known = definitions(kbuild.source.path)
+    known = definitions(kbuild.source.path, kbuild.target.arch)
     _refuse_unknown(requested, known)
     text = _run_kconfig(kbuild, profile, requested, scratch)
     _refuse_lost(requested, _values(text), known)
@@ -180,30 +179,32 @@ def _run_kconfig(kbuild: Kbuild, profile: Profile, requested: Sequence[Request],
         config.write_bytes(profile.config_file.read_bytes())
     else:
         config.unlink(missing_ok=True)
-        _make(kbuild, profile.target, variable)
+        _make(kbuild, profile.target.split(), variable)
     with config.open("a", errors="surrogateescape") as file:
         file.writelines(f"{request.line}\n" for request in requested)
-    _make(kbuild, "olddefconfig", variable)
+    _make(kbuild, ["olddefconfig"], variable)
     return _text(config)
 
 
-def _make(kbuild: Kbuild, target: str, variable: str) -> None:
-    done = run(kbuild.runner, kbuild.command(kbuild.argv("-s", variable, target), "configure"))
+def _make(kbuild: Kbuild, targets: Sequence[str], variable: str) -> None:
+    asked = " ".join(targets)
+    done = run(kbuild.runner, kbuild.command(kbuild.argv("-s", variable, *targets), "configure"))
     if done.status == 0:
         return
-    if f"No rule to make target '{target}'" in done.text or "Can't find default configuration" in done.text:
-        raise UsageError(f"--config {target}: the kernel's make knows no such configuration target")
+    no_rule = any(f"No rule to make target '{target}'" in done.text for target in targets)
+    if no_rule or "Can't find default configuration" in done.text:
+        raise UsageError(f"--config {asked}: the kernel's make knows no such configuration target")
     found = Diagnostics(done.text)
     if fault := found.machine_fault(done.status, kbuild.build_dir):
         raise fault
     detail = done.text.strip()[-2000:]
     if found.missing:
         raise UsageError(
-            f"make {target} failed: the toolchain has no {found.missing} ({found.first_error})",
+            f"make {asked} failed: the toolchain has no {found.missing} ({found.first_error})",
             hint="leave out the VAR=VALUE that asks for it",
             detail=detail,
         )
-    raise UsageError(f"make {target} failed: {found.first_error}", detail=detail)
+    raise UsageError(f"make {asked} failed: {found.first_error}", detail=detail)
 
 
 def _refuse_lost(

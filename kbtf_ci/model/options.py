@@ -11,6 +11,8 @@ from typing import Annotated
 from pydantic import BeforeValidator, ConfigDict, PlainSerializer
 from pydantic.dataclasses import dataclass
 
+from kbtf_ci.model.kernel import X86_64
+
 DEFAULT_SUITE = "trixie"
 
 # run.json writes "" for a path that was not given.
@@ -26,7 +28,8 @@ class BuildOptions:
     """Source, configuration and build; the command line's options of the same names say more.
 
     ``added`` are ``-K`` options, ``variables`` make's ``VAR=VALUE``, both in the user's words and order.
-    Where ``pahole`` was built of ``pahole_tree``, a run keeps both.
+    Where ``pahole`` was built of ``pahole_tree``, a run keeps both. ``arch`` is an architecture's name as
+    in model/architecture.py.
     """
 
     config: str
@@ -40,6 +43,7 @@ class BuildOptions:
     variables: tuple[str, ...] = ()
     btf_cache: bool = False
     btf_server: bool = False
+    arch: str = X86_64
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="ignore"))

@@ -144,7 +144,7 @@ def bisect(
     good, bad = history.commit(options.good, "--good"), history.commit(options.bad, "--bad")
     if told := history.check_ends(good, bad):
         reporter.note(told)
-    find_profile(options.build.config)
+    find_profile(options.build.config, options.build.arch)
     _warn_of_changes(history, reporter)
     place = _place(options.subject, history.path)
     ends = Ends(good=good, bad=bad, module=options.module, options=options.digest)
@@ -212,7 +212,9 @@ class _Diary:
             return
         if kept is not None:
             self._set_aside(kept, reporter)
-        folder = rundir.new_folder(output, f"bisect-{find_profile(options.build.config).name}")
+        folder = rundir.new_folder(
+            output, f"bisect-{find_profile(options.build.config, options.build.arch).name}"
+        )
         self._keep(Standing(ends=ends, folder=str(folder)))
         rundir.write_text(folder / "command.txt", f"{options.command}\n")
 

@@ -32,7 +32,7 @@ def cache_keys(options: BuildOptions) -> tuple[CacheKey, ...]:
     Raises UsageError for a suite, profile or digest that is none.
     """
     root = cache_path()
-    profile = find_profile(options.config)
+    profile = find_profile(options.config, options.arch)
     return (
         _image(options),
         _source(options, root / "source"),

@@ -251,7 +251,7 @@ def reproduce_build(
     Raises UsageError when there is no such build, and what reproduce() raises.
     """
     with open_build(build, reporter) as kbuild:
-        begin = begun("", build, GuestProfile(name=f"{find_profile(build.config).name}-repro"))
+        begin = begun("", build, GuestProfile(name=f"{find_profile(build.config, build.arch).name}-repro"))
         with new_run(output, begin, reporter) as this, this.directory.scratch() as scratch:
             shop = Shop(kbuild.runner, scratch, kbuild)
             return _reproduce(this, kernel_of_build(kbuild), shop, cases, options)

@@ -54,7 +54,7 @@ def run(
 
     Raises KbtfError for whatever fails before the guest.
     """
-    profile = find_profile(options.config)
+    profile = find_profile(options.config, options.arch)
     with _new_run(options, profile, output, command, reporter) as this, this.record.track():
         tools = _tools(options.suite, this)
         _require_kvm(guest.accel, tools, this)
@@ -66,7 +66,7 @@ def build(
     options: BuildOptions, output: Path | None, command: str, reporter: Reporter
 ) -> rundir.RunDirectory:
     """Build a kernel into a new run directory, without booting it."""
-    profile = find_profile(options.config)
+    profile = find_profile(options.config, options.arch)
     with _new_run(options, profile, output, command, reporter) as this, this.record.track():
         kernel = _build(options, profile, _tools(options.suite, this), this)
         with this.record.stage("inventory"):
@@ -187,10 +187,10 @@ def _tell_progress(reporter: Reporter) -> Callable[[kernel_build.Progress], None
 def _copy_kernel(
     built: kernel_build.Built, folder: Path, directory: rundir.RunDirectory, on_done: Counter
 ) -> None:
-    images = [built.bzimage, built.vmlinux, built.system_map]
     _copy_files(folder, directory.modules / _SUBTREE, built.modules, on_done)
-    for image in images:
-        _copy_files(image.parent, directory.kernel, [image.name])
+    for file in (built.vmlinux, built.system_map):
+        _copy_files(file.parent, directory.kernel, [file.name])
+    _copy_file(built.image, directory.image)
 
 
 def _strip(built: kernel_build.Built, kbuild: Kbuild, directory: rundir.RunDirectory) -> None:
@@ -202,12 +202,16 @@ def _strip(built: kernel_build.Built, kbuild: Kbuild, directory: rundir.RunDirec
 
 
 def _copy_files(source: Path, target: Path, files: Sequence[str], on_done: Counter = uncounted) -> None:
-    """Copy with modification times, by which a stripped module knows its original."""
+    for done, file in enumerate(files, 1):
+        _copy_file(source / file, target / file)
+        on_done(done, len(files))
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    """Copy with the modification time, by which a stripped module knows its original."""
     try:
-        for done, file in enumerate(files, 1):
-            (target / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source / file, target / file)
-            on_done(done, len(files))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target)
     except OSError as error:
         raise InfrastructureError(f"{target}: cannot be written: {error.strerror}") from error
 

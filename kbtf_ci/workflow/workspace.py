@@ -32,9 +32,10 @@ from kbtf_ci.kernel import source as kernel_source
 from kbtf_ci.kernel.btfcache import Wrapper
 from kbtf_ci.kernel.history import uncommitted
 from kbtf_ci.kernel.identity import identify, require_same
-from kbtf_ci.kernel.kbuild import BZIMAGE, Kbuild
+from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.pahole_tree import kept_pahole, read_tree
 from kbtf_ci.kernel.steps import StepCount
+from kbtf_ci.kernel.target import target_of
 from kbtf_ci.model.config import parse_config
 from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
 from kbtf_ci.model.machines.machine import MachineType
@@ -176,6 +177,7 @@ def kbuild(options: BuildOptions, tools: Tools, tree: kernel_source.Source, fold
         variables=options.variables,
         pahole=options.pahole,
         wrapper=_wrapper(options),
+        target=target_of(options.arch),
     )
 
 
@@ -240,7 +242,7 @@ def open_build(options: BuildOptions, reporter: Reporter, run: RunRecord | None 
 
     Raises UsageError when there is none, or another than the one that ``run`` was made from.
     """
-    profile = find_profile(options.config)
+    profile = find_profile(options.config, options.arch)
     tools = toolchain(options.suite, reporter)
     if run is not None and run.toolchain is not None:
         _require_engine(run.toolchain, tools)
@@ -273,7 +275,7 @@ def kernel_of_build(kbuild: Kbuild) -> BuiltKernel:
     build_dir = kbuild.build_dir
     return BuiltKernel(
         facts=KernelFacts(kbuild.release),
-        image=build_dir / BZIMAGE,
+        image=build_dir / kbuild.target.image,
         modules=build_dir,
         files=tuple(file for file in kbuild.modules if (build_dir / file).is_file()),
         config=parse_config((build_dir / ".config").read_text(errors="replace")),

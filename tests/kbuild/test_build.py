@@ -27,7 +27,7 @@ def test_what_kbuild_made_is_listed(tmp_path: Path) -> None:
     assert built.release == "6.12.3-fake"
     assert built.modules == ("fs/alpha.ko", "lib/beta.ko")
     assert built.steps == {"CC": 1, "CC [M]": 2, "LD [M]": 2, "BTF [M]": 2}
-    assert built.bzimage.exists()
+    assert built.image.exists()
     assert seen[-1].steps == 7
     assert "  BTF [M] lib/beta.ko" in (tmp_path / "build.log").read_text()
 

@@ -34,7 +34,7 @@ def test_what_make_left_is_found_with_nothing_done_to_it(kbuild: Kbuild) -> None
     built = made(kbuild)
     found = find_finished(kbuild, "one")
     assert found is not None
-    assert (found.release, found.modules, found.bzimage) == (built.release, built.modules, built.bzimage)
+    assert (found.release, found.modules, found.image) == (built.release, built.modules, built.image)
     assert (found.skipped_btf, found.compiled, found.steps) == (built.skipped_btf, 0, {})
 
 

@@ -46,7 +46,7 @@ def plant_for_cli(folder: Path) -> Path:
     """As ``plant``, with a Kconfig that knows all that kbtf-ci itself asks for."""
     tree = plant(folder)
     known = (tree / "lib/Kconfig").read_text()
-    for fragment in ("btf.config", "guest.config"):
+    for fragment in ("btf.config", "guest.config", "guest-x86_64.config"):
         for _, symbol, _ in config_lines((shipped("configs") / fragment).read_text()):
             if f"config {symbol}\n" not in known:
                 known += f"\nconfig {symbol}\n\tbool\n"
@@ -69,4 +69,5 @@ def profile(folder: Path, own: str = "", btf: str = BTF) -> Profile:
     texts = {"own.config": own, "btf.config": btf, "guest.config": ""}
     for name, text in texts.items():
         (folder / name).write_text(text)
-    return Profile("fake", tuple(folder / name for name in texts), target="tinyconfig")
+    mine, *on_top = (folder / name for name in texts)
+    return Profile("fake", (mine,), tuple(on_top), target="tinyconfig")

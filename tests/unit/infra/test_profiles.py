@@ -19,8 +19,29 @@ def test_the_shipped_profiles_are_valid_and_have_btf_and_guest_on_top() -> None:
     assert known_profiles() == ["defconfig", "smoke"]
     for name in known_profiles():
         profile = find_profile(name)
-        assert [path.name for path in profile.fragments[-2:]] == ["btf.config", "guest.config"]
+        on_top = [path.name for path in profile.fragments[-3:]]
+        assert on_top == ["btf.config", "guest.config", "guest-x86_64.config"]
         assert all(path.is_file() for path in profile.fragments)
+
+
+def test_an_architecture_has_its_own_fragments_required_modules_and_build_directory() -> None:
+    ours, theirs = find_profile("smoke"), find_profile("smoke", "arm64")
+    assert "e1000" in ours.require
+    assert set(theirs.require) < set(ours.require)
+    assert theirs.fragments[-1].name == "guest-arm64.config"
+    assert (ours.key, theirs.key, theirs.steps) == ("smoke", "smoke-arm64", None)
+    assert find_profile("tinyconfig", "s390x").key == "tinyconfig-s390x"
+
+
+def test_a_profile_of_the_users_has_a_table_for_an_architecture(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'target = "tinyconfig"\nrequire = ["a"]\n[arch.arm64]\ntarget = "defconfig virt.config"\n'
+        'fragments = ["pvh.config"]\nrequire = ["b"]\n'
+    )
+    profile = find_profile(str(tmp_path / "mine.toml"), "arm64")
+    assert (profile.target, profile.require) == ("defconfig virt.config", ("a", "b"))
+    assert [path.name for path in profile.own] == ["pvh.config"]
+    assert find_profile(str(tmp_path / "mine.toml")).target == "tinyconfig"
 
 
 def test_the_big_profile_requires_the_commits_biggest() -> None:
@@ -52,6 +73,7 @@ def test_a_defconfig_target_and_a_config_file_serve_as_well(tmp_path: Path) -> N
     [
         ('target = "x"\ntagret = 1\n', "unknown key 'tagret'"),
         ('target = "x"\n[guest]\nmemroy = "1G"\n', r"unknown key 'guest.memroy'"),
+        ('target = "x"\n[arch.arm64]\nstpes = 1\n', r"unknown key 'arch.arm64.stpes'"),
         ('target = "x"\nsteps = 0\n', "key 'steps': Input should be greater"),
         ("fragments = []\n", "key 'target' is missing"),
         ('target = "x"\ndisk = "many"\n', "key 'disk': 'many' is no size"),
