@@ -92,11 +92,11 @@ class Profile:
     """What one run builds and boots.
 
     Either ``target`` names a defconfig target of kbuild, or several with a blank between them, or
-    ``config_file`` a ``.config``. The fragments
-    of the profile's ``own`` lie on top in order, then those of kbtf-ci (``on_top``). ``require`` are names of modules that must be built.
-    ``own_file`` is the user's TOML file that says all this, None for a profile that ships with kbtf-ci.
-    Sizes are MiB; ``disk_mib`` is what the build directory needs when it starts empty, ``steps`` about how
-    many steps make takes then, None where nobody has counted them.
+    ``config_file`` a ``.config``. On top lie, in order, the fragments of the profile's ``own``, then those of
+    kbtf-ci (``on_top``). ``require`` are names of modules that must be built. ``own_file`` is the user's
+    TOML file that says all this, None for a profile that ships with kbtf-ci. Sizes are MiB; ``disk_mib`` is
+    what the build directory needs when it starts empty, ``steps`` about how many steps make takes then, None
+    where nobody has counted them.
     """
 
     name: str

@@ -56,8 +56,9 @@ def run(
     """
     profile = find_profile(options.config, options.arch)
     with _new_run(options, profile, output, command, reporter) as this, this.record.track():
-        tools = _tools(options.suite, this)
-        _require_kvm(guest.accel, tools, this)
+        tools = _build_tools(options, this)
+        if options.arch == X86_64:
+            _require_kvm(guest.accel, tools, this)
         kernel = _build(options, profile, tools, this)
         return verification.verify(kernel, guest, tools.runner, this)
 
@@ -68,7 +69,7 @@ def build(
     """Build a kernel into a new run directory, without booting it."""
     profile = find_profile(options.config, options.arch)
     with _new_run(options, profile, output, command, reporter) as this, this.record.track():
-        kernel = _build(options, profile, _tools(options.suite, this), this)
+        kernel = _build(options, profile, _build_tools(options, this), this)
         with this.record.stage("inventory"):
             modules = inventory(kernel.modules, kernel.skipped_btf).modules
             size = sum(module.btf_bytes for module in modules)
@@ -106,6 +107,17 @@ def _tools(suite: str, this: Run) -> Tools:
         tools = toolchain(suite, this.reporter)
     this.record.add(toolchain=tools.record)
     return tools
+
+
+def _build_tools(options: BuildOptions, this: Run) -> Tools:
+    """Return the toolchain, with compiler and guests' programs for another architecture on top of it."""
+    tools = _tools(options.suite, this)
+    if options.arch == X86_64:
+        return tools
+    with this.record.stage("guest toolchain"):
+        found = workspace.build_tools(options, tools, this.reporter)
+    this.record.add(guest_toolchain=found.record)
+    return found
 
 
 def _require_kvm(accel: Accel, tools: Tools, this: Run, architecture: str = X86_64) -> None:
@@ -149,6 +161,7 @@ def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> 
     values = {f"CONFIG_{symbol}": value for symbol, value in configured.values.items()}
     record.add(
         kernel=KernelFacts.of(built.release, values, configured.sha256),
+        architecture=options.arch,
         build=identity,
         make=dict(built.steps),
         pahole=pahole.record,

@@ -91,6 +91,11 @@ def guest_tools(tools: Tools, kernel: BuiltKernel, reporter: Reporter) -> Tools:
     return tools_of_machine(tools, machine_of(kernel.architecture, kernel.origin), reporter)
 
 
+def build_tools(options: BuildOptions, tools: Tools, reporter: Reporter) -> Tools:
+    """Return what a kernel is built with: of x86_64 ``tools``, else those of its guests, with a compiler."""
+    return tools_of_machine(tools, machine_of(options.arch, f"--arch {options.arch}"), reporter)
+
+
 def tools_of_machine(tools: Tools, machine: MachineType, reporter: Reporter) -> Tools:
     """Return what guests on a machine are made and booted with, as guest_tools()."""
     if machine is X86_64:
@@ -247,6 +252,7 @@ def open_build(options: BuildOptions, reporter: Reporter, run: RunRecord | None 
     if run is not None and run.toolchain is not None:
         _require_engine(run.toolchain, tools)
     options = with_pahole(options, tools, reporter)
+    tools = build_tools(options, tools, reporter)
     tree = source(options, tools, reporter)
     folder = build_folder(tree, profile, options, tools.key)
     if not (folder / "vmlinux").is_file() or not (folder / "modules.order").is_file():
@@ -279,5 +285,6 @@ def kernel_of_build(kbuild: Kbuild) -> BuiltKernel:
         modules=build_dir,
         files=tuple(file for file in kbuild.modules if (build_dir / file).is_file()),
         config=parse_config((build_dir / ".config").read_text(errors="replace")),
+        architecture=kbuild.target.architecture,
         origin=str(build_dir),
     )
