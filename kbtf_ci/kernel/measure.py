@@ -87,6 +87,7 @@ def parse(text: str, calls: Sequence[Call]) -> Ran:
             hits=sum(call.kind == "hit" for call in btf),
             misses=sum(call.kind == "miss" for call in btf),
             served=sum(call.route == "served" for call in btf),
+            modules_ids_cpu_s=_cpu([call for call in btf if call.kind == "ids"], of_module=True),
             fallbacks=sum(call.route == "fallback" for call in btf),
         ),
     )

@@ -67,7 +67,8 @@ class Usage:
 
     ``base_cpu_s`` and ``modules_cpu_s`` are the CPU seconds that went into BTF of vmlinux and of modules, by
     pahole and resolve_btfids; ``modules_link_cpu_s`` are the linker's for modules, ``base_link_cpu_s`` those
-    for all else: vmlinux, boot image. ``hits`` and ``misses`` count modules that the cache was asked for,
+    for all else: vmlinux, boot image. ``modules_ids_cpu_s`` is what resolve_btfids took of ``modules_cpu_s``,
+    which no server does. ``hits`` and ``misses`` count modules that the cache was asked for,
     ``served`` those that a server wrote, ``fallbacks`` those that pahole itself wrote in its place.
     """
 
@@ -83,6 +84,7 @@ class Usage:
     misses: int = 0
     served: int = 0
     fallbacks: int = 0
+    modules_ids_cpu_s: float = 0.0
 
     @property
     def cpu_s(self) -> float:

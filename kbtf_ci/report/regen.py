@@ -147,7 +147,8 @@ def _server_remarks(name: str, alone: Usage, served: Served) -> Iterator[str]:
     )
     yield (
         f"{name}: {usage.served} modules by the server, {usage.fallbacks} by pahole itself in its place; "
-        f"{before:.1f} s -> {usage.modules_cpu_s:.1f} s for modules' BTF{share}"
+        f"{before:.1f} s -> {usage.modules_cpu_s:.1f} s for modules' BTF{share}; "
+        f"{usage.modules_ids_cpu_s:.1f} s of that are resolve_btfids'"
     )
     if served.differing:
         yield f"DIFFERENT {name}: {_some(served.differing)} got other BTF from the server than from pahole"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -147,3 +148,22 @@ def test_folder_and_package_hold_the_same_modules(package: Path, tmp_path: Path)
     assert ours == theirs
     assert found.image.read_bytes() == (tree / f"boot/vmlinuz-{found.release}").read_bytes()
     shutil.rmtree(tmp_path / "scratch")
+
+
+@pytest.mark.full
+def test_a_kernel_that_takes_signed_modules_alone_gets_them_as_they_are(cli: Cli, package: Path) -> None:
+    """Debian signs its modules: none is refused for its signature, and none is loaded in another way."""
+    words = ("verify", "--kernel", package, "--append", "module.sig_enforce=1")
+    done = cli(*words, "-o", "run")
+    assert "module.sig_enforce=1: modules are loaded for real alone" in done.stderr
+    values = results(cli.folder / "run")
+    assert set(values["modes"]) == {"real"}
+    refused = {
+        one["name"] for one in values["modules"] if one["errno"] in {-errno.EKEYREJECTED, -errno.ENOKEY}
+    }
+    assert refused == set()
+    assert values["totals"]["verified"] > 500
+    done = cli("verify", "--kernel", package, "--append", "module.sig_enforce=1", "--load", "carrier")
+    assert (done.returncode, "this kernel loads signed modules alone" in done.stderr) == (2, True), (
+        done.stderr
+    )
