@@ -190,7 +190,9 @@ def test_makes_output_and_the_accounts_are_taken_apart() -> None:
     assert got.linked == {"fs/a.ko"}
     assert got.written == {"fs/a.ko", "b.ko"}
     assert got.vmlinux is True
-    assert got.usage == Usage(6.0, 7.0, 2.0, 900, 5.0, 0.9375, 1.0, 0.03125, hits=1, misses=1)
+    assert got.usage == Usage(
+        6.0, 7.0, 2.0, 900, 5.0, 0.9375, 1.0, 0.03125, hits=1, misses=1, modules_ids_cpu_s=0.0625
+    )
     assert got.usage.rest_cpu_s == pytest.approx(9.0 - 5.0 - 0.9375 - 1.0 - 0.03125)
 
 
