@@ -3,8 +3,9 @@
 
 """What guests of another architecture run in and are made of: an image on top of the toolchain's.
 
-It has their QEMU, the root archive in the place of the toolchain's, a strip that knows their files, and the
-compiler that the archive's programs are made with. It is made when the first such guest is to boot.
+It has their QEMU, the root archive in the place of the toolchain's, a strip and an objcopy that know their
+files, and the compiler that the archive's programs are made with, and kernels built for that architecture. It
+is made when the first such guest is to boot, or such a kernel to be built.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ RUN apt-get update --error-on=any \\
 RUN sh /usr/src/kbtf-ci/guest/foreign /usr/src/kbtf-ci {debian} {triplet} /tmp/foreign {suites} \\
  && mv /tmp/foreign/guest-root.cpio /usr/lib/kbtf-ci/guest-root.cpio \\
  && mv /tmp/foreign/bin/strip /usr/local/bin/strip \\
+ && ln -s "$(command -v {triplet}-objcopy)" /usr/local/bin/objcopy \\
  && cat /tmp/foreign/packages >> {listing} \\
  && rm -r /tmp/foreign
 """
