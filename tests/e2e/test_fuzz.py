@@ -17,13 +17,18 @@ from pathlib import Path
 
 import pytest
 
+from kbtf_ci.btf.format.header import magic_order
 from kbtf_ci.btf.predict.kernel_btf import rules_of
 from kbtf_ci.btf.rules.check import RULES, Kernel
 from kbtf_ci.btf.rules.versions import parse_version
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
+from kbtf_ci.infra.rundir import RunDirectory
+from kbtf_ci.infra.runner import Runner
 from kbtf_ci.objfile.files import read_kernel_file, read_module_file
-from tests.support import fuzz
+from kbtf_ci.report.terminal import TerminalReporter
+from kbtf_ci.workflow import workspace
+from tests.support import fuzz, sketch
 from tests.support.edges import OUT_OF_REACH, Edge, edges
 from tests.support.fuzzguest import Loads, Subject
 from tests.support.mutate import Mutant, mutants
@@ -62,12 +67,16 @@ def fuzzed(
     version = parse_version(file.release)
     assert version
     kernel = Kernel.open(file.btf, rules_of(file, version))
-    vmlinux = Vmlinux(file.btf)
+    vmlinux = Vmlinux(little_endian(file.btf))
     table = {f"edge{number:05}": edge for number, edge in enumerate(edges(vmlinux))}
     made = chosen(run_directory, vmlinux)
     everything = {name: edge.mutant for name, edge in table.items()} | made
+    if kernel.order == ">":
+        everything = {name: one.turned() for name, one in everything.items() if not one.halved}
+        made = {name: one for name, one in made.items() if name in everything}
+        table = {name: edge for name, edge in table.items() if name in everything}
     folder = tmp_path_factory.mktemp("fuzz")
-    loads = Loads(engine.runner(toolchain.image), Subject.of(run_directory), folder)
+    loads = Loads(runner_for(run_directory, toolchain, engine), Subject.of(run_directory), folder)
     result = fuzz.compare(kernel, loads, everything)
     out = Path(os.environ.get("KBTF_CI_FUZZ_OUT") or folder / "disagreements.jsonl")
     fuzz.save(out, result.disagreements)
@@ -86,7 +95,20 @@ def chosen(run_directory: Path, vmlinux: Vmlinux) -> dict[str, Mutant]:
 def btf_of(path: Path) -> bytes:
     btf = read_module_file(path).btf
     assert btf is not None, path
-    return btf
+    return little_endian(btf)
+
+
+def little_endian(btf: bytes) -> bytes:
+    """Return BTF as the mutants are made of it; those of a big-endian kernel are turned at the end."""
+    return sketch.turned(btf, ">") if magic_order(btf) == ">" else btf
+
+
+def runner_for(run_directory: Path, toolchain: Toolchain, engine: Engine) -> Runner:
+    """Return a runner in what guests of the run's kernel boot in."""
+    directory = RunDirectory(run_directory)
+    kernel = directory.kernel_of(directory.read_record())
+    tools = workspace.Tools(toolchain, engine.runner(toolchain.image))
+    return workspace.guest_tools(tools, kernel, TerminalReporter(quiet=True)).runner
 
 
 def test_prediction_and_kernel_agree_on_every_mutant(fuzzed: Fuzzed) -> None:

@@ -17,7 +17,9 @@ from kbtf_ci.guest.kmsg import Record
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.ssh import CommandError, ShellLostError, SilenceError
 from kbtf_ci.guest.vm import GuestDiedError
+from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.infra.runner import Runner
+from kbtf_ci.model.machines.table import machine_of
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import Death, LoadMode, Observation
 from kbtf_ci.objfile.carrier import make_carrier
@@ -81,7 +83,8 @@ class Loads:
         image = make_image(root_archive(self._runner), self._folder, carriers, modules)
         memory = _MEMORY_MIB + 2 * image.initramfs.stat().st_size // _MIB
         kernel = self._subject.run / "kernel/bzImage"
-        return GuestSpec(kernel, image, memory, 1, Accel.TCG, append=_EXPEDITED)
+        machine = machine_of(RunDirectory(self._subject.run).read_record().architecture, str(kernel))
+        return GuestSpec(kernel, image, memory, 1, Accel.TCG, append=_EXPEDITED, machine=machine)
 
     def _one_guest(self, spec: GuestSpec, waiting: list[Module]) -> Iterator[Observation]:
         requests = [probe.request(LoadMode.CARRIER, module) for module in waiting]

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.support import distilled
+from tests.support import distilled, sketch
 from tests.support import sketch as sk
 from tests.support.sketch import Sketch, kind_of, name_fields, read, type_fields
 from tests.support.vmlinux import Vmlinux
@@ -45,6 +45,17 @@ class Mutant:
     text: str
     btf: bytes | None
     base: bytes | None = None
+
+    def turned(self) -> Mutant:
+        """Return what a big-endian machine has in its place, where it is not ``halved``."""
+        btf, base = (data and sketch.turned(data) for data in (self.btf, self.base))
+        return Mutant(self.source, self.text, btf, base)
+
+    @property
+    def halved(self) -> bool:
+        """Whether its header ends within a word: each byte order has another half of it then."""
+        btf = self.btf
+        return btf is not None and 8 <= int.from_bytes(btf[4:8], "little") < 24 and btf[4] % 4 > 0
 
 
 class Broken:

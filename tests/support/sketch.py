@@ -144,12 +144,12 @@ def read(btf: bytes, first_id: int = 1, str_base: int = 0) -> Sketch:
     return sketch
 
 
-def turned(btf: bytes) -> bytes:
-    """Return little-endian BTF as a big-endian machine has it, whatever is wrong with it.
+def turned(btf: bytes, order: str = "<") -> bytes:
+    """Return BTF, which is in ``order``, as a machine of the other order has it, whatever is wrong with it.
 
     Words of the header and of the type section, as far as they lie in the file, and nothing else.
     """
-    hdr_len, type_off, type_len = struct.unpack_from("<III", btf[:16].ljust(16, b"\0"), 4)
+    hdr_len, type_off, type_len = struct.unpack_from(f"{order}III", btf[:16].ljust(16, b"\0"), 4)
     data = bytearray(btf)
     data[:2] = btf[:2][::-1]
     header = range(4, min(max(hdr_len, 8), len(btf)) - 3, 4)
