@@ -24,7 +24,7 @@ from kbtf_ci.kernel.strip import lean_modules, unpack_modules
 from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn
 from kbtf_ci.model.kernel import BuiltKernel
 from kbtf_ci.model.machines.machine import MachineType
-from kbtf_ci.model.machines.table import machine_of
+from kbtf_ci.model.machines.table import X86_64, machine_of
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import LoadPolicy
 from kbtf_ci.model.proof import Prove
@@ -60,6 +60,14 @@ class GuestOptions:
     extra: tuple[Path, ...] = ()
     extra_only: bool = False
     prove: Prove | None = None
+
+    def require_fit(self, machine: MachineType) -> None:
+        """Raise UsageError where guests on a machine cannot do what is asked of them."""
+        if self.prove and machine is not X86_64:
+            raise UsageError(
+                f"--prove tries programs on x86_64 alone, and this kernel is for {machine.name}",
+                hint="leave --prove out",
+            )
 
     def policy(self, modules: int, signatures: str = "") -> LoadPolicy:
         """Return how so many modules are loaded: as carriers where all for real would take too long.

@@ -59,6 +59,7 @@ def verify(
             for line in stale(found):
                 reporter.warn(line)
             machine = machine_for(found, options.architecture)
+            guest.require_fit(machine)
             if guest.accel is Accel.KVM:
                 choose(tools.runner, guest.accel, reporter.warn, machine=machine)
             kernel = _take(found, machine, this)

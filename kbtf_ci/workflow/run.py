@@ -55,10 +55,10 @@ def run(
     Raises KbtfError for whatever fails before the guest.
     """
     profile = find_profile(options.config, options.arch)
+    guest.require_fit(machine_of(options.arch, f"--arch {options.arch}"))
     with _new_run(options, profile, output, command, reporter) as this, this.record.track():
         tools = _build_tools(options, this)
-        if options.arch == X86_64:
-            _require_kvm(guest.accel, tools, this)
+        _require_kvm(guest.accel, tools, this, options.arch)
         kernel = _build(options, profile, tools, this)
         return verification.verify(kernel, guest, tools.runner, this)
 

@@ -14,7 +14,7 @@ from kbtf_ci.btf.predict.assess import kernel_version
 from kbtf_ci.btf.predict.kernel_btf import judged_by, unusable_of
 from kbtf_ci.btf.predict.sweep import KernelSpec
 from kbtf_ci.btf.rules.versions import doubt
-from kbtf_ci.errors import KbtfError, UsageError
+from kbtf_ci.errors import KbtfError
 from kbtf_ci.guest.fleet import Share, observe_shares
 from kbtf_ci.guest.prove import Prover
 from kbtf_ci.guest.qemu import Accel
@@ -24,8 +24,7 @@ from kbtf_ci.infra.runner import Runner
 from kbtf_ci.infra.runs import Run
 from kbtf_ci.model.kernel import BuiltKernel
 from kbtf_ci.model.kernel_warning import KernelWarning
-from kbtf_ci.model.machines.machine import MachineType
-from kbtf_ci.model.machines.table import X86_64, machine_of
+from kbtf_ci.model.machines.table import machine_of
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import LoadPolicy, ModuleResult, Observation, judge, with_warnings
 from kbtf_ci.model.prediction import Prediction
@@ -49,7 +48,8 @@ def verify(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
     """
     record, reporter = this.record, this.reporter
     kernel = with_extra(kernel, options, this.directory)
-    machine = _machine(kernel, options)
+    machine = machine_of(kernel.architecture, kernel.origin)
+    options.require_fit(machine)
     preparing = prepared(runner, options.accel, machine, reporter)
     with preparing as preparation, this.directory.scratch() as scratch:
         with record.stage("check"):
@@ -94,13 +94,6 @@ def verify(kernel: BuiltKernel, options: GuestOptions, runner: Runner, this: Run
     )
     verdict.write()
     return verdict
-
-
-def _machine(kernel: BuiltKernel, options: GuestOptions) -> MachineType:
-    machine = machine_of(kernel.architecture, kernel.origin)
-    if options.prove and machine is not X86_64:
-        raise UsageError(f"--prove tries programs on x86_64 alone, and this kernel is for {machine.name}")
-    return machine
 
 
 def _spec(image: KernelFile, kernel: BuiltKernel, this: Run) -> KernelSpec:

@@ -31,3 +31,13 @@ def test_what_counts_by_itself_is_shown(command: str) -> None:
     text = CliRunner().invoke(main, [command, "--help"]).output
     assert "--fail-on LIST" in text
     assert "[default:base-mismatch,proof,unusable,vmlinux-btf]" in "".join(text.split())
+
+
+def test_what_guests_of_another_architecture_cannot_do_is_said_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["run", "--arch", "arm64", "--prove", "kfunc"])
+    assert done.exit_code == 2
+    assert "--prove tries programs on x86_64 alone, and this kernel is for arm64" in done.output
+    assert list(tmp_path.iterdir()) == []
