@@ -17,7 +17,7 @@ set -e
 apt-get update -q > /dev/null
 DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
     rpm makepkg pacman-package-manager fakeroot libarchive-tools > /dev/null
-mkdir /work && cd /work
+mkdir /repack && cd /repack
 dpkg-deb -x /in/kernel.deb tree
 rm -rf tree/usr/share tree/usr/lib/modules/*/build tree/usr/lib/modules/*/source
 release=$(cd tree/usr/lib/modules && echo *)
@@ -37,16 +37,16 @@ A kernel, repackaged.
 %define __os_install_post %{nil}
 %define _binary_payload $2
 %install
-cp -a /work/rpmtree/$1/. %{buildroot}/
+cp -a /repack/rpmtree/$1/. %{buildroot}/
 %files
 /
 SPEC
 }
 rpm_of() {
     spec "$1" "$2" "$4" > "$1.spec"
-    rpmbuild -bb --quiet --target x86_64 --define "_topdir /work/rpm" --define "_rpmdir /work/rpms" \
+    rpmbuild -bb --quiet --target x86_64 --define "_topdir /repack/rpm" --define "_rpmdir /repack/rpms" \
         "$1.spec" 2> log || { cat log >&2; exit 1; }
-    mv /work/rpms/x86_64/kernel-"$1"-*.rpm "/out/$3"
+    mv /repack/rpms/x86_64/kernel-"$1"-*.rpm "/out/$3"
 }
 
 # As Fedora splits it, image and configuration below /usr/lib/modules; each with another payload.
