@@ -19,9 +19,8 @@ from typing import NoReturn, Protocol
 import pytest
 
 from kbtf_ci.errors import InfrastructureError, UsageError
-from kbtf_ci.infra.runner import Command, Runner
+from kbtf_ci.infra.runner import Command
 from kbtf_ci.kernel import packages as unpacking
-from kbtf_ci.kernel.laid_out import Prebuilt
 from kbtf_ci.kernel.packages import unpack
 from kbtf_ci.kernel.prebuilt import find
 from kbtf_ci.objfile.archive.reader import has_libarchive
@@ -39,6 +38,7 @@ from tests.support.packages import (
     special,
     tarball,
 )
+from tests.unit.kernel.conftest import Look
 
 BUILTIN = b"kernel/drivers/virtio/virtio-ring.ko\nkernel/fs/ext4/ext4.ko\n"
 OTHER = "6.1.0-other"
@@ -48,26 +48,10 @@ LIBARCHIVE = "libarchive"
 TOOLS = "the image's tools"
 
 
-class Look(Protocol):
-    """Finds a kernel, with a scratch folder of the test's own."""
-
-    def __call__(
-        self, *kernel: Path | str, modules: Path | None = None, runner: Runner | None = None
-    ) -> Prebuilt: ...
-
-
 class Packages(Protocol):
     """Writes packages: their names, without the suffix, and what is in them."""
 
     def __call__(self, **contents: Content | bytes) -> list[Path]: ...
-
-
-@pytest.fixture
-def look(tmp_path: Path) -> Look:
-    def look(*kernel: Path | str, modules: Path | None = None, runner: Runner | None = None) -> Prebuilt:
-        return find([str(word) for word in kernel], modules, tmp_path / "scratch", runner or LocalRunner())
-
-    return look
 
 
 @pytest.fixture

@@ -18,15 +18,14 @@ from typing import Literal, Protocol
 import pytest
 
 from kbtf_ci.errors import UsageError
-from kbtf_ci.infra.runner import Runner
 from kbtf_ci.kernel.installed import running
 from kbtf_ci.kernel.laid_out import Prebuilt, modules_folder
 from kbtf_ci.kernel.prebuilt import find
 from kbtf_ci.objfile.boot_image import read_release
 from kbtf_ci.objfile.inventory import module_files
 from tests.conftest import unavailable
-from tests.support.local import LocalRunner
 from tests.support.packages import RELEASE, boot_image, cpio, deb, link, tarball
+from tests.unit.kernel.conftest import Look
 
 BUILTIN = b"kernel/drivers/virtio/virtio-ring.ko\nkernel/fs/ext4/ext4.ko\n"
 OTHER = "6.1.0-other"
@@ -60,26 +59,10 @@ def tree(
 Content = bytes | Mapping[str, bytes | tarfile.TarInfo]
 
 
-class Look(Protocol):
-    """Finds a kernel, with a scratch folder of the test's own."""
-
-    def __call__(
-        self, *kernel: Path | str, modules: Path | None = None, runner: Runner | None = None
-    ) -> Prebuilt: ...
-
-
 class Packages(Protocol):
     """Writes packages: their names, without the suffix, and what is in them."""
 
     def __call__(self, **contents: Content) -> list[Path]: ...
-
-
-@pytest.fixture
-def look(tmp_path: Path) -> Look:
-    def look(*kernel: Path | str, modules: Path | None = None, runner: Runner | None = None) -> Prebuilt:
-        return find([str(word) for word in kernel], modules, tmp_path / "scratch", runner or LocalRunner())
-
-    return look
 
 
 @pytest.fixture
