@@ -9,22 +9,34 @@ from dataclasses import dataclass
 from typing import Final
 
 from kbtf_ci.errors import UsageError
-from kbtf_ci.model.kernel import X86_64
+from kbtf_ci.model.machines import arm64, ppc64le, riscv64, s390x, x86_64
+from kbtf_ci.model.machines.machine import MachineType
 
 
 @dataclass(frozen=True)
 class Target:
-    """An architecture to build for.
+    """An architecture to build for, by the machine that its guests run on.
 
-    ``architecture`` is its name as in model/architecture.py, ``arch`` kbuild's own, that of the folder in
-    arch/. ``prefix`` stands before the names of a cross compiler's programs, "" for the machine's own.
     ``image`` is the path of what boots, below the build directory.
     """
 
-    architecture: str
-    arch: str
-    prefix: str
+    machine: MachineType
     image: str
+
+    @property
+    def architecture(self) -> str:
+        """Its name, as --arch has it."""
+        return self.machine.name
+
+    @property
+    def arch(self) -> str:
+        """Kbuild's own name, that of the folder in arch/."""
+        return self.machine.architecture.kernel
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the names of the cross compiler's programs, "" for the machine's own."""
+        return "" if self.machine is x86_64.MACHINE else f"{self.machine.triplet}-"
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -32,15 +44,15 @@ class Target:
         return (f"ARCH={self.arch}", f"CROSS_COMPILE={self.prefix}") if self.prefix else ()
 
 
-NATIVE: Final = Target(X86_64, "x86", "", "arch/x86/boot/bzImage")
+NATIVE: Final = Target(x86_64.MACHINE, "arch/x86/boot/bzImage")
 TARGETS: Final = (
     NATIVE,
-    Target("arm64", "arm64", "aarch64-linux-gnu-", "arch/arm64/boot/Image"),
-    Target("s390x", "s390", "s390x-linux-gnu-", "arch/s390/boot/bzImage"),
-    Target("riscv64", "riscv", "riscv64-linux-gnu-", "arch/riscv/boot/Image"),
+    Target(arm64.MACHINE, "arch/arm64/boot/Image"),
+    Target(s390x.MACHINE, "arch/s390/boot/bzImage"),
+    Target(riscv64.MACHINE, "arch/riscv/boot/Image"),
     # QEMU's pseries starts the ELF file itself; arch/powerpc/boot has nothing smaller that it takes.
-    Target("ppc64le", "powerpc", "powerpc64le-linux-gnu-", "vmlinux"),
-)  # fmt: skip
+    Target(ppc64le.MACHINE, "vmlinux"),
+)
 
 
 def target_of(architecture: str) -> Target:

@@ -32,6 +32,7 @@ from kbtf_ci.kernel.pahole_tree import forget_btf_of_other
 from kbtf_ci.kernel.server_saving import btf_server_record
 from kbtf_ci.kernel.steps import StepCount
 from kbtf_ci.kernel.strip import strip_modules
+from kbtf_ci.kernel.target import target_of
 from kbtf_ci.model.kernel import X86_64, BuiltKernel, KernelFacts
 from kbtf_ci.model.machines.table import machine_of
 from kbtf_ci.model.options import BuildOptions
@@ -55,7 +56,7 @@ def run(
     Raises KbtfError for whatever fails before the guest.
     """
     profile = find_profile(options.config, options.arch)
-    guest.require_fit(machine_of(options.arch, f"--arch {options.arch}"))
+    guest.require_fit(target_of(options.arch).machine)
     with _new_run(options, profile, output, command, reporter) as this, this.record.track():
         tools = _build_tools(options, this)
         _require_kvm(guest.accel, tools, this, options.arch)

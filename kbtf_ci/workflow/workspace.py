@@ -93,7 +93,7 @@ def guest_tools(tools: Tools, kernel: BuiltKernel, reporter: Reporter) -> Tools:
 
 def build_tools(options: BuildOptions, tools: Tools, reporter: Reporter) -> Tools:
     """Return what a kernel is built with: of x86_64 ``tools``, else those of its guests, with a compiler."""
-    return tools_of_machine(tools, machine_of(options.arch, f"--arch {options.arch}"), reporter)
+    return tools_of_machine(tools, target_of(options.arch).machine, reporter)
 
 
 def tools_of_machine(tools: Tools, machine: MachineType, reporter: Reporter) -> Tools:

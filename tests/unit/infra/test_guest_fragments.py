@@ -10,7 +10,7 @@ import pytest
 from kbtf_ci.infra.paths import shipped
 from kbtf_ci.kernel.target import TARGETS, Target
 from kbtf_ci.model.config import config_lines
-from kbtf_ci.model.machines.table import MACHINES, machine_of
+from kbtf_ci.model.machines.table import MACHINES
 
 
 def test_there_is_a_machine_for_whatever_is_built() -> None:
@@ -19,7 +19,7 @@ def test_there_is_a_machine_for_whatever_is_built() -> None:
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.architecture)
 def test_a_fragment_has_what_the_machine_needs_built_in(target: Target) -> None:
-    machine = machine_of(target.architecture, "")
+    machine = target.machine
     names = ("guest.config", f"guest-{target.architecture}.config")
     texts = [(shipped("configs") / name).read_text() for name in names]
     asked = {f"CONFIG_{symbol}": value for text in texts for _, symbol, value in config_lines(text)}

@@ -12,8 +12,7 @@ import pytest
 from kbtf_ci.errors import UsageError
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.source import Source
-from kbtf_ci.kernel.target import NATIVE, TARGETS, Target, target_of
-from kbtf_ci.model.architecture import ARCHITECTURES
+from kbtf_ci.kernel.target import NATIVE, Target, target_of
 from tests.support.local import LocalRunner
 
 
@@ -32,11 +31,6 @@ def test_the_cross_compiler_and_kbuilds_name_are_given() -> None:
 
 def test_for_x86_64_make_is_called_as_it_ever_was() -> None:
     assert argv(NATIVE)[5:7] == ("CC=ccache gcc", "HOSTCC=ccache gcc")
-
-
-def test_each_is_an_architecture_by_its_own_names() -> None:
-    known = {(one.name, one.kernel) for one in ARCHITECTURES}
-    assert {(target.architecture, target.arch) for target in TARGETS} <= known
 
 
 def test_another_architecture_is_a_line() -> None:
