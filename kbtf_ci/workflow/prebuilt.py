@@ -34,7 +34,7 @@ from kbtf_ci.workflow import verify as verification
 from kbtf_ci.workflow.guests import GuestOptions
 from kbtf_ci.workflow.initramfs import stale
 from kbtf_ci.workflow.verdict import Verdict
-from kbtf_ci.workflow.workspace import toolchain, tools_for_guests
+from kbtf_ci.workflow.workspace import stage_tools_of_machine, toolchain
 
 # One CPU a guest: the probe loads one module after the other, and more guests share better.
 _GUEST = GuestProfile(name="prebuilt", memory_mib=None, cpus=1)
@@ -63,7 +63,8 @@ def verify(
             if guest.accel is Accel.KVM:
                 choose(tools.runner, guest.accel, reporter.warn, machine=machine)
             kernel = _take(found, machine, this)
-        return verification.verify(kernel, guest, tools_for_guests(tools, kernel, this).runner, this)
+        tools = stage_tools_of_machine(tools, machine, this)
+        return verification.verify(kernel, guest, tools.runner, this)
 
 
 def _take(found: Prebuilt, machine: MachineType, this: Run) -> BuiltKernel:

@@ -33,7 +33,8 @@ from kbtf_ci.kernel.server_saving import btf_server_record
 from kbtf_ci.kernel.steps import StepCount
 from kbtf_ci.kernel.strip import strip_modules
 from kbtf_ci.kernel.target import target_of
-from kbtf_ci.model.kernel import X86_64, BuiltKernel, KernelFacts
+from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
+from kbtf_ci.model.machines.machine import MachineType
 from kbtf_ci.model.machines.table import machine_of
 from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.run_record import GuestProfile, SourceRecord
@@ -43,7 +44,7 @@ from kbtf_ci.workflow import workspace
 from kbtf_ci.workflow.guests import GuestOptions
 from kbtf_ci.workflow.live_guest import live_guest
 from kbtf_ci.workflow.verdict import Verdict
-from kbtf_ci.workflow.workspace import Tools, toolchain, tools_for_guests
+from kbtf_ci.workflow.workspace import Tools, stage_tools_of_machine, toolchain
 
 _SUBTREE = "kernel"  # below /lib/modules/<release>, as modules_install has it
 
@@ -56,10 +57,11 @@ def run(
     Raises KbtfError for whatever fails before the guest.
     """
     profile = find_profile(options.config, options.arch)
-    guest.require_fit(target_of(options.arch).machine)
+    machine = target_of(options.arch).machine
+    guest.require_fit(machine)
     with _new_run(options, profile, output, command, reporter) as this, this.record.track():
         tools = _build_tools(options, this)
-        _require_kvm(guest.accel, tools, this, options.arch)
+        _require_kvm(guest.accel, machine, tools, this)
         kernel = _build(options, profile, tools, this)
         return verification.verify(kernel, guest, tools.runner, this)
 
@@ -83,8 +85,9 @@ def verify(path: Path, guest: GuestOptions, reporter: Reporter) -> Verdict:
     with old_run(path, reporter) as this, this.record.track():
         tools = _tools(this.record.run.suite, this)
         kernel = this.directory.kernel_of(this.record.run)
-        _require_kvm(guest.accel, tools, this, kernel.architecture)
-        return verification.verify(kernel, guest, tools_for_guests(tools, kernel, this).runner, this)
+        machine = machine_of(kernel.architecture, kernel.origin)
+        _require_kvm(guest.accel, machine, tools, this)
+        return verification.verify(kernel, guest, stage_tools_of_machine(tools, machine, this).runner, this)
 
 
 def shell(path: Path, options: GuestOptions, reporter: Reporter) -> int:
@@ -112,19 +115,13 @@ def _tools(suite: str, this: Run) -> Tools:
 
 def _build_tools(options: BuildOptions, this: Run) -> Tools:
     """Return the toolchain, with compiler and guests' programs for another architecture on top of it."""
-    tools = _tools(options.suite, this)
-    if options.arch == X86_64:
-        return tools
-    with this.record.stage("guest toolchain"):
-        found = workspace.build_tools(options, tools, this.reporter)
-    this.record.add(guest_toolchain=found.record)
-    return found
+    machine = target_of(options.arch).machine
+    return stage_tools_of_machine(_tools(options.suite, this), machine, this)
 
 
-def _require_kvm(accel: Accel, tools: Tools, this: Run, architecture: str = X86_64) -> None:
+def _require_kvm(accel: Accel, machine: MachineType, tools: Tools, this: Run) -> None:
     """Refuse ``--accel kvm`` where it does not run before an hour's build, or over earlier results."""
     if accel is Accel.KVM:
-        machine = machine_of(architecture, str(this.directory.path))
         choose(tools.runner, accel, this.reporter.warn, machine=machine)
 
 

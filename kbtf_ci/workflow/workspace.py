@@ -91,13 +91,8 @@ def guest_tools(tools: Tools, kernel: BuiltKernel, reporter: Reporter) -> Tools:
     return tools_of_machine(tools, machine_of(kernel.architecture, kernel.origin), reporter)
 
 
-def build_tools(options: BuildOptions, tools: Tools, reporter: Reporter) -> Tools:
-    """Return what a kernel is built with: of x86_64 ``tools``, else those of its guests, with a compiler."""
-    return tools_of_machine(tools, target_of(options.arch).machine, reporter)
-
-
 def tools_of_machine(tools: Tools, machine: MachineType, reporter: Reporter) -> Tools:
-    """Return what guests on a machine are made and booted with, as guest_tools()."""
+    """Return what guests on a machine are made and booted with, and kernels for it built: guest_tools()."""
     if machine is X86_64:
         return tools
     if not tools.record.isolated:
@@ -109,12 +104,12 @@ def tools_of_machine(tools: Tools, machine: MachineType, reporter: Reporter) -> 
     return Tools(made, engine.runner(made.image))
 
 
-def tools_for_guests(tools: Tools, kernel: BuiltKernel, this: Run) -> Tools:
-    """Return guest_tools() as a stage of a run, whose record says what they are."""
-    if kernel.architecture == X86_64.name:
+def stage_tools_of_machine(tools: Tools, machine: MachineType, this: Run) -> Tools:
+    """Return tools_of_machine() as a stage of a run, whose record says what they are."""
+    if machine is X86_64:
         return tools
     with this.record.stage("guest toolchain"):
-        found = guest_tools(tools, kernel, this.reporter)
+        found = tools_of_machine(tools, machine, this.reporter)
     this.record.add(guest_toolchain=found.record)
     return found
 
@@ -252,7 +247,7 @@ def open_build(options: BuildOptions, reporter: Reporter, run: RunRecord | None 
     if run is not None and run.toolchain is not None:
         _require_engine(run.toolchain, tools)
     options = with_pahole(options, tools, reporter)
-    tools = build_tools(options, tools, reporter)
+    tools = tools_of_machine(tools, target_of(options.arch).machine, reporter)
     tree = source(options, tools, reporter)
     folder = build_folder(tree, profile, options, tools.key)
     if not (folder / "vmlinux").is_file() or not (folder / "modules.order").is_file():
