@@ -21,7 +21,7 @@ from kbtf_ci.workflow import check as workflow
 
 _check_options = combine(
     click.option("--vmlinux", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-                 help="The kernel: a vmlinux, bzImage or raw BTF such as /sys/kernel/btf/vmlinux."),
+                 help="The kernel: a vmlinux, a boot image or raw BTF such as /sys/kernel/btf/vmlinux."),
     kernel_of_others,
     click.option("--kernel-version", "version", default="", metavar="6.12",
                  help="Judge by this version's rules; else by what the kernel's own BTF and version say."),

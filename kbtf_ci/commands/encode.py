@@ -21,7 +21,7 @@ from kbtf_ci.workflow import encode as workflow
 
 _encode_options = combine(
     click.option("--vmlinux", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
-                 help="The kernel: a vmlinux, bzImage or raw BTF such as /sys/kernel/btf/vmlinux."),
+                 help="The kernel: a vmlinux, a boot image or raw BTF such as /sys/kernel/btf/vmlinux."),
     click.option("--detached", metavar="DIR", type=click.Path(file_okay=False, path_type=Path),
                  help="Write files of BTF alone below DIR and leave the modules as they are."),
     click.option("--distilled", is_flag=True,

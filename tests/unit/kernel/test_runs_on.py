@@ -79,10 +79,9 @@ def test_an_image_that_is_not_packed_by_name_is_found_too(tmp_path: Path) -> Non
     assert find([str(tmp_path)], None, tmp_path / "scratch", None).release == RELEASE
 
 
-@pytest.mark.parametrize("arch", OTHERS, ids=lambda one: one.name)
+# An ELF file of i386 is no boot image, and refused as such.
+@pytest.mark.parametrize("arch", [one for one in OTHERS if one.name != "i386"], ids=lambda one: one.name)
 def test_what_no_guest_runs_on_is_named_with_what_there_is(tmp_path: Path, arch: Architecture) -> None:
-    if arch.name == "i386":
-        pytest.skip("an ELF file of x86 is no boot image, and refused as such")
     found = laid_out(tmp_path, vmlinux(arch), arch)
     with pytest.raises(
         UsageError, match=f"a kernel for {arch.name}, which no guest of ours runs on"
