@@ -40,6 +40,7 @@ _IMAGES: Final = (
     "usr/lib/modules/*/vmlinuz.unsigned",
     "vmlinuz*",
     "bzImage",
+    "Image*",
     "kernel",
 )
 _TUXMAKE_MODULES: Final = "modules.tar*"

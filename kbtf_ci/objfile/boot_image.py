@@ -40,7 +40,7 @@ def read_release(image: Path) -> str:
             data = file.read(_HEADER_BYTES)
     except OSError as error:
         raise file_error(error, image, "cannot be read") from error
-    if any(data[at : at + len(magic)] != magic for at, magic in (_BOOT_FLAG, _HEADER)):
+    if not has_x86_header(data):
         raise UsageError(f"{image}: {_what_else(data)}", hint=_WAY_OUT)
     if not _is_64_bit(data):
         raise UsageError(f"{image}: a kernel for 32-bit x86", hint=_WAY_OUT)
@@ -52,6 +52,11 @@ def read_release(image: Path) -> str:
     return release
 
 
+def has_x86_header(data: Buffer) -> bool:
+    """Return whether there is the boot header of x86, of a kernel in 64 bits or 32."""
+    return all(data[at : at + len(magic)] == magic for at, magic in (_BOOT_FLAG, _HEADER))
+
+
 def image_architecture(data: Buffer) -> Architecture | None:
     """Return the architecture that an image's header names, None where it names none.
 
@@ -60,7 +65,7 @@ def image_architecture(data: Buffer) -> Architecture | None:
     """
     if data[:4] == b"\x7fELF":
         return _of_elf(data)
-    if all(data[at : at + len(magic)] == magic for at, magic in (_BOOT_FLAG, _HEADER)):
+    if has_x86_header(data):
         return X86_64 if _is_64_bit(data) else I386
     marked = (one for at, magic, one in IMAGE_MARKS if data[at : at + len(magic)] == magic)
     return next(marked, None) or PE_MACHINES.get(pe.machine(data) or 0)

@@ -12,25 +12,42 @@ from kbtf_ci.errors import UsageError, file_error
 from kbtf_ci.model.architecture import I386, X86_64, Architecture
 from kbtf_ci.objfile import boot_image
 from kbtf_ci.objfile.boot_image import image_architecture
-from kbtf_ci.objfile.compression import format_of
-from kbtf_ci.objfile.files import open_kernel
+from kbtf_ci.objfile.compression import Buffer, format_of, load
+from kbtf_ci.objfile.files import KERNEL_LIMIT, open_kernel
+from kbtf_ci.objfile.kernel_image import unwrapped
 
 _HEAD: Final = 128 << 10  # bytes, in which every architecture's header ends
 
 
 def read_release(image: Path) -> str:
-    """Return the release of the kernel in a boot image: of x86 by its header, of others unpacked.
+    """Return the release of the kernel in a boot image: by x86's boot header, else of what is inside.
 
     Raises UsageError, naming the file, when it cannot be read, is no kernel, or does not say its release.
     """
     head = _head(image)
-    architecture = image_architecture(head)
-    if architecture in (X86_64, I386) or (architecture is None and format_of(head) is None):
+    if boot_image.has_x86_header(head) or not _is_other_image(head):
         return boot_image.read_release(image)
     release = open_kernel(image).file.release
     if not release or "/" in release:
         raise UsageError(f"{image}: a kernel that does not say its release")
     return release
+
+
+def _is_other_image(head: bytes) -> bool:
+    """Whether a file may be a boot image, by its first bytes; an ELF file of x86 is not."""
+    if head[:4] == b"\x7fELF":
+        return image_architecture(head) not in (X86_64, I386, None)
+    return image_architecture(head) is not None or format_of(head) is not None
+
+
+def read_unwrapped(image: Path) -> Buffer | None:
+    """Return what is to be started of a boot image that only firmware starts, or that is packed as a whole.
+
+    None where it is the file as it is. Raises UsageError as read_release().
+    """
+    data = load(image, KERNEL_LIMIT)
+    inside = unwrapped(data, str(image), KERNEL_LIMIT)
+    return inside if inside is not data or format_of(_head(image)) else None
 
 
 def read_architecture(image: Path) -> Architecture | None:

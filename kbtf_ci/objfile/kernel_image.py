@@ -50,13 +50,10 @@ def kernel_in(data: Buffer, name: str, limit: int) -> Buffer:
     scripts/extract-vmlinux does. ``name`` is for messages. Raises UsageError when there is none, or when it
     cannot be unpacked.
     """
-    inside = pe.linux_section(data, name)
-    if inside is not None:
-        data = unpack(inside, name, limit)
-    payload = pe.zboot_payload(data, name)
+    data = _unified(data, name, limit)
+    payload = _zboot(data, name, limit)
     if payload is not None:
-        form = format_of(payload)
-        return payload if form is None else decompress(payload, form, name, limit)
+        return payload
     payload = _x86_payload(data, name)
     if payload is not None:
         form = None if _is_vmlinux(payload) else format_of(payload)
@@ -69,6 +66,29 @@ def kernel_in(data: Buffer, name: str, limit: int) -> Buffer:
     if found is None:
         raise _no_kernel(data, name)
     return found
+
+
+def unwrapped(data: Buffer, name: str, limit: int) -> Buffer:
+    """Return the boot image inside a unified kernel image or EFI zboot, ``data`` itself where it is neither.
+
+    Those are for firmware to start: who boots a kernel without any hands over what is inside. Raises
+    UsageError as kernel_in().
+    """
+    data = _unified(data, name, limit)
+    payload = _zboot(data, name, limit)
+    return data if payload is None else payload
+
+
+def _unified(data: Buffer, name: str, limit: int) -> Buffer:
+    """Return the kernel in a unified kernel image, ``data`` itself where it is none."""
+    inside = pe.linux_section(data, name)
+    return data if inside is None else unpack(inside, name, limit)
+
+
+def _zboot(data: Buffer, name: str, limit: int) -> Buffer | None:
+    """Return the flat image in EFI zboot, None where ``data`` is something else."""
+    payload = pe.zboot_payload(data, name)
+    return None if payload is None else unpack(payload, name, limit)
 
 
 def packed_kernel(data: Buffer, name: str, limit: int) -> bytes | None:

@@ -28,6 +28,7 @@ from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
 from kbtf_ci.model.machines.machine import MachineType
 from kbtf_ci.model.options import PrebuiltOptions
 from kbtf_ci.model.run_record import GuestProfile, PrebuiltRecord
+from kbtf_ci.objfile.boot_kernel import read_unwrapped
 from kbtf_ci.objfile.depmod import KEPT_CONFIGURATION, read_preference
 from kbtf_ci.objfile.inventory import module_files
 from kbtf_ci.workflow import verify as verification
@@ -73,7 +74,7 @@ def _take(found: Prebuilt, machine: MachineType, this: Run) -> BuiltKernel:
     files = module_files(found.modules)
     config = found.config.read_bytes() if found.config else b""
     try:
-        shutil.copyfile(found.image, directory.image)
+        _copy_image(found.image, directory.image)
         if found.config:
             rundir.write_text(directory.file("kernel.config"), config.decode(errors="replace"))
         copied = partial(this.reporter.progress, "modules copied")
@@ -89,6 +90,15 @@ def _take(found: Prebuilt, machine: MachineType, this: Run) -> BuiltKernel:
         prebuilt=PrebuiltRecord(origin=found.origin, builtin=sorted(found.builtin)),
     )
     return directory.kernel_of(this.record.run)
+
+
+def _copy_image(source: Path, target: Path) -> None:
+    """Put what boots without firmware where the run directory has it."""
+    inside = read_unwrapped(source)
+    if inside is None:
+        shutil.copyfile(source, target)
+    else:
+        target.write_bytes(inside)
 
 
 def _keep_preference(source: Path, target: Path) -> None:

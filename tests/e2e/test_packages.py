@@ -62,6 +62,7 @@ def kernels(folder: Path, package: Path) -> dict[str, list[str | Path]]:
     ways: dict[str, list[str | Path]] = {path.name: ["--kernel", path] for path in plain}
     ways["Fedora"] = [word for name in FEDORA for word in ("--kernel", folder / f"{name}.rpm")]
     ways["tuxmake"] = ["--kernel", folder / "bzImage", "--modules", folder / "modules.tar.xz"]
+    ways["unified"] = ["--kernel", folder / "linux.efi", "--modules", package.parent / "tree"]
     ways["root"] = ["--root", package.parent / "tree"]
     ways["initramfs"] = ["--kernel", folder / "bzImage", "--initramfs", folder / "initrd.img"]
     return ways
@@ -98,6 +99,18 @@ def test_every_module_of_a_kernel_in_fedoras_packages_is_verified_in_a_guest(
     values = results(cli.folder / "run")
     assert values["totals"]["modules"] == values["totals"]["verified"] > 1000
     assert values["disagreements"] == []
+
+
+@pytest.mark.full
+def test_a_unified_kernel_image_boots_without_firmware(cli: Cli, package: Path, repackaged: Path) -> None:
+    tree = package.parent / "tree"
+    overlay = next(tree.rglob("overlay.ko*"))
+    words = ("--modules", tree, "--extra", overlay, "--extra-only", "-o", "run")
+    done = cli("verify", "--kernel", repackaged / "linux.efi", *words)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    (found,) = (one for one in results(cli.folder / "run")["modules"] if one["name"] == "overlay")
+    assert found["outcome"] == "VERIFIED"
+    assert (cli.folder / "run/kernel/bzImage").read_bytes() == (repackaged / "bzImage").read_bytes()
 
 
 @pytest.mark.full

@@ -16,7 +16,7 @@ SCRIPT: Final = r"""
 set -e
 apt-get update -q > /dev/null
 DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
-    rpm makepkg pacman-package-manager fakeroot libarchive-tools > /dev/null
+    rpm makepkg pacman-package-manager fakeroot libarchive-tools systemd-ukify systemd-boot-efi > /dev/null
 mkdir /repack && cd /repack
 dpkg-deb -x /in/kernel.deb tree
 rm -rf tree/usr/share tree/usr/lib/modules/*/build tree/usr/lib/modules/*/source
@@ -110,6 +110,10 @@ tar -C tar -c --zstd -f /out/linux.tar.zst boot lib
 tar -C tar -c -J -f /out/modules.tar.xz lib
 cp tree/boot/vmlinuz-* /out/bzImage
 cp tree/boot/config-* /out/config
+
+# A unified kernel image, as systemd's own tool makes it.
+ukify build --linux /out/bzImage --cmdline quiet --output /out/linux.efi > log 2>&1 ||
+    { cat log >&2; exit 1; }
 
 # Debian's with other members.
 for packer in gzip zstd none; do

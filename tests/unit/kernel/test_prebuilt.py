@@ -215,6 +215,7 @@ def test_without_a_config_or_a_list_of_what_is_built_in_neither_is_made_up(
         ("usr/lib/modules/{}/vmlinuz.unsigned", "usr/lib/modules/{}/config", "usr/lib/modules"),
         ("bzImage", "config", "lib/modules"),
         ("vmlinuz", "config-{}", "lib/modules"),
+        ("Image", ".config", "lib/modules"),
     ],
 )
 def test_a_folder_is_searched_where_kernels_are_installed(
