@@ -9,6 +9,7 @@
 # make constraints                       what CI installs, resolved anew: constraints.txt
 # make fuzz [MUTANTS=10000] [SEED=1]     hold the offline check against the kernel, mutant by mutant;
 #                                        RERUN=runs/fuzz-1.jsonl: those alone over which the two disagreed
+#                                        RUN=runs/s390x: of that run's kernel, of any architecture
 # make fuzz-reader [SECONDS=300]          feed hostile bytes to whatever reads files and BTF
 #
 # Needs Debian or Ubuntu with git, make and Python 3.11 or newer; installs the rest where it is root or may
@@ -19,6 +20,7 @@ ARGS =
 MUTANTS = 10000
 SEED = 1
 RERUN =
+RUN =
 SECONDS = 300
 # Half of the time of "make unit" is waiting, for guests that are played and for processes: more than cores.
 WORKERS = 4
@@ -87,7 +89,7 @@ constraints:
 fuzz: $(VENV)/dev.stamp setup
 	mkdir -p runs
 	KBTF_CI_REQUIRE=all KBTF_CI_MUTANTS=$(MUTANTS) KBTF_CI_SEED=$(SEED) KBTF_CI_FUZZ_RERUN=$(RERUN) \
-	    KBTF_CI_FUZZ_OUT=runs/fuzz-$(SEED).jsonl $(BIN)/pytest -s --timeout=7200 tests/e2e/test_fuzz.py $(ARGS)
+	    KBTF_CI_FUZZ_RUN=$(RUN) KBTF_CI_FUZZ_OUT=runs/fuzz-$(SEED).jsonl $(BIN)/pytest -s --timeout=7200 tests/e2e/test_fuzz.py $(ARGS)
 
 fuzz-reader: $(VENV)/fuzz.stamp
 	$(BIN)/python -m tests.fuzz.fuzz_reader build/fuzz-reader/corpus -artifact_prefix=build/fuzz-reader/ \
