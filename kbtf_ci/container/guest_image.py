@@ -16,7 +16,6 @@ from typing import Final
 
 from kbtf_ci.container import base, image
 from kbtf_ci.container.engine import Engine
-from kbtf_ci.infra.locks import exclusive, keep_in_use
 from kbtf_ci.model.machines.machine import MachineType
 
 PREFIX: Final = "kbtf-ci/guest-"
@@ -51,13 +50,7 @@ def ensure(
     Raises InfrastructureError when that fails.
     """
     name = image_name(machine, toolchain.suite, toolchain.image)
-    lock = base.lock_folder(name)
-    keep_in_use(lock)
-    if not base.present(engine.address, name):
-        with exclusive(lock, lambda: on_progress(f"waiting for another run that makes {name}")):
-            if not base.present(engine.address, name):
-                inputs = [("Containerfile", _containerfile(machine, toolchain.suite))]
-                image.build(engine, name, inputs, toolchain.image, on_progress)
+    image.ensure_on_top(engine, name, _containerfile(machine, toolchain.suite), toolchain.image, on_progress)
     return image.Toolchain(name, toolchain.suite, image.packages(engine, name))
 
 

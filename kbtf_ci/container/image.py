@@ -59,14 +59,31 @@ def ensure(engine: Engine, suite: str, on_progress: Progress) -> Toolchain:
     InfrastructureError, with the last lines, when the build fails.
     """
     name = image_name(suite)
+
+    def make() -> None:
+        build(engine, name, _inputs(), base.ensure(engine.address, suite, on_progress), on_progress)
+
+    _once(engine, name, make, on_progress)
+    return Toolchain(name, suite, packages(engine, name))
+
+
+def ensure_on_top(engine: Engine, name: str, containerfile: bytes, below: str, on_progress: Progress) -> None:
+    """Make the image ``name`` of a Containerfile on the image ``below``, unless the engine holds it already.
+
+    Raises InfrastructureError as ensure().
+    """
+    inputs = [("Containerfile", containerfile)]
+    _once(engine, name, lambda: build(engine, name, inputs, below, on_progress), on_progress)
+
+
+def _once(engine: Engine, name: str, make: Callable[[], None], on_progress: Progress) -> None:
+    """Make an image unless it is there, and let others that want the same one wait for it."""
     lock = base.lock_folder(name)
     keep_in_use(lock)
     if not base.present(engine.address, name):
         with exclusive(lock, lambda: on_progress(f"waiting for another run that makes {name}")):
             if not base.present(engine.address, name):
-                base_image = base.ensure(engine.address, suite, on_progress)
-                build(engine, name, _inputs(), base_image, on_progress)
-    return Toolchain(name, suite, packages(engine, name))
+                make()
 
 
 def exported(engine: Engine, name: str) -> Iterator[bytes]:

@@ -12,9 +12,8 @@ import hashlib
 from collections.abc import Callable
 from typing import Final
 
-from kbtf_ci.container import base, image
+from kbtf_ci.container import image
 from kbtf_ci.container.engine import Engine
-from kbtf_ci.infra.locks import exclusive, keep_in_use
 
 PREFIX: Final = "kbtf-ci/pahole-build:"
 
@@ -39,11 +38,5 @@ def image_name(suite: str, toolchain: str) -> str:
 def ensure(engine: Engine, toolchain: image.Toolchain, on_progress: Callable[[str], None]) -> str:
     """Return the image's name, made unless the engine holds it. Raises InfrastructureError when it fails."""
     name = image_name(toolchain.suite, toolchain.image)
-    lock = base.lock_folder(name)
-    keep_in_use(lock)
-    if not base.present(engine.address, name):
-        with exclusive(lock, lambda: on_progress(f"waiting for another run that makes {name}")):
-            if not base.present(engine.address, name):
-                inputs = [("Containerfile", _CONTAINERFILE)]
-                image.build(engine, name, inputs, toolchain.image, on_progress)
+    image.ensure_on_top(engine, name, _CONTAINERFILE, toolchain.image, on_progress)
     return name
