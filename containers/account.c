@@ -4,7 +4,7 @@
  * Runs a command and keeps accounts of it (accounts.h).
  *
  *	kbtf-ci-account COMMAND...	of kind make; what COMMAND starts finds the programs of SHIMS first
- *	SHIMS/ld ...			of kind link, in the place of the ld behind it in PATH
+ *	SHIMS/ld ...			of kind link, in the place of the ld behind it in PATH; by any linker's name
  *	SHIMS/resolve_btfids ...	of kind ids, in the place of $KBTF_CI_RESOLVE_BTFIDS
  *
  * SHIMS holds links to this program by those names. A linker in the make variable LD would change the command
@@ -68,6 +68,12 @@ static const char *subject_of(char **argv)
 	return subject;
 }
 
+/* ld, ld.bfd, ld.lld-19, s390x-linux-gnu-ld */
+static bool is_linker(const char *name)
+{
+	return starts_with(name, "ld") || strstr(name, "-ld");
+}
+
 /* The program is looked for before PATH changes for what it starts in its turn. */
 static int run(const char *name, bool change_path(void), char **argv)
 {
@@ -96,7 +102,7 @@ int main(int argc, char **argv)
 
 	clock_gettime(CLOCK_MONOTONIC, &began);
 	keep_children();
-	if (starts_with(name, "ld")) {
+	if (is_linker(name)) {
 		argv[0] = (char *)name;
 		status = run(name, put_shims_away, argv);
 		tell("link", subject_of(argv), began);

@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 import click
 from click.shell_completion import CompletionItem
 
-from kbtf_ci.infra.profiles import known_profiles
+from kbtf_ci.infra.profiles import known_fragments, known_profiles
 
 Items: TypeAlias = "list[CompletionItem[str]]"  # in quotes: generic since click 8.5
 
@@ -27,6 +27,11 @@ _RUNS: Final = Path("runs")
 def profiles(_context: click.Context, _parameter: click.Parameter, word: str) -> Items:
     """Return the profiles that ship, besides any file."""
     return [CompletionItem(word, type="file"), *beginning(word, known_profiles())]
+
+
+def fragments(_context: click.Context, _parameter: click.Parameter, word: str) -> Items:
+    """Return the fragments that ship, besides any file."""
+    return [CompletionItem(word, type="file"), *beginning(word, known_fragments())]
 
 
 def run_directories(_context: click.Context, _parameter: click.Parameter, word: str) -> Items:

@@ -23,8 +23,9 @@ from kbtf_ci.errors import UsageError
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.timeouts import Timeouts
 from kbtf_ci.infra.engines import VARIABLE, EngineKind, choose, chosen
-from kbtf_ci.infra.profiles import parse_size_mib
+from kbtf_ci.infra.profiles import lasting_fragment, parse_size_mib
 from kbtf_ci.kernel.target import NATIVE, TARGETS
+from kbtf_ci.model.compiler import DEFAULT, compiler_named
 from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn, parse_fail_on
 from kbtf_ci.model.options import BuildOptions, PrebuiltOptions
 from kbtf_ci.model.outcome import LoadPolicy
@@ -131,7 +132,12 @@ tree_options = combine(
                  help="Kernel source; without it the suite's own package."),
     click.option("--arch", type=click.Choice([target.architecture for target in TARGETS]),
                  default=NATIVE.architecture, show_default=True, help="Architecture to build for."),
+    click.option("--toolchain", default="", metavar="gcc-N|clang-N",
+                 help="Compiler of the suite, clang with all of LLVM; without it the suite's own gcc."),
     click.option("--sha256", default="", help="What a URL's download must hash to."),
+    click.option("--fragment", "fragments", multiple=True, metavar="NAME|FILE",
+                 shell_complete=complete.fragments,
+                 help="Kernel configuration on top of the profile's: a shipped one, as trace, or a file."),
     click.option("-K", "--kconfig-add", "added", multiple=True, metavar="SYMBOL=VALUE",
                  help="A symbol on top of the profile's; repeatable."),
     click.option("-j", "--jobs", type=click.IntRange(min=1), default=len(os.sched_getaffinity(0)),
@@ -234,8 +240,14 @@ def build_options_of(values: dict[str, Any]) -> BuildOptions:
             raise UsageError(
                 f"{variable}: kbtf-ci sets {name} itself", hint="-C names the source, -o the run directory"
             )
+        if name == "LLVM":
+            raise UsageError(
+                f"{variable}: the compiler would stay gcc",
+                hint="--toolchain clang-N is all of LLVM",
+            )
     if values["pahole"] and values["pahole_tree"]:
         raise UsageError("--pahole names a program and --pahole-tree a source: one of them at a time")
+    compiler = compiler_named(values.get("toolchain", ""))
     return BuildOptions(
         config=values["config"],
         directory=values["directory"],
@@ -249,6 +261,8 @@ def build_options_of(values: dict[str, Any]) -> BuildOptions:
         btf_cache=values.get("btf_cache", False),
         btf_server=values.get("btf_server", False),
         arch=values.get("arch", NATIVE.architecture),
+        fragments=tuple(map(lasting_fragment, values.get("fragments", ()))),
+        toolchain="" if compiler == DEFAULT else compiler.name,
     )
 
 

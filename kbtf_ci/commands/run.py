@@ -22,10 +22,9 @@ from kbtf_ci.commands.options import (
     prove,
 )
 from kbtf_ci.commands.session import finish, reporting
-from kbtf_ci.infra.profiles import fragment_options
 from kbtf_ci.workflow import run as workflow
 
-_TRACING = "trace.config"
+_TRACING = "trace"
 
 
 @click.command()
@@ -39,7 +38,7 @@ def run(*, output: Path | None, quiet: bool, debug: bool, bisect: bool, **option
     """Build a kernel, boot it, and verify the BTF of every module."""
     with reporting(quiet=quiet, debug=debug, bisect=bisect) as reporter:
         if options["prove"]:
-            options["added"] = (*fragment_options(_TRACING), *options["added"])
+            options["fragments"] = (_TRACING, *options["fragments"])
         verdict = workflow.run(
             build_options_of(options), guest_options_of(options), output, command_line(), reporter
         )

@@ -5,7 +5,8 @@
 
 It has their QEMU, the root archive in the place of the toolchain's, a strip and an objcopy that know their
 files, and the compiler that the archive's programs are made with, and kernels built for that architecture. It
-is made when the first such guest is to boot, or such a kernel to be built.
+is made when the first such guest is to boot, or such a kernel to be built. By a link to the cross linker's
+name accounts are kept of it (containers/account.c).
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ RUN sh /usr/src/kbtf-ci/guest/foreign /usr/src/kbtf-ci {debian} {triplet} /tmp/f
  && mv /tmp/foreign/guest-root.cpio /usr/lib/kbtf-ci/guest-root.cpio \\
  && mv /tmp/foreign/bin/strip /usr/local/bin/strip \\
  && ln -s "$(command -v {triplet}-objcopy)" /usr/local/bin/objcopy \\
+ && for name in ld ld.bfd; do \\
+      ln -s /usr/bin/kbtf-ci-account /usr/lib/kbtf-ci/accounted/{triplet}-$name; \\
+    done \\
  && cat /tmp/foreign/packages >> {listing} \\
  && rm -r /tmp/foreign
 """

@@ -14,15 +14,16 @@ from typing import Any
 from docker import APIClient
 from docker.errors import APIError
 
-from kbtf_ci.container import base, guest_image, image, pahole_image
+from kbtf_ci.container import base, compiler_image, guest_image, image, pahole_image
 from kbtf_ci.container.api import Address, engine_errors, explain
 from kbtf_ci.infra.locks import if_free, use_mark_of
+from kbtf_ci.model.compiler import compiler_named
 from kbtf_ci.model.machines.table import FOREIGN
 from kbtf_ci.model.prune import Item, Kind
 
 _TOOLCHAIN = "kbtf-ci/toolchain:"
 _BASE = "kbtf-ci/base-"
-_OWN = (_TOOLCHAIN, _BASE, pahole_image.PREFIX, guest_image.PREFIX)
+_OWN = (_TOOLCHAIN, _BASE, pahole_image.PREFIX, guest_image.PREFIX, compiler_image.PREFIX)
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _item(one: _Held, ours: Sequence[_Held], *, in_use: bool) -> Item:
         last_used=max(used, one.made),
         purpose=_purpose(one.name),
         in_use=held,
-        current=one.name in _current(),
+        current=_is_current(one.name),
         needed_by=frozenset(other.name or other.id for other in ours if other.stands_on(one)),
     )
 
@@ -122,9 +123,23 @@ def _purpose(name: str) -> str:
         _TOOLCHAIN: f"toolchain of {suite}",
         _BASE: f"Debian {suite} below the toolchain",
         pahole_image.PREFIX: f"what builds pahole, on the toolchain of {suite}",
+        compiler_image.PREFIX: f"{of}, on the toolchain of {suite}",
         guest_image.PREFIX: f"guests of {of}, on the toolchain of {suite}",
     }[prefix]
-    return what if name in _current() else f"{what}, by an earlier recipe"
+    return what if _is_current(name) else f"{what}, by an earlier recipe"
+
+
+def _is_current(name: str) -> bool:
+    if not name.startswith(compiler_image.PREFIX):
+        return name in _current()
+    of, _, suite = name.removeprefix(compiler_image.PREFIX).rpartition("-")[0].rpartition(":")
+    if suite not in base.SUITES:
+        return False
+    compiler, toolchain = compiler_named(of.replace(".", "+")), image.image_name(suite)
+    places = {"": toolchain, **{m.triplet: guest_image.image_name(m, suite, toolchain) for m in FOREIGN}}
+    return name in {
+        compiler_image.name_on(compiler, triplet, suite, below) for triplet, below in places.items()
+    }
 
 
 def _current() -> Iterable[str]:

@@ -16,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
+from kbtf_ci.model.compiler import Compiler, Family
+
 # The first number with a dot, or the first one: "GNU ld (GNU Binutils for Debian) 2.44", "kmod version 34".
 _VERSIONS: Final = (re.compile(r"\d+(?:\.\d+)+"), re.compile(r"\d+"))
 _PATIENCE_S: Final = 60
@@ -92,6 +94,21 @@ WRAPPER_NEEDS: Final = tuple(
     for need in NEEDS
     if need.name == name
 )
+
+
+def compiler_needs(compiler: Compiler, prefix: str) -> tuple[Need, ...]:
+    """Return what this machine needs to build with a compiler; ``prefix`` is a cross gcc's."""
+    suffix = compiler.suffix
+    if compiler.family is Family.CLANG:
+        packages = {"clang": "clang", "ld.lld": "lld", "llvm-ar": "llvm"}
+    else:
+        packages = {"gcc": "gcc"}
+    named = {f"{name}{suffix}": f"{package}{suffix}" for name, package in packages.items()}
+    if prefix and compiler.family is Family.GCC:
+        named[compiler.program(prefix)] = f"gcc{suffix}-{prefix.rstrip('-').replace('_', '-')}"
+    if compiler.rust:
+        named |= {"rustc": "rustc", "bindgen": "bindgen"}
+    return tuple(Need(name, (name, "--version"), package) for name, package in named.items())
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,11 +18,13 @@ from pydantic.fields import FieldInfo
 
 from kbtf_ci.errors import UsageError, file_error
 from kbtf_ci.infra.paths import shipped
-from kbtf_ci.model.config import config_lines
 from kbtf_ci.model.kernel import X86_64
+from kbtf_ci.model.options import BuildOptions
 
 # On top of every profile; "guest-ARCHITECTURE.config" lies on these.
 _ON_TOP = ("btf.config", "guest.config")
+# What ships for --fragment; other fragments are a profile's or an architecture's own.
+_FOR_USERS = ("cfi", "gendwarfksyms", "rust", "thinlto", "trace")
 
 _UNITS_MIB = {"M": 1, "G": 1024, "T": 1024 * 1024}
 _TARGET = re.compile(r"\w[\w.-]*config")
@@ -94,7 +96,8 @@ class Profile:
     Either ``target`` names a defconfig target of kbuild, or several with a blank between them, or
     ``config_file`` a ``.config``. On top lie, in order, the fragments of the profile's ``own``, then those of
     kbtf-ci (``on_top``). ``require`` are names of modules that must be built. ``own_file`` is the user's
-    TOML file that says all this, None for a profile that ships with kbtf-ci. Sizes are MiB; ``disk_mib`` is
+    TOML file that says all this, None for a profile that ships with kbtf-ci; ``added`` are fragments of
+    ``own`` that came on top of what a profile says (--fragment). Sizes are MiB; ``disk_mib`` is
     what the build directory needs when it starts empty, ``steps`` about how many steps make takes then, None
     where nobody has counted them.
     """
@@ -111,6 +114,7 @@ class Profile:
     cpus: int = 2
     own_file: Path | None = None
     architecture: str = X86_64
+    added: tuple[Path, ...] = ()
 
     @property
     def fragments(self) -> tuple[Path, ...]:
@@ -122,7 +126,16 @@ class Profile:
         """What tells this profile's build directory from others: two files may have one name."""
         file = self.config_file or self.own_file
         name = self.name if self.architecture == X86_64 else f"{self.name}-{self.architecture}"
-        return name if file is None else f"{name}-{hashlib.sha256(os.fsencode(file)).hexdigest()[:12]}"
+        name += "".join(map(_key_of_added, self.added))
+        return name if file is None else f"{name}-{_digest(file)}"
+
+
+def _key_of_added(fragment: Path) -> str:
+    return f"+{fragment.stem if fragment.parent == shipped('configs') else _digest(fragment)}"
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
 
 
 def known_profiles() -> list[str]:
@@ -153,14 +166,39 @@ def find_profile(text: str, architecture: str = X86_64) -> Profile:
     )
 
 
+def profile_of(options: BuildOptions) -> Profile:
+    """Return the profile that a build's options mean, with their fragments. Raises UsageError as above."""
+    profile = find_profile(options.config, options.arch)
+    if not options.fragments:
+        return profile
+    added = tuple(map(_named_fragment, options.fragments))
+    return replace(profile, own=(*profile.own, *added), added=added, steps=None)
+
+
+def known_fragments() -> list[str]:
+    """Return the names of the fragments that ship for --fragment."""
+    return list(_FOR_USERS)
+
+
+def lasting_fragment(name: str) -> str:
+    """Return what ``--fragment NAME`` is to be kept as: a path as it is from any folder."""
+    return name if name in _FOR_USERS else str(Path(name).resolve())
+
+
+def _named_fragment(name: str) -> Path:
+    """Return the file that ``--fragment NAME`` means: a shipped one by its name, or a path."""
+    if name in _FOR_USERS:
+        return shipped("configs") / f"{name}.config"
+    if Path(name).is_file():
+        return Path(name).resolve()
+    raise UsageError(
+        f"--fragment {name}: no such fragment or file",
+        hint=f"those that ship: {', '.join(known_fragments())}; or the path of one",
+    )
+
+
 def _on_top(architecture: str) -> tuple[Path, ...]:
     return tuple(shipped("configs") / name for name in (*_ON_TOP, f"guest-{architecture}.config"))
-
-
-def fragment_options(name: str) -> tuple[str, ...]:
-    """Return what a shipped fragment sets, as ``-K`` options: ``CONFIG_X=y``."""
-    text = (shipped("configs") / name).read_text(encoding="utf-8")
-    return tuple(f"CONFIG_{symbol}={value}" for _, symbol, value in config_lines(text))
 
 
 def _read(path: Path, architecture: str) -> Profile:

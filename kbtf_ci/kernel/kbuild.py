@@ -13,6 +13,7 @@ from kbtf_ci.infra.runner import Command, Mount, Runner
 from kbtf_ci.kernel.btfcache import PROGRAM, Wrapper
 from kbtf_ci.kernel.source import Source
 from kbtf_ci.kernel.target import NATIVE, Target
+from kbtf_ci.model.compiler import DEFAULT, Compiler
 
 # Fixed paths: they end in debug information, so ccache's entries and the objects themselves are the same
 # wherever the cache folder lies.
@@ -46,7 +47,7 @@ class Kbuild:
 
     ``toolchain`` names the image that the runner's commands run in, ``variables`` are make's ``VAR=VALUE``
     in the user's words, ``pahole`` is a pahole of the host's to use in place of the image's. ``wrapper`` is
-    what stands between kbuild and pahole. ``target`` is what it builds for.
+    what stands between kbuild and pahole. ``target`` is what it builds for, ``compiler`` what with.
     """
 
     runner: Runner
@@ -59,6 +60,7 @@ class Kbuild:
     pahole: Path | None = None
     wrapper: Wrapper | None = None
     target: Target = NATIVE
+    compiler: Compiler = DEFAULT
 
     @property
     def real_pahole(self) -> str:
@@ -85,7 +87,13 @@ class Kbuild:
 
     def argv(self, *arguments: str) -> tuple[str, ...]:
         """Return make's command line for ``arguments`` (targets and variables) in the container."""
-        tools = [*self.target.variables, f"CC=ccache {self.target.prefix}gcc", "HOSTCC=ccache gcc"]
+        compiler = self.compiler
+        tools = [
+            *self.target.variables,
+            *compiler.variables,
+            f"CC=ccache {compiler.program(self.target.prefix)}",
+            f"HOSTCC=ccache {compiler.host_program}",
+        ]
         if self.wrapper is not None:
             tools.append(f"PAHOLE={PROGRAM}")
         elif self.pahole is not None:

@@ -34,7 +34,7 @@ class StepCount:
         It is one for 6.12.117 and 6.12.118: a stable release moves few files.
         """
         series = ".".join(source.version.split(".")[:2])
-        more = json.dumps([options.added, options.variables]).encode()
+        more = json.dumps([options.added, options.variables, options.toolchain]).encode()
         name = f"{profile.key}-{series}-{hashlib.sha256(more).hexdigest()[:12]}"
         return cls(folder / name, profile.steps)
 

@@ -27,9 +27,10 @@ OptionalPath = Annotated[
 class BuildOptions:
     """Source, configuration and build; the command line's options of the same names say more.
 
-    ``added`` are ``-K`` options, ``variables`` make's ``VAR=VALUE``, both in the user's words and order.
-    Where ``pahole`` was built of ``pahole_tree``, a run keeps both. ``arch`` is an architecture's name as
-    in model/architecture.py.
+    ``fragments`` are shipped ones' names or paths, ``added`` ``-K`` options, ``variables`` make's
+    ``VAR=VALUE``, all in the user's words and order. Where ``pahole`` was built of ``pahole_tree``, a run
+    keeps both. ``arch`` is an architecture's name as in model/architecture.py, ``toolchain`` a compiler's as
+    in model/compiler.py, "" for the suite's gcc.
     """
 
     config: str
@@ -44,6 +45,8 @@ class BuildOptions:
     btf_cache: bool = False
     btf_server: bool = False
     arch: str = X86_64
+    toolchain: str = ""
+    fragments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="ignore"))

@@ -144,6 +144,7 @@ class RunRecord(_Part):
     architecture: str = X86_64
     # What guests of another architecture are made and booted with, on top of ``toolchain``.
     guest_toolchain: ToolchainRecord | None = None
+    compiler_toolchain: ToolchainRecord | None = None
     build: BuildIdentity | None = None
     make: dict[str, int] = {}
     pahole: PaholeRecord | None = None

@@ -24,7 +24,7 @@ from kbtf_ci.errors import BuildError, ExitCode, InfrastructureError, KbtfError,
 from kbtf_ci.infra import rundir
 from kbtf_ci.infra.locks import exclusive, lock_of
 from kbtf_ci.infra.paths import cache_root
-from kbtf_ci.infra.profiles import find_profile
+from kbtf_ci.infra.profiles import profile_of
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.kernel.history import Clone, History
 from kbtf_ci.model.bisect import (
@@ -144,7 +144,7 @@ def bisect(
     good, bad = history.commit(options.good, "--good"), history.commit(options.bad, "--bad")
     if told := history.check_ends(good, bad):
         reporter.note(told)
-    find_profile(options.build.config, options.build.arch)
+    profile_of(options.build)
     _warn_of_changes(history, reporter)
     place = _place(options.subject, history.path)
     ends = Ends(good=good, bad=bad, module=options.module, options=options.digest)
@@ -212,9 +212,7 @@ class _Diary:
             return
         if kept is not None:
             self._set_aside(kept, reporter)
-        folder = rundir.new_folder(
-            output, f"bisect-{find_profile(options.build.config, options.build.arch).name}"
-        )
+        folder = rundir.new_folder(output, f"bisect-{profile_of(options.build).name}")
         self._keep(Standing(ends=ends, folder=str(folder)))
         rundir.write_text(folder / "command.txt", f"{options.command}\n")
 

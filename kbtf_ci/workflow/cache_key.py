@@ -17,7 +17,7 @@ from typing import Final
 from kbtf_ci.container.image import image_name
 from kbtf_ci.errors import file_error
 from kbtf_ci.infra.paths import cache_path
-from kbtf_ci.infra.profiles import Profile, find_profile
+from kbtf_ci.infra.profiles import Profile, profile_of
 from kbtf_ci.kernel.source import checked_digest, download_of
 from kbtf_ci.model.cache_key import CacheKey, safe_word
 from kbtf_ci.model.options import BuildOptions
@@ -32,7 +32,7 @@ def cache_keys(options: BuildOptions) -> tuple[CacheKey, ...]:
     Raises UsageError for a suite, profile or digest that is none.
     """
     root = cache_path()
-    profile = find_profile(options.config, options.arch)
+    profile = profile_of(options)
     return (
         _image(options),
         _source(options, root / "source"),
@@ -73,7 +73,7 @@ def _growing(name: str, folder: Path, profile: Profile, options: BuildOptions) -
 def _digest(profile: Profile, options: BuildOptions) -> str:
     """Return what tells this configuration from others, by content: a checkout may lie anywhere."""
     files = [*profile.fragments, *([profile.config_file] if profile.config_file else [])]
-    asked = [profile.target, *map(_content, files), options.added, options.variables]
+    asked = [profile.target, *map(_content, files), options.added, options.variables, options.toolchain]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:_DIGITS]
 
 

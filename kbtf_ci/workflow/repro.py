@@ -28,7 +28,7 @@ from kbtf_ci.guest.prove import FentryProver, Named, Prover, Provers
 from kbtf_ci.guest.prove_kfunc import KfuncProver
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.session import KMSG_LOG, Listener, observe
-from kbtf_ci.infra.profiles import find_profile
+from kbtf_ci.infra.profiles import profile_of
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.rundir import RunDirectory, write_json
 from kbtf_ci.infra.runner import Runner
@@ -251,7 +251,7 @@ def reproduce_build(
     Raises UsageError when there is no such build, and what reproduce() raises.
     """
     with open_build(build, reporter) as kbuild:
-        begin = begun("", build, GuestProfile(name=f"{find_profile(build.config, build.arch).name}-repro"))
+        begin = begun("", build, GuestProfile(name=f"{profile_of(build).name}-repro"))
         with new_run(output, begin, reporter) as this, this.directory.scratch() as scratch:
             shop = Shop(kbuild.runner, scratch, kbuild)
             return _reproduce(this, kernel_of_build(kbuild), shop, cases, options)

@@ -19,7 +19,7 @@ from kbtf_ci.errors import InfrastructureError
 from kbtf_ci.guest.accel import choose
 from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.infra import rundir
-from kbtf_ci.infra.profiles import Profile, find_profile
+from kbtf_ci.infra.profiles import Profile, profile_of
 from kbtf_ci.infra.record import Counter, Reporter, uncounted
 from kbtf_ci.infra.runs import Run, begun, new_run, old_run
 from kbtf_ci.kernel import build as kernel_build
@@ -34,6 +34,7 @@ from kbtf_ci.kernel.steps import StepCount
 from kbtf_ci.kernel.strip import strip_modules
 from kbtf_ci.kernel.target import target_of
 from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
+from kbtf_ci.model.known_pairs import known_pairs
 from kbtf_ci.model.machines.machine import MachineType
 from kbtf_ci.model.machines.table import machine_of
 from kbtf_ci.model.options import BuildOptions
@@ -56,7 +57,7 @@ def run(
 
     Raises KbtfError for whatever fails before the guest.
     """
-    profile = find_profile(options.config, options.arch)
+    profile = profile_of(options)
     machine = target_of(options.arch).machine
     guest.require_fit(machine)
     with _new_run(options, profile, output, command, reporter) as this, this.record.track():
@@ -70,7 +71,7 @@ def build(
     options: BuildOptions, output: Path | None, command: str, reporter: Reporter
 ) -> rundir.RunDirectory:
     """Build a kernel into a new run directory, without booting it."""
-    profile = find_profile(options.config, options.arch)
+    profile = profile_of(options)
     with _new_run(options, profile, output, command, reporter) as this, this.record.track():
         kernel = _build(options, profile, _build_tools(options, this), this)
         with this.record.stage("inventory"):
@@ -114,9 +115,15 @@ def _tools(suite: str, this: Run) -> Tools:
 
 
 def _build_tools(options: BuildOptions, this: Run) -> Tools:
-    """Return the toolchain, with compiler and guests' programs for another architecture on top of it."""
+    """Return the toolchain with what guests of another architecture need and another compiler on top."""
     machine = target_of(options.arch).machine
-    return stage_tools_of_machine(_tools(options.suite, this), machine, this)
+    tools = stage_tools_of_machine(_tools(options.suite, this), machine, this)
+    if not options.toolchain:
+        return tools
+    with this.record.stage("compiler"):
+        found = workspace.with_compiler(options, tools, this.reporter)
+    this.record.add(compiler_toolchain=found.record)
+    return found
 
 
 def _require_kvm(accel: Accel, machine: MachineType, tools: Tools, this: Run) -> None:
@@ -141,6 +148,9 @@ def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> 
         with record.stage("configure"):
             configured = configure(kbuild, profile, options.added)
             _keep_configuration(configured, directory)
+            values = {f"CONFIG_{symbol}": value for symbol, value in configured.values.items()}
+            for line in known_pairs(values, options.arch):
+                reporter.warn(line)
         with record.stage("build"):
             kernel_build.check_disk(folder, profile.disk_mib)
             if options.pahole_tree is not None:
@@ -156,7 +166,6 @@ def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> 
             identity = identify(folder, built.release)
             _copy_kernel(built, folder, directory, partial(reporter.progress, "modules copied"))
             _strip(built, kbuild, directory)
-    values = {f"CONFIG_{symbol}": value for symbol, value in configured.values.items()}
     record.add(
         kernel=KernelFacts.of(built.release, values, configured.sha256),
         architecture=options.arch,

@@ -14,17 +14,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kbtf_ci.container import base as container_base
-from kbtf_ci.container import guest_image, pahole_image
+from kbtf_ci.container import compiler_image, guest_image, pahole_image
 from kbtf_ci.container import image as container_image
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.host import guests as host_guests
 from kbtf_ci.host import toolchain as host_toolchain
-from kbtf_ci.host.needs import PAHOLE_NEEDS
+from kbtf_ci.host.needs import PAHOLE_NEEDS, compiler_needs
 from kbtf_ci.infra.engines import EngineKind, chosen
 from kbtf_ci.infra.locks import exclusive, lock_of
 from kbtf_ci.infra.paths import cache_root
-from kbtf_ci.infra.profiles import Profile, find_profile
+from kbtf_ci.infra.profiles import Profile, profile_of
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.runner import Runner
 from kbtf_ci.infra.runs import Run
@@ -36,6 +36,7 @@ from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.pahole_tree import kept_pahole, read_tree
 from kbtf_ci.kernel.steps import StepCount
 from kbtf_ci.kernel.target import target_of
+from kbtf_ci.model.compiler import DEFAULT, compiler_named
 from kbtf_ci.model.config import parse_config
 from kbtf_ci.model.kernel import BuiltKernel, KernelFacts
 from kbtf_ci.model.machines.machine import MachineType
@@ -101,6 +102,24 @@ def tools_of_machine(tools: Tools, machine: MachineType, reporter: Reporter) -> 
         return Tools(replace(tools.image, packages=packages), host.runner)
     engine = Engine.connect()
     made = guest_image.ensure(engine, tools.image, machine, reporter.progress)
+    return Tools(made, engine.runner(made.image))
+
+
+def with_compiler(options: BuildOptions, tools: Tools, reporter: Reporter) -> Tools:
+    """Return ``tools`` with the compiler that the options name, made if need be; as they are for the suite's.
+
+    Raises UsageError where the suite has none of that name, InfrastructureError.
+    """
+    compiler, target = compiler_named(options.toolchain), target_of(options.arch)
+    if compiler == DEFAULT:
+        return tools
+    if not tools.record.isolated:
+        found = host_toolchain.require(compiler_needs(compiler, target.prefix))
+        packages = {**tools.image.packages, **{one.need.name: one.version for one in found}}
+        return Tools(replace(tools.image, packages=packages), tools.runner)
+    engine = Engine.connect()
+    triplet = target.machine.triplet if target.prefix else ""
+    made = compiler_image.ensure(engine, tools.image, compiler, triplet, reporter.progress)
     return Tools(made, engine.runner(made.image))
 
 
@@ -178,6 +197,7 @@ def kbuild(options: BuildOptions, tools: Tools, tree: kernel_source.Source, fold
         pahole=options.pahole,
         wrapper=_wrapper(options),
         target=target_of(options.arch),
+        compiler=compiler_named(options.toolchain),
     )
 
 
@@ -202,7 +222,8 @@ def build_folder(tree: kernel_source.Source, profile: Profile, options: BuildOpt
     """Return the build directory of these options on this source.
 
     Its name covers all that makes another kernel of it: the source (a user's tree by its path, so that git
-    bisect keeps its directory), the toolchain (Tools.key), the profile's file, ``-K``, ``VAR=VALUE`` and
+    bisect keeps its directory), the toolchain (Tools.key), the compiler, the profile's file, ``-K``,
+    ``VAR=VALUE`` and
     pahole's content (of a tree of pahole the path, for the same reason: forget_btf_of_other() does the rest).
     """
     name = f"{tree.key}-{profile.key}-{toolchain}"
@@ -210,8 +231,8 @@ def build_folder(tree: kernel_source.Source, profile: Profile, options: BuildOpt
         pahole = str(options.pahole_tree)
     else:
         pahole = kernel_source.file_sha256(options.pahole) if options.pahole else ""
-    if options.added or options.variables or pahole:
-        more = json.dumps([options.added, options.variables, pahole]).encode()
+    if options.added or options.variables or pahole or options.toolchain:
+        more = json.dumps([options.added, options.variables, pahole, options.toolchain]).encode()
         name += f"-{hashlib.sha256(more).hexdigest()[:12]}"
     return cache_root() / "build" / name
 
@@ -242,12 +263,13 @@ def open_build(options: BuildOptions, reporter: Reporter, run: RunRecord | None 
 
     Raises UsageError when there is none, or another than the one that ``run`` was made from.
     """
-    profile = find_profile(options.config, options.arch)
+    profile = profile_of(options)
     tools = toolchain(options.suite, reporter)
     if run is not None and run.toolchain is not None:
         _require_engine(run.toolchain, tools)
     options = with_pahole(options, tools, reporter)
     tools = tools_of_machine(tools, target_of(options.arch).machine, reporter)
+    tools = with_compiler(options, tools, reporter)
     tree = source(options, tools, reporter)
     folder = build_folder(tree, profile, options, tools.key)
     if not (folder / "vmlinux").is_file() or not (folder / "modules.order").is_file():

@@ -47,7 +47,17 @@ def call(*words: str | Path) -> Result:
 
 
 def test_options_are_those_of_a_run(asked: list[workflow.BisectOptions], tmp_path: Path) -> None:
-    words = ("-K", "CONFIG_X=m", "--append", "quiet", "--load", "carrier", "--module", "nf-tables", "LLVM=1")
+    words = (
+        "-K",
+        "CONFIG_X=m",
+        "--append",
+        "quiet",
+        "--load",
+        "carrier",
+        "--module",
+        "nf-tables",
+        "KCFLAGS=-O2",
+    )
     done = call("--good", "a", "--bad", "b", "-C", tmp_path, *words, "--broken", "bad")
     assert done.exit_code == 0, done.output
     one = asked[0]
@@ -58,7 +68,11 @@ def test_options_are_those_of_a_run(asked: list[workflow.BisectOptions], tmp_pat
         Mark.BAD,
         Subject.KERNEL,
     )
-    assert (one.build.added, one.build.variables, one.guest.append) == (("CONFIG_X=m",), ("LLVM=1",), "quiet")
+    assert (one.build.added, one.build.variables, one.guest.append) == (
+        ("CONFIG_X=m",),
+        ("KCFLAGS=-O2",),
+        "quiet",
+    )
 
 
 def test_a_tree_of_pahole_is_what_is_bisected(asked: list[workflow.BisectOptions], tmp_path: Path) -> None:

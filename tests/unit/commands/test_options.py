@@ -41,3 +41,22 @@ def test_what_guests_of_another_architecture_cannot_do_is_said_before_anything_i
     assert done.exit_code == 2
     assert "--prove tries programs on x86_64 alone, and this kernel is for arm64" in done.output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "way_out"),
+    [
+        (("--toolchain", "icc"), "--toolchain icc: no compiler's name", "clang-19"),
+        (("LLVM=1",), "LLVM=1: the compiler would stay gcc", "--toolchain clang-N"),
+        (("--fragment", "thin"), "/thin: no such fragment or file", "thinlto, trace"),
+    ],
+)
+def test_a_compiler_or_a_fragment_that_is_none_is_one_line(
+    words: tuple[str, ...], message: str, way_out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["run", *words])
+    assert done.exit_code == 2
+    assert message in done.output
+    assert way_out in done.output
+    assert list(tmp_path.iterdir()) == []

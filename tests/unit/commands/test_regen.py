@@ -49,9 +49,13 @@ def test_a_configuration_takes_all_that_tells_one_build_from_another(
 ) -> None:
     pahole = tmp_path / "pahole"
     pahole.touch()
-    done = regen("--config", "smoke", "-K", "CONFIG_X=m", "--pahole", pahole, "--suite", "forky", "LLVM=1")
+    done = regen(
+        "--config", "smoke", "-K", "CONFIG_X=m", "--pahole", pahole, "--suite", "forky", "KCFLAGS=-O2"
+    )
     assert done.exit_code == 0, done.output
-    build = BuildOptions("smoke", CORES, "forky", added=("CONFIG_X=m",), pahole=pahole, variables=("LLVM=1",))
+    build = BuildOptions(
+        "smoke", CORES, "forky", added=("CONFIG_X=m",), pahole=pahole, variables=("KCFLAGS=-O2",)
+    )
     assert (asked[0].build, asked[0].run) == (build, None)
 
 

@@ -115,7 +115,9 @@ def of_results() -> Documents:
 
 
 def of_run() -> Documents:
-    asked = BuildOptions("smoke", 2, added=("CONFIG_X=y",), pahole=Path("/p"), variables=("CC=gcc",))
+    asked = BuildOptions(
+        "smoke", 2, fragments=("trace",), added=("CONFIG_X=y",), pahole=Path("/p"), variables=("CC=gcc",)
+    )
     begun = RunRecord.begin(
         started="2026-03-01T10:00:00+00:00", kbtf_ci="0.1", command="kbtf-ci run", options=asked,
         profile=GuestProfile(name="smoke", memory_mib=1024, cpus=2),
@@ -128,6 +130,7 @@ def of_run() -> Documents:
         "pahole": PaholeRecord(program="pahole", flags=["-j"]), "skipped_btf": {"a.ko": "no vmlinux"},
         "btf_server": SERVED,
         "guest_toolchain": ToolchainRecord(image="g", suite="trixie", packages={"busybox-static:arm64": "1"}),
+        "compiler_toolchain": ToolchainRecord(image="c", suite="trixie", packages={"clang-19": "1"}),
     })  # fmt: skip
     theirs = RunRecord.begin(
         started="", kbtf_ci="0.1", command="", options=PrebuiltOptions(("bzImage",), Path("/m")),

@@ -1,0 +1,37 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from kbtf_ci.model.known_pairs import known_pairs
+
+
+def config(clang: int = 0, pahole: int = 130, **more: str) -> dict[str, str]:
+    return {"CONFIG_CLANG_VERSION": f"{clang}0107", "CONFIG_PAHOLE_VERSION": str(pahole), **more}
+
+
+@pytest.mark.parametrize(
+    ("values", "architecture", "words"),
+    [
+        (config(20), "riscv64", ["clang 20 with pahole 1.30 on riscv64"]),
+        (config(21, 131), "ppc64le", ["two variables of one section get one offset"]),
+        (config(19), "riscv64", []),
+        (config(20), "x86_64", []),
+        (config(20, 132), "riscv64", ["a function that gets an argument in another register"]),
+        (config(19, 132), "x86_64", ["clang 19 with pahole 1.32"]),
+        (config(0, 132), "x86_64", []),
+        (config(0, 128, CONFIG_GENDWARFKSYMS="y"), "x86_64", ["CONFIG_GENDWARFKSYMS with pahole 1.28"]),
+        (config(0, 129, CONFIG_GENDWARFKSYMS="y"), "x86_64", ["pahole 1.29"]),
+        (config(0, 130, CONFIG_GENDWARFKSYMS="y"), "x86_64", []),
+        (config(0, 128, CONFIG_GENDWARFKSYMS="y"), "arm64", []),
+        (config(0, 128), "x86_64", []),
+        ({}, "x86_64", []),
+        ({"CONFIG_CLANG_VERSION": "x"}, "riscv64", []),
+    ],
+)
+def test_known_pairs_are_told(values: dict[str, str], architecture: str, words: list[str]) -> None:
+    found = known_pairs(values, architecture)
+    assert len(found) == len(words)
+    assert all(word in line for word, line in zip(words, found, strict=True))
