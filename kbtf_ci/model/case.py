@@ -26,7 +26,7 @@ class Traits:
 
     version: Version
     allows_mismatch: bool
-    pvh: bool
+    alterable: bool
     livepatch: bool = False
     fentry: bool = False
 
@@ -79,16 +79,17 @@ class Need(StrEnum):
     """What a case wants of the kernel or the machine besides a version."""
 
     MISMATCH = "mismatch"  # CONFIG_MODULE_ALLOW_BTF_MISMATCH=y
-    PVH = "pvh"  # an image whose vmlinux QEMU boots as it is
+    ALTERABLE = "pvh"  # an image that boots with other BTF; the word is the one it was released with
     LIVEPATCH = "livepatch"  # CONFIG_LIVEPATCH=y
     NO_LIVEPATCH = "no livepatch"
     FENTRY = "fentry"  # what BPF programs on functions take: configs/trace.config
     TREE = "tree"  # the build that the kernel came from
 
 
+_PACKED: Final = "its image unpacks itself, so no other BTF can be put into it (x86_64: CONFIG_PVH is off)"
 _WANTED: Final = {
     Need.MISMATCH: ("allows_mismatch", True, "CONFIG_MODULE_ALLOW_BTF_MISMATCH is off"),
-    Need.PVH: ("pvh", True, "QEMU cannot boot its vmlinux as it is: CONFIG_PVH is off"),
+    Need.ALTERABLE: ("alterable", True, _PACKED),
     Need.LIVEPATCH: ("livepatch", True, "CONFIG_LIVEPATCH is off"),
     Need.NO_LIVEPATCH: ("livepatch", False, "CONFIG_LIVEPATCH is on"),
     Need.FENTRY: ("fentry", True, "it lacks what configs/trace.config has"),

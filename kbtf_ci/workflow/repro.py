@@ -4,7 +4,7 @@
 """The catalogue of failures, run: each case put before a kernel, and its word held against the catalogue's.
 
 All cases that alter a module share one guest, in which the untouched module is loaded first. Each case that
-alters vmlinux boots it, by its entry for PVH, and loads the untouched module there.
+alters vmlinux's BTF boots an image with that in it, and loads the untouched module there.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from kbtf_ci.model.proof import ModuleProof
 from kbtf_ci.model.repro import CaseResult, exit_code
 from kbtf_ci.model.run_record import GuestProfile
 from kbtf_ci.objfile.inventory import inventory
+from kbtf_ci.objfile.other_btf import btf_in_image
 from kbtf_ci.report import repro as report
 from kbtf_ci.workflow.guests import GuestFactory, GuestOptions, bootable
 from kbtf_ci.workflow.preparation import prepared
@@ -207,15 +208,11 @@ class _Guests:
         """Return the file to boot; of another BTF of vmlinux, which is as long, an image with that in it."""
         if vmlinux is None:
             return bootable(self.bench.opened, folder)
-        image = self.bench.opened.vmlinux
-        section = image.find(".BTF") if image is not None else None
-        if image is None or section is None or section.size != len(vmlinux):
-            raise InfrastructureError("an altered vmlinux's BTF is not as long as the image's")
-        path = folder / "vmlinux"
-        with path.open("wb") as file:
-            file.write(image.data[: section.offset])
-            file.write(vmlinux)
-            file.write(image.data[section.offset + section.size :])
+        image = btf_in_image(self.bench.opened)
+        if image is None:
+            raise InfrastructureError("vmlinux's BTF lies packed in the image")
+        path = folder / "altered"
+        path.write_bytes(image.with_other(vmlinux))
         return path
 
 

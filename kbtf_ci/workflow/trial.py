@@ -44,7 +44,8 @@ from kbtf_ci.model.proof import WANTED, Function
 from kbtf_ci.model.repro import CaseResult, Observed
 from kbtf_ci.objfile.carrier import make_carrier
 from kbtf_ci.objfile.elf import ElfImage, module_entry
-from kbtf_ci.objfile.files import OpenKernel, boots_by_pvh, open_kernel, parse_module
+from kbtf_ci.objfile.files import OpenKernel, open_kernel, parse_module
+from kbtf_ci.objfile.other_btf import btf_in_image
 from kbtf_ci.objfile.tracing import Places
 from kbtf_ci.workflow.subject import find_subject
 
@@ -131,11 +132,10 @@ class Bench:
         """Read the kernel's image, and find the module that cases are made of."""
         opened = open_kernel(kernel.image)
         version = kernel_version("", opened.file)
-        vmlinux = opened.vmlinux
         traits = Traits(
             version=version,
             allows_mismatch=kernel.config.get(_MISMATCH) == "y",
-            pvh=vmlinux is not None and boots_by_pvh(vmlinux),
+            alterable=btf_in_image(opened) is not None,
             livepatch=kernel.config.get("CONFIG_LIVEPATCH") == "y",
             fentry=_takes_programs(kernel.config, opened.file.btf),
         )

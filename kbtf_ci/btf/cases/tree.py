@@ -212,7 +212,7 @@ CASES: Final = (
         source="kernel/bpf/btf.c, btf_parse_module() resolves no type: it has no btf_check_all_types()",
         expected=with_vmlinux_altered(taken()),
         build=_in_another_order,
-        needs=frozenset({Need.TREE, Need.PVH}),
+        needs=frozenset({Need.TREE, Need.ALTERABLE}),
         until=(6, 19),
     ),
     Case(

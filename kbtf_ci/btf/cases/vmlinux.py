@@ -79,7 +79,7 @@ def _all_refused(said: Said) -> Expectation:
     return with_vmlinux_altered(refused(every))
 
 
-_PVH: Final = frozenset({Need.PVH})
+_ALTERABLE: Final = frozenset({Need.ALTERABLE})
 
 CASES: Final = (
     Case(
@@ -91,7 +91,7 @@ CASES: Final = (
         source="kernel/bpf/btf.c, btf_parse_vmlinux(), btf_check_meta()",
         expected=_all_refused(plain("[<number>] Invalid kind:31")),
         make=_unknown_kind,
-        needs=_PVH,
+        needs=_ALTERABLE,
     ),
     Case(
         name="vmlinux-members-out-of-order",
@@ -102,7 +102,7 @@ CASES: Final = (
         source="kernel/bpf/btf.c, btf_parse_vmlinux(), btf_struct_check_meta()",
         expected=_all_refused(of_member("Invalid member bits_offset")),
         make=_members_swapped,
-        needs=_PVH,
+        needs=_ALTERABLE,
     ),
     Case(
         name="vmlinux-two-at-one-offset",
@@ -122,7 +122,7 @@ CASES: Final = (
             )
         ),
         make=_one_offset,
-        needs=_PVH,
+        needs=_ALTERABLE,
     ),
     Case(
         name="vmlinux-overwritten-in-memory",
@@ -133,7 +133,7 @@ CASES: Final = (
         source="kernel/bpf/btf.c, btf_parse_vmlinux(), btf_check_meta()",
         expected=_all_refused(plain("[<number>] Invalid kind:0")),
         make=_a_type,
-        needs=_PVH,
+        needs=_ALTERABLE,
     ),
     Case(
         name="vmlinux-changed-in-memory",
@@ -144,6 +144,6 @@ CASES: Final = (
         source="kernel/bpf/sysfs_btf.c shows the section as it lies in memory",
         expected=with_vmlinux_altered(taken()),
         make=_a_letter,
-        needs=_PVH,
+        needs=_ALTERABLE,
     ),
 )

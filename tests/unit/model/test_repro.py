@@ -19,7 +19,7 @@ EXPECTED = Expected(Outcome.REJECTED, 22, ("BPF: [<number>] FUNC <name> ", "BPF:
 SEEN = ("BPF: [12] FUNC x.y ", "BPF: Invalid name", "failed to validate module [a_case] BTF: -22")
 OBSERVED = Observed(Outcome.REJECTED, 22, SEEN, reason="the kernel refused the BTF: EINVAL (-22)")
 RESULT = CaseResult("a-case", 1, "a_case", EXPECTED, OBSERVED, control=Outcome.VERIFIED)
-KERNEL = Traits((6, 12), allows_mismatch=False, pvh=True)
+KERNEL = Traits((6, 12), allows_mismatch=False, alterable=True)
 
 
 def test_a_case_that_went_as_written_is_ok() -> None:
@@ -129,8 +129,12 @@ def facts(**values: object) -> CaseFacts:
         (facts(until=(7, 0)), replace(KERNEL, version=(7, 1)), "of Linux 5.19 to 7.0"),
         (facts(until=(7, 0)), replace(KERNEL, version=(7, 0)), ""),
         (facts(needs=frozenset({Need.TREE}), why_not="a tree"), KERNEL, "a tree"),
-        (facts(needs=frozenset({Need.PVH})), KERNEL, ""),
-        (facts(needs=frozenset({Need.PVH})), replace(KERNEL, pvh=False), "QEMU cannot boot its vmlinux"),
+        (facts(needs=frozenset({Need.ALTERABLE})), KERNEL, ""),
+        (
+            facts(needs=frozenset({Need.ALTERABLE})),
+            replace(KERNEL, alterable=False),
+            "its image unpacks itself",
+        ),
         (facts(needs=frozenset({Need.MISMATCH})), KERNEL, "CONFIG_MODULE_ALLOW_BTF_MISMATCH is off"),
         (facts(needs=frozenset({Need.MISMATCH})), replace(KERNEL, allows_mismatch=True), ""),
         (facts(needs=frozenset({Need.LIVEPATCH})), KERNEL, "CONFIG_LIVEPATCH is off"),

@@ -62,7 +62,7 @@ def said(*observations: Observation, **values: object) -> Seen:
 
 def test_what_decides_is_read_off_image_and_configuration(tmp_path: Path) -> None:
     traits = bench(tmp_path, {"CONFIG_MODULE_ALLOW_BTF_MISMATCH": "y", "CONFIG_LIVEPATCH": "y"}).traits
-    assert (traits.version, traits.allows_mismatch, traits.pvh, traits.livepatch) == (
+    assert (traits.version, traits.allows_mismatch, traits.alterable, traits.livepatch) == (
         (6, 12),
         True,
         False,
@@ -81,13 +81,13 @@ def test_every_case_is_made_or_says_why_it_does_not_apply(tmp_path: Path) -> Non
     files = [trial.load.module.file for trial in trials]
     assert files == sorted(files)
     skipped = {found.name: found.inapplicable for found in made if isinstance(found, CaseResult)}
-    assert skipped["vmlinux-kind-unknown"].startswith("QEMU cannot boot its vmlinux")
+    assert skipped["vmlinux-kind-unknown"].startswith("its image unpacks itself")
     assert skipped["kfunc-id-unresolved"] == "this kernel has no module tcp_bbr"
 
 
 def test_a_guest_that_needs_modules_cannot_come_up_with_a_vmlinux_that_refuses_them(tmp_path: Path) -> None:
     one = bench(tmp_path)
-    one = replace(one, traits=replace(one.traits, pvh=True))
+    one = replace(one, traits=replace(one.traits, alterable=True))
     assert ready(one, "vmlinux-kind-unknown").vmlinux is not None
     assert "has no network" in refused(one, "vmlinux-kind-unknown", needs_modules=True)
     allowing = replace(one, traits=replace(one.traits, allows_mismatch=True))
@@ -112,7 +112,7 @@ def test_the_offline_checks_word_stands_beside_the_kernels(tmp_path: Path) -> No
 
 def test_of_another_vmlinux_the_prediction_is_another(tmp_path: Path) -> None:
     one = bench(tmp_path)
-    one = replace(one, traits=replace(one.traits, pvh=True))
+    one = replace(one, traits=replace(one.traits, alterable=True))
     trial = ready(one, "vmlinux-kind-unknown")
     assert trial.prediction.cause == "vmlinux refused"
     name = trial.load.module.name

@@ -41,7 +41,7 @@ from tests.support.healthy import STRUCT_BYTES, THIS, healthy, module, split, vm
 # The classes of real failures that can be provoked on a healthy build.
 PROVOKED = {1, 2, 3, 4, 5, 9, 11, 12, 13, 14, 15, 16, 17, 19, 22, 23, 24, 25, 26, 27, 28, 29, 30, 32, 34, 35}
 RUN = [case for case in CASES if case.make is not None]
-REFUSING, ALLOWING = (Traits((6, 12), allows_mismatch=allows, pvh=True) for allows in (False, True))
+REFUSING, ALLOWING = (Traits((6, 12), allows_mismatch=allows, alterable=True) for allows in (False, True))
 
 
 def case(name: str) -> Case:
