@@ -26,6 +26,8 @@ _NOT_READY = "kbtf-ci: guest not ready"
 _COMPLAINT = re.compile(r"kbtf-ci: (?P<text>guest (?:has no|cannot) .*)")
 _MARKER = re.compile(rf"kbtf-ci: load (?P<mode>{'|'.join(LoadMode)}) (?P<name>\S+)$")
 _PANIC = re.compile(r"Kernel panic - not syncing: ")
+# SLOF, pseries' firmware, ends so where a kernel's first instructions fail, and waits for a command.
+_FIRMWARE = re.compile(r"^\( [0-9a-f]{3} \) .* \[ [0-9a-f]+ \]$")
 _UNPACKING = re.compile(r"Initramfs unpacking failed: .*")
 # accel/kvm/kvm-all.c, kvm_cpu_exec(), and target/i386/kvm/kvm.c.
 _KVM = re.compile(
@@ -120,6 +122,8 @@ class Console:
         text = _STAMP.sub("", line)
         if match := _PANIC.search(line):
             self.panic = self.panic or line[match.start() :]
+        elif _FIRMWARE.search(text.rstrip()):
+            self.panic = self.panic or f"the firmware's exception: {text.strip()}"
         elif is_oops(text):
             self.oops = self.oops or text
         elif _KVM.search(line):

@@ -22,6 +22,7 @@ MACHINE: Final = MachineType(
     console="hvc0",
     console_symbol="CONFIG_HVC_CONSOLE",
     drivers=MappingProxyType({"virtio_pci": "CONFIG_VIRTIO_PCI", "virtio_net": "CONFIG_VIRTIO_NET"}),
-    built_in=("CONFIG_PPC_PSERIES",),
+    # Without the trampoline the machine's firmware (SLOF) cannot start it.
+    built_in=("CONFIG_PPC_OF_BOOT_TRAMPOLINE", "CONFIG_PPC_PSERIES"),
     memory_step_mib=256,
 )

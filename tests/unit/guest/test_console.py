@@ -119,6 +119,15 @@ def test_a_lockup_that_ends_in_a_panic_is_one(said: str, words: str) -> None:
     assert said in seen.since_marker()
 
 
+def test_a_kernel_that_the_firmware_cannot_start_is_the_end() -> None:
+    seen = console(
+        "Booting from memory...\n \n\n( 700 ) Program Exception [ 1daf04c4 ]\n\n\n    R0 .. R7\n2 > "
+    )
+    assert seen.fatal
+    assert seen.panic == "the firmware's exception: ( 700 ) Program Exception [ 1daf04c4 ]"
+    assert not console("[ 1.0] ( 700 ) things [ in brackets ]\n").fatal
+
+
 def test_a_panic_is_the_end_and_the_first_one_is_kept() -> None:
     seen = console("[    2.0] Kernel panic - not syncing: one\n[    2.0] Kernel panic - not syncing: two\n")
     assert seen.fatal
