@@ -16,11 +16,18 @@ from typing import BinaryIO
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.guest.cpio import CpioWriter
 from kbtf_ci.guest.keys import GuestKeys
-from kbtf_ci.guest.modprobe import MODULES, carrier_file, guest_file, modules_alias, modules_dep
+from kbtf_ci.guest.modprobe import (
+    MODULES,
+    carrier_file,
+    guest_file,
+    modules_alias,
+    modules_dep,
+    with_soft_dependencies,
+)
 from kbtf_ci.infra.runner import Command, Runner, run
 from kbtf_ci.model.module import Module
 from kbtf_ci.model.outcome import LoadMode
-from kbtf_ci.objfile.elf import module_aliases
+from kbtf_ci.objfile.elf import modinfo_values
 
 ROOT_ARCHIVE = "/usr/lib/kbtf-ci/guest-root.cpio"
 NEEDED = PurePosixPath("lib/needed")
@@ -139,7 +146,9 @@ def _write_for_modprobe(
     stream: BinaryIO, modules_dir: Path, modules: Sequence[Module], tree: PurePosixPath
 ) -> None:
     archive = CpioWriter(stream)
-    aliases = {module.name: module_aliases(modules_dir / module.file) for module in modules}
+    aliases = {module.name: modinfo_values(modules_dir / module.file, "alias") for module in modules}
+    soft = {module.name: modinfo_values(modules_dir / module.file, "softdep") for module in modules}
+    modules = with_soft_dependencies(modules, soft, aliases)
     archive.folder(tree)
     archive.data(tree / "modules.dep", modules_dep(modules).encode(), 0o644)
     archive.data(tree / "modules.alias", modules_alias(aliases).encode(), 0o644)

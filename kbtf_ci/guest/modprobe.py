@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import quote
 
-from kbtf_ci.model.module import Module, dependency_order
+from kbtf_ci.model.module import Module, closure, dependency_order
 
 MODULES: Final = PurePosixPath("lib/modules")
 
@@ -45,6 +46,45 @@ def modules_dep(modules: Iterable[Module]) -> str:
             found.update(below.get(name, {}))
         below[module.name] = {**found, module.name: guest_file(module)}
     return "".join(f"{_line(list(files.values()))}\n" for files in below.values())
+
+
+def with_soft_dependencies(
+    modules: Iterable[Module], soft: Mapping[str, Iterable[str]], aliases: Mapping[str, Iterable[str]]
+) -> tuple[Module, ...]:
+    """Return the modules, each depending besides on what its ``softdep`` wants in before it.
+
+    ``soft`` maps names of modules to what they say (MODULE_SOFTDEP()), ``aliases`` to the patterns that they
+    answer to. BusyBox's modprobe knows modules.dep alone. What is not among the modules, and what depends on
+    the module in its turn, is passed over.
+    """
+    found = {module.name: module for module in modules}
+    for name in tuple(found):
+        for word in _wanted_before(soft.get(name, ())):
+            for other in _answering(word, found, aliases):
+                if name not in closure([other], found.values()):
+                    found[name] = replace(found[name], depends=(*found[name].depends, other))
+    return tuple(found.values())
+
+
+def _wanted_before(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the words behind ``pre:``; a softdep is "pre: a b post: c"."""
+    for text in texts:
+        before = False
+        for word in text.split():
+            if word in {"pre:", "post:"}:
+                before = word == "pre:"
+            elif before:
+                yield word
+
+
+def _answering(
+    word: str, modules: Mapping[str, Module], aliases: Mapping[str, Iterable[str]]
+) -> tuple[str, ...]:
+    """Return the modules that modprobe loads for a word: the one of that name, else those of an alias."""
+    name = word.replace("-", "_")
+    if name in modules:
+        return (name,)
+    return tuple(other for other, patterns in aliases.items() if word in patterns and other in modules)
 
 
 def _line(files: list[str]) -> str:

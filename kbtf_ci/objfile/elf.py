@@ -372,14 +372,14 @@ def modinfo(data: bytes) -> dict[str, str]:
     return entries
 
 
-def module_aliases(path: Path) -> tuple[str, ...]:
-    """Return the patterns under which the module at ``path``, compressed or not, may be asked for.
+def modinfo_values(path: Path, key: str) -> tuple[str, ...]:
+    """Return all that the ``.modinfo`` of the module at ``path``, compressed or not, says under one key.
 
-    They stand in ``.modinfo``, ``alias=`` by ``alias=``. Raises UsageError as ``read_module`` does.
+    Raises UsageError as ``read_module`` does.
     """
     image = ElfImage(load(path, MODULE_LIMIT), str(path))
     texts = (image.section(".modinfo") or b"").decode(errors="replace").split("\0")
-    return tuple(text.removeprefix("alias=") for text in texts if text.startswith("alias="))
+    return tuple(text.removeprefix(f"{key}=") for text in texts if text.startswith(f"{key}="))
 
 
 def module_name(info: dict[str, str], file: str) -> str:

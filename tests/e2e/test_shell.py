@@ -20,9 +20,10 @@ from kbtf_ci.infra.locks import if_free
 from tests.e2e.conftest import KBTF_CI, Cli
 from tests.support.waiting import PATIENCE_S
 
-TYPED = b"modprobe fs-ext2; modprobe xt_comment; lsmod; modprobe nosuch; exit 7"
+TYPED = b"modprobe fs-ext2; modprobe xt_comment; modprobe nf_tables; lsmod; modprobe nosuch; exit 7"
 # lsmod's columns: a module, its bytes, and how many use it.
-LOADED = (b"\next2 ", b"\nxt_comment ", b"\nx_tables ")
+# nf_tables stands on libcrc32c, which wants crc32c by a softdep alone.
+LOADED = (b"\next2 ", b"\nxt_comment ", b"\nx_tables ", b"\nnf_tables ", b"\ncrc32c_generic ")
 
 
 class Shell(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from kbtf_ci.errors import UsageError
-from kbtf_ci.guest.modprobe import guest_file, modules_alias, modules_dep
+from kbtf_ci.guest.modprobe import guest_file, modules_alias, modules_dep, with_soft_dependencies
 from kbtf_ci.model.module import Module
 
 
@@ -38,6 +38,25 @@ def test_what_two_need_is_named_once_and_behind_both() -> None:
 
 def test_a_dependency_that_is_built_in_is_passed_over() -> None:
     assert modules_dep([module("a", "builtin")]) == "kernel/a.ko:\n"
+
+
+def test_what_a_softdep_wants_in_before_is_a_dependency_by_name_or_alias() -> None:
+    both = [module(name, "crypto_hash") for name in ("libcrc32c", "crc32c_generic")]
+    modules = [*both, module("crypto_hash")]
+    aliases = {"crc32c_generic": ("crc32c", "crypto-crc32c")}
+    for words in ("pre: crc32c", "post: nosuch pre: crypto-crc32c", "pre: crc32c-generic nosuch"):
+        found = needed(modules_dep(with_soft_dependencies(modules, {"libcrc32c": (words,)}, aliases)))
+        assert found["kernel/libcrc32c.ko"] == ["kernel/crc32c_generic.ko", "kernel/crypto_hash.ko"]
+    for words in ("post: crc32c", "crc32c", ""):
+        found = needed(modules_dep(with_soft_dependencies(modules, {"libcrc32c": (words,)}, aliases)))
+        assert found["kernel/libcrc32c.ko"] == ["kernel/crypto_hash.ko"]
+
+
+def test_a_softdep_makes_no_circle() -> None:
+    modules = [module("a", "b"), module("b"), module("c")]
+    soft = {"b": ("pre: a",), "c": ("pre: c a",), "a": ("pre: c",)}
+    found = with_soft_dependencies(modules, soft, {})
+    assert {one.name: one.depends for one in found} == {"a": ("b", "c"), "b": (), "c": ()}
 
 
 def test_a_circle_is_refused() -> None:
