@@ -17,6 +17,7 @@ from typing import Final, TypeAlias
 import click
 from click.shell_completion import CompletionItem
 
+from kbtf_ci.container.base import SUITES
 from kbtf_ci.infra.profiles import known_fragments, known_profiles
 
 Items: TypeAlias = "list[CompletionItem[str]]"  # in quotes: generic since click 8.5
@@ -32,6 +33,11 @@ def profiles(_context: click.Context, _parameter: click.Parameter, word: str) ->
 def fragments(_context: click.Context, _parameter: click.Parameter, word: str) -> Items:
     """Return the fragments that ship, besides any file."""
     return [CompletionItem(word, type="file"), *beginning(word, known_fragments())]
+
+
+def paholes(_context: click.Context, _parameter: click.Parameter, word: str) -> Items:
+    """Return the suites whose pahole may be named, besides any file."""
+    return [CompletionItem(word, type="file"), *beginning(word, SUITES)]
 
 
 def run_directories(_context: click.Context, _parameter: click.Parameter, word: str) -> Items:

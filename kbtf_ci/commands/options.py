@@ -10,6 +10,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from click.core import ParameterSource
 
 from kbtf_ci.commands import complete
 from kbtf_ci.commands.github import in_job
+from kbtf_ci.container.base import SUITES
 from kbtf_ci.container.image import DEFAULT_SUITE
 from kbtf_ci.errors import UsageError
 from kbtf_ci.guest.qemu import Accel
@@ -143,11 +145,14 @@ tree_options = combine(
     click.option("-j", "--jobs", type=click.IntRange(min=1), default=len(os.sched_getaffinity(0)),
                  show_default="cores", help="Jobs of make."),
     suite("Debian suite of the toolchain."),
-    click.option("--pahole", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-                 help="A pahole of this machine in place of the image's."),
+    click.option("--pahole", metavar="FILE|DIR|SUITE", shell_complete=complete.paholes,
+                 help="A pahole in place of the image's: a program of this machine, a source, or a suite's."),
     click.option("--pahole-tree", metavar="DIR",
                  type=click.Path(exists=True, file_okay=False, path_type=Path),
                  help="Source of pahole, built in the toolchain and used in place of the image's."),
+    click.option("--libbpf-tree", metavar="DIR",
+                 type=click.Path(exists=True, file_okay=False, path_type=Path),
+                 help="Source of libbpf that such a pahole is built with."),
 )  # fmt: skip
 
 btf_cache = click.option(
@@ -227,6 +232,45 @@ run_directory = click.argument(
 )
 
 
+@dataclass(frozen=True)
+class _NamedPahole:
+    program: Path | None = None
+    tree: Path | None = None
+    suite: str = ""
+
+
+def _pahole_of(named: str, tree: Path | None) -> _NamedPahole:
+    """Return the pahole that --pahole or --pahole-tree names. Raises UsageError for none, or for two."""
+    if named and tree:
+        raise UsageError("--pahole and --pahole-tree each name a pahole: one of them at a time")
+    if not named:
+        return _NamedPahole(tree=tree.resolve() if tree else None)
+    path = Path(named)
+    if path.is_dir():
+        return _NamedPahole(tree=path.resolve())
+    if path.is_file():
+        return _NamedPahole(program=path.resolve())
+    if named not in SUITES:
+        raise UsageError(
+            f"--pahole {named}: no such file, folder or suite", hint=f"suites are {', '.join(SUITES)}"
+        )
+    if chosen() is EngineKind.HOST:
+        raise UsageError(
+            f"--pahole {named}: a suite's pahole is made in a container, and --engine host has none",
+            hint="name a program or a source",
+        )
+    return _NamedPahole(suite=named)
+
+
+def _libbpf_of(tree: Path | None, pahole: _NamedPahole) -> Path | None:
+    if tree is not None and pahole.tree is None:
+        raise UsageError(
+            f"--libbpf-tree {tree}: a pahole is built with it, and none is",
+            hint="name its source with --pahole",
+        )
+    return tree.resolve() if tree is not None else None
+
+
 def build_options_of(values: dict[str, Any]) -> BuildOptions:
     """Return what ``build_options``, or ``tree_options`` and others, parsed.
 
@@ -245,8 +289,7 @@ def build_options_of(values: dict[str, Any]) -> BuildOptions:
                 f"{variable}: the compiler would stay gcc",
                 hint="--toolchain clang-N is all of LLVM",
             )
-    if values["pahole"] and values["pahole_tree"]:
-        raise UsageError("--pahole names a program and --pahole-tree a source: one of them at a time")
+    pahole = _pahole_of(values["pahole"] or "", values["pahole_tree"])
     compiler = compiler_named(values.get("toolchain", ""))
     return BuildOptions(
         config=values["config"],
@@ -255,8 +298,10 @@ def build_options_of(values: dict[str, Any]) -> BuildOptions:
         added=values["added"],
         jobs=values["jobs"],
         suite=values["suite"],
-        pahole=values["pahole"].resolve() if values["pahole"] else None,
-        pahole_tree=values["pahole_tree"].resolve() if values["pahole_tree"] else None,
+        pahole=pahole.program,
+        pahole_tree=pahole.tree,
+        pahole_suite=pahole.suite,
+        libbpf_tree=_libbpf_of(values.get("libbpf_tree"), pahole),
         variables=values["variables"],
         btf_cache=values.get("btf_cache", False),
         btf_server=values.get("btf_server", False),

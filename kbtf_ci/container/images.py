@@ -14,7 +14,7 @@ from typing import Any
 from docker import APIClient
 from docker.errors import APIError
 
-from kbtf_ci.container import base, compiler_image, guest_image, image, pahole_image
+from kbtf_ci.container import base, compiler_image, guest_image, image, pahole_image, suite_pahole_image
 from kbtf_ci.container.api import Address, engine_errors, explain
 from kbtf_ci.infra.locks import if_free, use_mark_of
 from kbtf_ci.model.compiler import compiler_named
@@ -23,7 +23,14 @@ from kbtf_ci.model.prune import Item, Kind
 
 _TOOLCHAIN = "kbtf-ci/toolchain:"
 _BASE = "kbtf-ci/base-"
-_OWN = (_TOOLCHAIN, _BASE, pahole_image.PREFIX, guest_image.PREFIX, compiler_image.PREFIX)
+_OWN = (
+    _TOOLCHAIN,
+    _BASE,
+    pahole_image.PREFIX,
+    suite_pahole_image.PREFIX,
+    guest_image.PREFIX,
+    compiler_image.PREFIX,
+)
 
 
 @dataclass(frozen=True)
@@ -123,6 +130,7 @@ def _purpose(name: str) -> str:
         _TOOLCHAIN: f"toolchain of {suite}",
         _BASE: f"Debian {suite} below the toolchain",
         pahole_image.PREFIX: f"what builds pahole, on the toolchain of {suite}",
+        suite_pahole_image.PREFIX: f"pahole of {of}, on the toolchain of {suite}",
         compiler_image.PREFIX: f"{of}, on the toolchain of {suite}",
         guest_image.PREFIX: f"guests of {of}, on the toolchain of {suite}",
     }[prefix]
@@ -146,4 +154,5 @@ def _current() -> Iterable[str]:
     for suite in base.SUITES:
         toolchain = image.image_name(suite)
         yield from (toolchain, base.own_name(suite), pahole_image.image_name(suite, toolchain))
+        yield from (suite_pahole_image.image_name(of, suite, toolchain) for of in base.SUITES)
         yield from (guest_image.image_name(machine, suite, toolchain) for machine in FOREIGN)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kbtf_ci.infra.runner import FILES, Command, Completed, Mount, run
-from kbtf_ci.kernel.kbuild import BUILD, CCACHE, PAHOLE, SOURCE, Kbuild
+from kbtf_ci.kernel.kbuild import BUILD, CCACHE, SOURCE, Kbuild, pahole_mounts
 from kbtf_ci.kernel.pahole import Pahole
 
 # Built in on every kernel, and no header of another object.
@@ -34,8 +34,7 @@ def make_external(
         Mount(work, FILES, writable=True),
         *(Mount(path, f"{BUILD}/{name}") for name, path in (over or {}).items()),
     ]
-    if kbuild.pahole is not None:
-        mounts.append(Mount(kbuild.pahole, PAHOLE))
+    mounts.extend(pahole_mounts(kbuild.pahole))
     return run(kbuild.runner, Command(argv, tuple(mounts), kbuild.environment(), label="external module"))
 
 

@@ -17,7 +17,7 @@ from typing import Final
 from kbtf_ci.errors import UsageError
 from kbtf_ci.infra.record import Counter, uncounted
 from kbtf_ci.infra.runner import FILES, Command, Completed, Mount, Runner, run
-from kbtf_ci.kernel.kbuild import PAHOLE
+from kbtf_ci.kernel.kbuild import PAHOLE, pahole_mounts
 from kbtf_ci.kernel.packages import is_package, unpack_sources
 
 _HEADERS: Final = "usr/src"
@@ -96,8 +96,8 @@ class HeadersMake:
         """
         headers, words = self.headers, list(variables)
         mounts = [*headers.mounts, Mount(work, FILES, writable=True), Mount(vmlinux, headers.vmlinux)]
+        mounts.extend(pahole_mounts(self.pahole))
         if self.pahole is not None:
-            mounts.append(Mount(self.pahole, PAHOLE))
             words.append(f"PAHOLE={PAHOLE}")
         argv = ("make", "-C", headers.folder, f"M={FILES}", *words, "modules")
         command = Command(argv, tuple(mounts), {"LC_ALL": "C.UTF-8"}, label="out-of-tree module")

@@ -41,6 +41,15 @@ _CCACHE_SETTINGS = {
 }
 
 
+def pahole_mounts(program: Path | None) -> tuple[Mount, ...]:
+    """Return what a container needs to run a pahole of the host's as PAHOLE, its own libraries among it."""
+    if program is None:
+        return ()
+    libraries = program.with_name(f"{program.name}.lib")
+    beside = (Mount(libraries, f"{PAHOLE}.lib"),) if libraries.is_dir() else ()
+    return (Mount(program, PAHOLE), *beside)
+
+
 @dataclass(frozen=True)
 class Kbuild:
     """An out-of-tree build: ``source`` is only read, all output goes to ``build_dir``.
@@ -107,8 +116,7 @@ class Kbuild:
             Mount(self.build_dir, BUILD, writable=True),
             Mount(self.ccache_dir, CCACHE, writable=True),
         ]
-        if self.pahole is not None:
-            mounts.append(Mount(self.pahole, PAHOLE))
+        mounts.extend(pahole_mounts(self.pahole))
         if self.wrapper is not None:
             mounts.extend(self.wrapper.mounts)
             argv = self.wrapper.launch(argv)

@@ -17,7 +17,7 @@ from typing import Final
 from kbtf_ci.errors import BuildError, InfrastructureError, UsageError
 from kbtf_ci.infra.runner import Command, Mount, Runner, run
 from kbtf_ci.kernel.diagnostics import Diagnostics
-from kbtf_ci.kernel.kbuild import PAHOLE, Kbuild
+from kbtf_ci.kernel.kbuild import Kbuild, pahole_mounts
 from kbtf_ci.model.run_record import PaholeRecord
 
 # A name with a dot in front becomes nobody's default goal: make hands --eval on to every make below it.
@@ -66,7 +66,7 @@ class Pahole:
             raise UsageError(
                 f"{self.host}: the pahole that the kernel was built with is gone", hint="put it back there"
             )
-        return (Mount(self.host, PAHOLE),)
+        return pahole_mounts(self.host)
 
 
 def keep_answer(kbuild: Kbuild, stamp: str) -> Pahole:
@@ -111,6 +111,26 @@ def version(runner: Runner, pahole: Pahole) -> str:
     if done.status != 0 or number is None:
         raise InfrastructureError(f"{pahole.program} --version: {done.text.strip()[-300:] or 'no answer'}")
     return f"{number[1]}{number[2]}"
+
+
+_LIBBPF: Final = r"""
+program=$(command -v "$0") || exit 1
+library=$(ldd "$program" 2> /dev/null | sed -n 's/^[[:space:]]*libbpf\.so[^ ]* => \([^ ]*\).*/\1/p')
+[ -z "$library" ] && echo "built in" || basename "$(readlink -f "$library")"
+"""
+
+
+def libbpf(runner: Runner, pahole: Pahole) -> str:
+    """Return the version of the libbpf that a pahole is started with: ``"1.5.0"``, or ``"built in"``.
+
+    "" where nothing tells it. Raises UsageError when the program is gone.
+    """
+    done = run(runner, Command(("sh", "-c", _LIBBPF, pahole.program), pahole.mounts, label="libbpf"))
+    answer = done.text.strip()
+    if done.status != 0 or answer == "built in":
+        return answer if done.status == 0 else ""
+    number = re.fullmatch(r"libbpf\.so\.(\d+(?:\.\d+)*)", answer)
+    return number[1] if number else ""
 
 
 def flags_of_6_12(version: int, *, distilled: bool = False) -> tuple[str, ...]:

@@ -8,20 +8,19 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from kbtf_ci.errors import BuildError, InfrastructureError, UsageError, file_error
-from kbtf_ci.infra.locks import exclusive, keep_in_use, lock_of
 from kbtf_ci.infra.runner import SCRATCH, Command, Mount, Runner, run
 from kbtf_ci.kernel.diagnostics import Diagnostics
 from kbtf_ci.kernel.kbuild import Kbuild
+from kbtf_ci.kernel.kept_pahole import PROGRAM, kept_program
 
 _SOURCE: Final = "/pahole"
+_LIBBPF: Final = "/libbpf"
 _OUT: Final = "/out"
 # Static libraries of its own make one file of it. CMake 4 refuses the policies that old releases ask for,
 # unless it is told a version.
@@ -30,6 +29,11 @@ set -e
 source=$1 scratch=$2
 mkdir "$scratch" "$scratch/pahole"
 tar -C "$source" --exclude=.git -cf - . | tar -C "$scratch/pahole" -xf -
+if [ -d "$6" ]; then
+  rm -rf "$scratch/pahole/lib/bpf"
+  mkdir -p "$scratch/pahole/lib/bpf"
+  tar -C "$6" --exclude=.git -cf - . | tar -C "$scratch/pahole/lib/bpf" -xf -
+fi
 cmake -S "$scratch/pahole" -B "$scratch/build" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF \\
   -DCMAKE_POLICY_VERSION_MINIMUM=3.5 -DLIBBPF_EMBEDDED="$4"
 cmake --build "$scratch/build" --target pahole --parallel "$5"
@@ -38,6 +42,7 @@ cp "$scratch/build/pahole" "$3/pahole"
 # What such a tree always has, and what tells that libbpf is checked out in it (a submodule since 1.13).
 _MARKS: Final = ("CMakeLists.txt", "pahole.c", "btf_encoder.c")
 _EMBEDDED: Final = "lib/bpf/src/btf.h"
+_MARKS_OF_LIBBPF: Final = ("src/btf.c", "src/libbpf.map", "include/uapi/linux/btf.h")
 # "CMake Error at CMakeLists.txt:57 (message):", the reason indented below it.
 _CMAKE_ERROR: Final = re.compile(r"^CMake Error.*(?:\n\s*(\S.*))?", re.MULTILINE)
 # What holds BTF that pahole wrote, or is linked once it has, from 5.2 to 7.2 (scripts/link-vmlinux.sh,
@@ -47,35 +52,49 @@ _VMLINUX: Final = ("vmlinux", "vmlinux.unstripped")
 
 @dataclass(frozen=True)
 class PaholeTree:
-    """A source of pahole; ``digest`` covers the names, contents and modes of all its files but git's own."""
+    """A source of pahole; ``digest`` covers the names, contents and modes of all its files but git's own.
+
+    ``libbpf`` is a source of libbpf that it is built with, in place of what it brings or the system's.
+    """
 
     path: Path
     digest: str
+    libbpf: Path | None = None
 
     @property
     def embedded_libbpf(self) -> bool:
         """Whether it brings libbpf along; without that it is built against the system's, as Debian does."""
-        return (self.path / _EMBEDDED).is_file()
+        return self.libbpf is not None or (self.path / _EMBEDDED).is_file()
 
 
-def read_tree(path: Path) -> PaholeTree:
-    """Return the source in a folder. Raises UsageError when it is none, or a file of it cannot be read."""
-    missing = next((name for name in _MARKS if not (path / name).is_file()), "")
+def read_tree(path: Path, libbpf: Path | None = None) -> PaholeTree:
+    """Return the source in a folder, to be built with that of libbpf in another one.
+
+    Raises UsageError when one is none, or a file of it cannot be read.
+    """
+    digest = _digest(path, "--pahole-tree", "pahole", _MARKS)
+    if libbpf is not None:
+        digest += _digest(libbpf, "--libbpf-tree", "libbpf", _MARKS_OF_LIBBPF)
+    return PaholeTree(path, digest, libbpf)
+
+
+def _digest(path: Path, option: str, what: str, marks: Sequence[str]) -> str:
+    missing = next((name for name in marks if not (path / name).is_file()), "")
     if missing:
         raise UsageError(
-            f"--pahole-tree {path}: not a source of pahole (no {missing})",
-            hint="it takes the top folder of dwarves, a git tree or an unpacked release",
+            f"{option} {path}: not a source of {what} (no {missing})",
+            hint=f"it takes the top folder of {what}'s source, a git tree or an unpacked release",
         )
     digest = hashlib.sha256()
     for file in sorted(_files(path)):
         try:
             content = os.fsencode(file.readlink()) if file.is_symlink() else file.read_bytes()
         except OSError as error:
-            raise file_error(error, f"--pahole-tree {file}", "cannot be read") from error
+            raise file_error(error, f"{option} {file}", "cannot be read") from error
         name = os.fsencode(file.relative_to(path))
         runs = not file.is_symlink() and os.access(file, os.X_OK)
         digest.update(b"%d %d %d\0%b\0%b" % (len(name), len(content), runs, name, content))
-    return PaholeTree(path, digest.hexdigest())
+    return digest.hexdigest()
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -91,31 +110,17 @@ def kept_pahole(tree: PaholeTree, image: str, cache: Path, jobs: int, runner: Ca
     there is something to build. Raises BuildError with the first error of pahole's build.
     """
     key = hashlib.sha256("\0".join((tree.digest, image, _SCRIPT)).encode()).hexdigest()[:16]
-    folder = cache / key
-    with exclusive(lock_of(folder)):
-        keep_in_use(folder)
-        if not (folder / "pahole").is_file():
-            _build(tree, folder, jobs, runner())
-    return folder / "pahole"
+    return kept_program(cache / key, lambda staging: _build(tree, staging, jobs, runner()))
 
 
-def _build(tree: PaholeTree, folder: Path, jobs: int, runner: Runner) -> None:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".pahole-{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise InfrastructureError(f"{folder.parent}: cannot be written: {error.strerror}") from error
-    try:
-        embedded = "ON" if tree.embedded_libbpf else "OFF"
-        argv = ("sh", "-c", _SCRIPT, "sh", _SOURCE, SCRATCH, _OUT, embedded, str(jobs))
-        mounts = (Mount(tree.path, _SOURCE), Mount(staging, _OUT, writable=True))
-        done = run(runner, Command(argv, mounts, {"LC_ALL": "C.UTF-8"}, label="build pahole"))
-        if done.status != 0 or not (staging / "pahole").is_file():
-            raise _failed(tree, done.status, done.text)
-        shutil.rmtree(folder, ignore_errors=True)
-        staging.rename(folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+def _build(tree: PaholeTree, staging: Path, jobs: int, runner: Runner) -> None:
+    embedded = "ON" if tree.embedded_libbpf else "OFF"
+    libbpf = (Mount(tree.libbpf, _LIBBPF),) if tree.libbpf is not None else ()
+    argv = ("sh", "-c", _SCRIPT, "sh", _SOURCE, SCRATCH, _OUT, embedded, str(jobs), _LIBBPF)
+    mounts = (Mount(tree.path, _SOURCE), Mount(staging, _OUT, writable=True), *libbpf)
+    done = run(runner, Command(argv, mounts, {"LC_ALL": "C.UTF-8"}, label="build pahole"))
+    if done.status != 0 or not (staging / PROGRAM).is_file():
+        raise _failed(tree, done.status, done.text)
 
 
 def _failed(tree: PaholeTree, status: int, text: str) -> BuildError | InfrastructureError:

@@ -28,9 +28,9 @@ class BuildOptions:
     """Source, configuration and build; the command line's options of the same names say more.
 
     ``fragments`` are shipped ones' names or paths, ``added`` ``-K`` options, ``variables`` make's
-    ``VAR=VALUE``, all in the user's words and order. Where ``pahole`` was built of ``pahole_tree``, a run
-    keeps both. ``arch`` is an architecture's name as in model/architecture.py, ``toolchain`` a compiler's as
-    in model/compiler.py, "" for the suite's gcc.
+    ``VAR=VALUE``, all in the user's words and order. Where ``pahole`` was built of ``pahole_tree``, or is
+    that of ``pahole_suite``, a run keeps both. ``arch`` is an architecture's name as in
+    model/architecture.py, ``toolchain`` a compiler's as in model/compiler.py, "" for the suite's gcc.
     """
 
     config: str
@@ -41,6 +41,8 @@ class BuildOptions:
     added: tuple[str, ...] = ()
     pahole: OptionalPath = None
     pahole_tree: OptionalPath = None
+    pahole_suite: str = ""
+    libbpf_tree: OptionalPath = None
     variables: tuple[str, ...] = ()
     btf_cache: bool = False
     btf_server: bool = False

@@ -65,10 +65,15 @@ class SourceRecord(_Part):
 
 
 class PaholeRecord(_Part):
-    """The pahole that wrote the modules' BTF, and kbuild's flags for it."""
+    """The pahole that wrote the modules' BTF, and kbuild's flags for it.
+
+    ``libbpf`` is the version of the one that it was started with, "built in" where it brings its own, "" if
+    nobody asked: what that does not know is left out of BTF without a word.
+    """
 
     program: str
     flags: list[str] = []
+    libbpf: str = ""
 
 
 class BtfServerRecord(_Part):

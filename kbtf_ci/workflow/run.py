@@ -27,7 +27,7 @@ from kbtf_ci.kernel.finished import find_finished, keep_finished
 from kbtf_ci.kernel.identity import identify
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.kconfig import Configured, configure
-from kbtf_ci.kernel.pahole import keep_answer
+from kbtf_ci.kernel.pahole import keep_answer, libbpf
 from kbtf_ci.kernel.pahole_tree import forget_btf_of_other
 from kbtf_ci.kernel.server_saving import btf_server_record
 from kbtf_ci.kernel.steps import StepCount
@@ -135,7 +135,8 @@ def _require_kvm(accel: Accel, machine: MachineType, tools: Tools, this: Run) ->
 def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> BuiltKernel:
     """Build into the run directory, and return what it holds then."""
     record, reporter, directory = this.record, this.reporter, this.directory
-    if options.pahole_tree is not None:
+    made_here = options.pahole_tree is not None or options.pahole_suite
+    if made_here:
         with record.stage("pahole"):
             options = workspace.with_pahole(options, tools, reporter)
             record.add(options=options)
@@ -153,7 +154,7 @@ def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> 
                 reporter.warn(line)
         with record.stage("build"):
             kernel_build.check_disk(folder, profile.disk_mib)
-            if options.pahole_tree is not None:
+            if made_here:
                 forget_btf_of_other(kbuild)
             count = workspace.step_count(source, profile, options)
             built = _made(kbuild, configured.stamp, count, directory, reporter)
@@ -171,7 +172,7 @@ def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> 
         architecture=options.arch,
         build=identity,
         make=dict(built.steps),
-        pahole=pahole.record,
+        pahole=pahole.record.model_copy(update={"libbpf": libbpf(tools.runner, pahole)}),
         btf_server=server,
         skipped_btf=_below_subtree(built.skipped_btf),
     )

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kbtf_ci.container import base as container_base
-from kbtf_ci.container import compiler_image, guest_image, pahole_image
+from kbtf_ci.container import compiler_image, guest_image, pahole_image, suite_pahole_image
 from kbtf_ci.container import image as container_image
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.errors import InfrastructureError, UsageError
@@ -33,6 +33,7 @@ from kbtf_ci.kernel.btfcache import Wrapper
 from kbtf_ci.kernel.history import uncommitted
 from kbtf_ci.kernel.identity import identify, require_same
 from kbtf_ci.kernel.kbuild import Kbuild
+from kbtf_ci.kernel.kept_pahole import kept_of_image
 from kbtf_ci.kernel.pahole_tree import kept_pahole, read_tree
 from kbtf_ci.kernel.steps import StepCount
 from kbtf_ci.kernel.target import target_of
@@ -159,15 +160,19 @@ def source(options: BuildOptions, tools: Tools, reporter: Reporter) -> kernel_so
 
 
 def with_pahole(options: BuildOptions, tools: Tools, reporter: Reporter) -> BuildOptions:
-    """Return the options with the pahole that is built of ``pahole_tree``; without one as they are.
+    """Return the options with the pahole of ``pahole_suite``, or that is built of ``pahole_tree``.
 
-    Raises UsageError for a folder that is no source of pahole, BuildError when that does not build.
+    With neither they stay as they are. Raises UsageError for a folder that is no source of pahole, BuildError
+    when that does not build.
     """
+    if options.pahole_suite and options.pahole is None:
+        return replace(options, pahole=_pahole_of_suite(options, reporter))
     if options.pahole_tree is None or options.pahole is not None:
         return options
-    tree = read_tree(options.pahole_tree)
-    if changed := uncommitted(tree.path):
-        reporter.warn(f"{tree.path}: built with its uncommitted changes (files: {changed})")
+    tree = read_tree(options.pahole_tree, options.libbpf_tree)
+    for path in filter(None, (tree.path, tree.libbpf)):
+        if changed := uncommitted(path):
+            reporter.warn(f"{path}: built with its uncommitted changes (files: {changed})")
 
     def runner() -> Runner:
         reporter.progress(f"building pahole of {tree.path}")
@@ -180,6 +185,16 @@ def with_pahole(options: BuildOptions, tools: Tools, reporter: Reporter) -> Buil
     folder = cache_root() / "pahole"
     program = kept_pahole(tree, tools.name, folder, options.jobs, runner)
     return replace(options, pahole=program)
+
+
+def _pahole_of_suite(options: BuildOptions, reporter: Reporter) -> Path:
+    """Return another suite's pahole; it stands on the plain toolchain, whatever the kernel is built with."""
+    reporter.progress(f"pahole of {options.pahole_suite}")
+    engine = Engine.connect()
+    plain = container_image.ensure(engine, options.suite, reporter.progress)
+    name = suite_pahole_image.ensure(engine, plain, options.pahole_suite, reporter.progress)
+    folder = cache_root() / "pahole"
+    return kept_of_image(name, suite_pahole_image.PLACE, folder, lambda: engine.runner(name))
 
 
 def kbuild(options: BuildOptions, tools: Tools, tree: kernel_source.Source, folder: Path) -> Kbuild:
@@ -224,11 +239,14 @@ def build_folder(tree: kernel_source.Source, profile: Profile, options: BuildOpt
     Its name covers all that makes another kernel of it: the source (a user's tree by its path, so that git
     bisect keeps its directory), the toolchain (Tools.key), the compiler, the profile's file, ``-K``,
     ``VAR=VALUE`` and
-    pahole's content (of a tree of pahole the path, for the same reason: forget_btf_of_other() does the rest).
+    pahole's content (of a tree of pahole the path, for the same reason, and those of all suites share one, so
+    that what is compiled is there: forget_btf_of_other() does the rest).
     """
     name = f"{tree.key}-{profile.key}-{toolchain}"
     if options.pahole_tree:
-        pahole = str(options.pahole_tree)
+        pahole = f"{options.pahole_tree} {options.libbpf_tree or ''}".rstrip()
+    elif options.pahole_suite:
+        pahole = "of a suite"
     else:
         pahole = kernel_source.file_sha256(options.pahole) if options.pahole else ""
     if options.added or options.variables or pahole or options.toolchain:

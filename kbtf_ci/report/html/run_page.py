@@ -144,6 +144,8 @@ def _of_record(record: RunRecord | None, note: str) -> Mapping[str, str]:
         "Of others": record.prebuilt.origin if record.prebuilt else "",
         "Toolchain": _toolchain(toolchain, note) if toolchain else "",
         "BTF server": record.btf_server.headline if record.btf_server else "",
+        "Compiler's image": record.compiler_toolchain.image if record.compiler_toolchain else "",
+        "pahole's libbpf": pahole.libbpf if pahole else "",
         "pahole's flags": " ".join(pahole.flags) if pahole else "",
     }
 

@@ -106,7 +106,22 @@ def test_libbpf_is_its_own_where_it_is_there(tree: Path) -> None:
     (tree / "lib/bpf/src").mkdir(parents=True)
     (tree / "lib/bpf/src/btf.h").touch()
     built(tree, builder)
-    assert [command.argv[-2] for command in builder.commands] == ["OFF", "ON"]
+    assert [command.argv[-3] for command in builder.commands] == ["OFF", "ON"]
+
+
+def test_another_libbpf_counts_and_is_built_in(tree: Path, tmp_path: Path) -> None:
+    libbpf = tmp_path / "libbpf"
+    for name in ("src/btf.c", "src/libbpf.map", "include/uapi/linux/btf.h"):
+        (libbpf / name).parent.mkdir(parents=True, exist_ok=True)
+        (libbpf / name).write_text("1")
+    first = read_tree(tree, libbpf)
+    assert first.embedded_libbpf
+    assert first.digest != read_tree(tree).digest
+    (libbpf / "src/btf.c").write_text("2")
+    assert read_tree(tree, libbpf).digest != first.digest
+    (libbpf / "src/libbpf.map").unlink()
+    with pytest.raises(UsageError, match=r"--libbpf-tree .*: not a source of libbpf \(no src/libbpf.map\)"):
+        read_tree(tree, libbpf)
 
 
 GCC = """\
