@@ -18,6 +18,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from kbtf_ci.container.base import SUITES
+from kbtf_ci.infra.matrix_file import known_matrices
 from kbtf_ci.infra.profiles import known_fragments, known_profiles
 
 Items: TypeAlias = "list[CompletionItem[str]]"  # in quotes: generic since click 8.5
@@ -33,6 +34,11 @@ def profiles(_context: click.Context, _parameter: click.Parameter, word: str) ->
 def fragments(_context: click.Context, _parameter: click.Parameter, word: str) -> Items:
     """Return the fragments that ship, besides any file."""
     return [CompletionItem(word, type="file"), *beginning(word, known_fragments())]
+
+
+def matrices(_context: click.Context, _parameter: click.Parameter, word: str) -> Items:
+    """Return the matrices that ship, besides any file."""
+    return [CompletionItem(word, type="file"), *beginning(word, known_matrices())]
 
 
 def paholes(_context: click.Context, _parameter: click.Parameter, word: str) -> Items:

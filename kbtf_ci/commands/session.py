@@ -19,6 +19,7 @@ import click
 
 from kbtf_ci.commands.github import append_summary, commands_stopped
 from kbtf_ci.errors import ExitCode, InfrastructureError, InterruptError, KbtfError
+from kbtf_ci.infra.leash import heed
 from kbtf_ci.infra.paths import shown_path
 from kbtf_ci.infra.rundir import write_text
 from kbtf_ci.infra.text import inert
@@ -44,6 +45,7 @@ class Session(TerminalReporter):
 def reporting(*, quiet: bool, debug: bool, bisect: bool = False) -> Iterator[Session]:
     """Give a reporter; turn signals into an orderly end, and errors into a line and an exit code."""
     _catch_signals()
+    heed()
     reporter = Session(quiet=quiet)
     with commands_stopped(reporter.annotations), reporter:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from kbtf_ci.kernel.unfinished import making
 _HEARTBEAT_S = 30.0
 # "  CC [M]  fs/xfs/xfs_aops.o": scripts/Kbuild.include, quiet_cmd_*.
 _STEP = re.compile(r"^  ([A-Z][A-Z0-9_]*(?: \[M\])?) +(\S+)")
+# All that is compiled is there then; vmlinux.o since 5.x, what follows where that is as it was.
+_LINKS = re.compile(r"^  (?:LD +(?:vmlinux|\.tmp_vmlinux)|MODPOST )")
 # Folders of a build directory that hold programs of the host alone, some of them made to configure it.
 _NO_KERNEL = frozenset({"scripts", "tools"})
 _SKIPPED_BTF = re.compile(r"^Skipping BTF generation for (\S+) (.*)$")
@@ -48,7 +51,9 @@ class Built:
 
     ``steps`` counts its steps by kind as it prints them (``CC``, ``LD [M]``, ``BTF [M]``); ``skipped_btf``
     maps a module's path below the build directory to kbuild's reason for not writing its BTF. ``whole`` says
-    that nothing was compiled there before. ``calls`` are those of a wrapper in pahole's place.
+    that nothing was compiled there before. ``calls`` are those of a wrapper in pahole's place. ``seconds``
+    tells what make took up to vmlinux's first link (``compile``) from what it took behind that (``link``),
+    BTF and modules' links with it.
     """
 
     release: str
@@ -60,6 +65,7 @@ class Built:
     skipped_btf: Mapping[str, str] = field(default_factory=dict)
     whole: bool = False
     calls: tuple[Call, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -70,6 +76,7 @@ class Built:
         skipped_btf: Mapping[str, str] | None = None,
         whole: bool = False,
         calls: tuple[Call, ...] = (),
+        seconds: Mapping[str, float] | None = None,
     ) -> Built:
         """Return what lies in a build directory; without ``steps`` nothing was done to make it."""
         build_dir = kbuild.build_dir
@@ -83,6 +90,7 @@ class Built:
             skipped_btf=dict(skipped_btf or {}),
             whole=whole,
             calls=calls,
+            seconds=dict(seconds or {}),
         )
 
     @property
@@ -101,6 +109,8 @@ class _Log:
         self.steps: Counter[str] = Counter()
         self.skipped: dict[str, str] = {}
         self.newest = Progress(0, "", "", total)
+        self._began = time.monotonic()
+        self._linked: float | None = None
         self.diagnostics = Diagnostics()
 
     def __enter__(self) -> _Log:
@@ -119,10 +129,20 @@ class _Log:
         if step := _STEP.match(line):
             self.steps[step[1]] += 1
             self.newest = Progress(self.steps.total(), step[1], step[2], self._total)
+            if self._linked is None and _LINKS.match(line):
+                self._linked = time.monotonic()
         elif skipped := _SKIPPED_BTF.match(line):
             self.skipped[skipped[1]] = line
         else:
             self.diagnostics.feed(line)
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Seconds before and behind vmlinux's first link, as Built has them; none without one."""
+        if self._linked is None:
+            return {}
+        before, behind = self._linked - self._began, time.monotonic() - self._linked
+        return {"compile": round(before, 1), "link": round(behind, 1)}
 
 
 def check_disk(build_dir: Path, needed_mib: int) -> None:
@@ -161,12 +181,15 @@ def build(
         with _Log(log_path, steps if whole else None) as log, kbuild.runner.start(command) as process:
             _follow(process, log, on_progress)
             status = process.wait()
+            seconds = log.seconds
             if status > SIGNALLED:
                 _fail(kbuild, log, log_path, status)
         calls = read_accounts(Path(folder)) if status == 0 else ()
     if status != 0:
         _fail(kbuild, log, log_path, status)
-    return Built.of(kbuild, steps=log.steps, skipped_btf=log.skipped, whole=whole, calls=calls)
+    return Built.of(
+        kbuild, steps=log.steps, skipped_btf=log.skipped, whole=whole, calls=calls, seconds=seconds
+    )
 
 
 def _follow(process: Process, log: _Log, on_progress: Callable[[Progress], None]) -> None:

@@ -152,6 +152,8 @@ class RunRecord(_Part):
     compiler_toolchain: ToolchainRecord | None = None
     build: BuildIdentity | None = None
     make: dict[str, int] = {}
+    # "compile" and "link": what make took up to vmlinux's first link, and behind that.
+    build_seconds: dict[str, float] = {}
     pahole: PaholeRecord | None = None
     btf_server: BtfServerRecord | None = None
     prebuilt: PrebuiltRecord | None = None

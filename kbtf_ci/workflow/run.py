@@ -172,6 +172,7 @@ def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> 
         architecture=options.arch,
         build=identity,
         make=dict(built.steps),
+        build_seconds=dict(built.seconds),
         pahole=pahole.record.model_copy(update={"libbpf": libbpf(tools.runner, pahole)}),
         btf_server=server,
         skipped_btf=_below_subtree(built.skipped_btf),

@@ -53,6 +53,7 @@ from kbtf_ci.report import (
     diagnose,
     encode,
     extmod,
+    matrix,
     prune,
     regen,
     repro,
@@ -62,6 +63,7 @@ from kbtf_ci.report import (
 from kbtf_ci.workflow.btf_cache import Surveyed
 from kbtf_ci.workflow.doctor import judge_disk
 from tests.support.bundles import MANIFEST_VALUES
+from tests.unit.model import test_matrix as multiplied
 from tests.unit.model import test_regeneration as regenerated
 from tests.unit.model import test_sizes as sized
 from tests.unit.report import test_extmod as external
@@ -127,6 +129,7 @@ def of_run() -> Documents:
         "toolchain": ToolchainRecord(image="i", suite="trixie", packages={"gcc-14": "14.2"}),
         "source": SourceRecord(version="6.12.1", origin="package"),
         "build": BuildIdentity(release="6.12.1", config_sha256="c0"), "make": {"CC": 9, "BTF [M]": 3},
+        "build_seconds": {"compile": 50.5, "link": 10.0},
         "pahole": PaholeRecord(program="pahole", flags=["-j"]), "skipped_btf": {"a.ko": "no vmlinux"},
         "btf_server": SERVED,
         "guest_toolchain": ToolchainRecord(image="g", suite="trixie", packages={"busybox-static:arm64": "1"}),
@@ -137,6 +140,14 @@ def of_run() -> Documents:
         profile=GuestProfile(name=""),
     ).amended({"prebuilt": PrebuiltRecord(origin="bzImage", builtin=["ext4"])})  # fmt: skip
     return [begun.document(), done.document(), theirs.document()]
+
+
+def of_matrix_plan() -> Documents:
+    return [matrix.plan_document(multiplied.PLAN)]
+
+
+def of_matrix() -> Documents:
+    return [matrix.document(found) for found in (multiplied.FOUND, multiplied.OPEN, multiplied.ALL_GOOD)]
 
 
 def of_check() -> Documents:
@@ -299,6 +310,8 @@ DOCUMENTS = {
     "diagnose": of_diagnose,
     "doctor": of_doctor,
     "encode": of_encode,
+    "matrix": of_matrix,
+    "matrix-plan": of_matrix_plan,
     "module": of_module,
     "prune": of_prune,
     "regen": of_regen,

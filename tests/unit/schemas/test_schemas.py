@@ -24,6 +24,7 @@ from kbtf_ci.model.encoded import Route
 from kbtf_ci.model.extmod import Way
 from kbtf_ci.model.fail_on import FailOn
 from kbtf_ci.model.kernel_warning import WarningKind
+from kbtf_ci.model.matrix import CellOutcome, Standing
 from kbtf_ci.model.outcome import Death, LoadMode, Outcome
 from kbtf_ci.model.prune import Kind
 from kbtf_ci.model.regeneration import Rule, Scenario
@@ -46,6 +47,8 @@ def values(kind: type[StrEnum]) -> list[str]:
     return [one.value for one in kind]
 
 
+CELL = "properties/cells/items/properties"
+FAILURES = ["not verified", "build failed", "guest died", "refused"]
 # Where a value is closed, or all that there are for now are listed: schema, pointer, and what they are.
 LISTED: list[tuple[str, str, list[Any]]] = [
     ("results", "$defs/outcome/enum", values(Outcome)),
@@ -62,6 +65,11 @@ LISTED: list[tuple[str, str, list[Any]]] = [
     ("diagnose", "$defs/cause/properties/likelihood/enum", values(Likelihood)),
     ("doctor", "items/properties/state/enum", ["ok", "warn", "bad"]),
     ("encode", "properties/modules/items/properties/route/enum", [*values(Route), None]),
+    ("matrix", f"{CELL}/expected/properties/outcome/enum", FAILURES),
+    ("matrix", f"{CELL}/standing/enum", values(Standing)),
+    ("matrix", f"{CELL}/result/properties/outcome/enum", values(CellOutcome)),
+    ("matrix", "properties/exit_code/enum", [0, 1, 5]),
+    ("matrix-plan", f"{CELL}/expected/properties/outcome/enum", FAILURES),
     ("module", "$defs/way/properties/vmlinux/enum", values(Way)),
     ("prune", "properties/items/items/properties/kind/examples", values(Kind)),
     ("regen", "properties/rule/properties/name/enum", [one.name.lower() for one in Rule]),

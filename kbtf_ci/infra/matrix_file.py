@@ -1,0 +1,191 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""A matrix as a TOML file: read, validated, and its paths made those of the file's own folder."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from kbtf_ci.errors import UsageError, file_error
+from kbtf_ci.infra.paths import shipped
+from kbtf_ci.model.invalid import first_fault
+from kbtf_ci.model.matrix import (
+    OPTIONS,
+    VARIABLES,
+    CellOutcome,
+    Choice,
+    Expectation,
+    OptionValue,
+    Plan,
+    Rule,
+    multiply,
+)
+
+_LISTS: Final = frozenset(("fragment", "kconfig-add", "timeouts", "kernel", VARIABLES))
+_PATHS: Final = frozenset(
+    ("config", "directory", "pahole", "pahole-tree", "libbpf-tree", "fragment", "kernel", "modules")
+)
+_EXPECTED: Final = (
+    CellOutcome.NOT_VERIFIED,
+    CellOutcome.BUILD_FAILED,
+    CellOutcome.GUEST_DIED,
+    CellOutcome.REFUSED,
+)
+_NAME: Final = "name"
+_Selector = dict[str, str | list[str]]
+
+
+class _Expect(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    outcome: CellOutcome
+    reason: str = Field(min_length=1)
+    link: str = ""
+
+    @field_validator("outcome")
+    @classmethod
+    def _of_the_cell(cls, value: CellOutcome) -> CellOutcome:
+        if value not in _EXPECTED:
+            raise ValueError(f"one of {', '.join(_EXPECTED)}")
+        return value
+
+
+class _File(BaseModel):
+    """The keys of a matrix file."""
+
+    model_config = ConfigDict(extra="forbid")
+    description: str = ""
+    options: dict[str, Any] = {}
+    axes: dict[str, list[Any]] = Field(min_length=1)
+    include: list[dict[str, str]] = []
+    exclude: list[_Selector] = []
+    expect: list[_Expect] = []
+
+
+def known_matrices() -> list[str]:
+    """Return the names of the matrices that ship with kbtf-ci."""
+    return sorted(path.stem for path in (shipped("configs") / "matrix").glob("*.toml"))
+
+
+def read_matrix(text: str) -> Plan:
+    """Return the plan of a shipped matrix by its name, or of a file.
+
+    Raises UsageError naming the file and the key where it cannot be read or is not valid.
+    """
+    path = shipped("configs") / "matrix" / f"{text}.toml" if text in known_matrices() else Path(text)
+    try:
+        values = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise file_error(
+            error, path, f"cannot be read; matrices that ship: {', '.join(known_matrices())}"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise UsageError(f"{path}: {first_fault(error)}") from error
+    return _Reader(path).plan(values)
+
+
+class _Reader:
+    """One file's values, each fault of which is told with its place."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def plan(self, values: _File) -> Plan:
+        axes = {
+            axis: [self._choice(axis, number, one) for number, one in enumerate(choices, 1)]
+            for axis, choices in values.axes.items()
+        }
+        for axis, choices in axes.items():
+            if not choices:
+                raise self._fault(f"axes.{axis}", "has no value")
+        for number, one in enumerate(values.include, 1):
+            self._check_included(axes, f"include {number}", one)
+        return multiply(
+            self._path.stem,
+            values.description,
+            self._options("options", values.options),
+            axes,
+            exclude=[
+                self._rule(axes, f"exclude {number}", one) for number, one in enumerate(values.exclude, 1)
+            ],
+            include=values.include,
+            expect=[
+                self._expectation(axes, f"expect {number}", one)
+                for number, one in enumerate(values.expect, 1)
+            ],
+        )
+
+    def _fault(self, place: str, words: str, hint: str = "") -> UsageError:
+        return UsageError(f"{self._path}: {place}: {words}", hint=hint)
+
+    def _choice(self, axis: str, number: int, value: Any) -> Choice:
+        place = f"axes.{axis}, value {number}"
+        if not isinstance(value, Mapping):
+            name = str(value)
+            return Choice(name, self._options(place, {axis: value}))
+        options = dict(value)
+        name = options.pop(_NAME, None)
+        if not isinstance(name, str) or not name:
+            raise self._fault(
+                place, "a table of options wants a name", 'as { name = "7.2", suite = "forky" }'
+            )
+        return Choice(name, self._options(place, options))
+
+    def _options(self, place: str, values: Mapping[str, Any]) -> dict[str, OptionValue]:
+        return {key: self._option(place, key, value) for key, value in values.items()}
+
+    def _option(self, place: str, key: str, value: Any) -> OptionValue:
+        if key not in OPTIONS:
+            raise self._fault(place, f"no option '{key}' of kbtf-ci run", f"options: {', '.join(OPTIONS)}")
+        many = isinstance(value, list)
+        texts = value if many else [value]
+        if many and key not in _LISTS:
+            raise self._fault(place, f"{key} has one value, not several")
+        if not all(isinstance(one, str | int) for one in texts):
+            raise self._fault(place, f"{key}: a text or a number is wanted")
+        if key in _LISTS:
+            return tuple(self._located(key, str(one)) for one in texts if one != "")
+        return value if isinstance(value, bool) else self._located(key, str(value))
+
+    def _located(self, key: str, text: str) -> str:
+        """Return a path as it is from any folder; what is a name stays one."""
+        if key not in _PATHS or "://" in text or not ("/" in text or text.startswith("~")):
+            return text
+        return str((self._path.parent / Path(text).expanduser()).resolve())
+
+    def _rule(self, axes: Mapping[str, Sequence[Choice]], place: str, selector: Mapping[str, Any]) -> Rule:
+        names = {axis: (one,) if isinstance(one, str) else tuple(one) for axis, one in selector.items()}
+        if not names:
+            raise self._fault(place, "names no axis, so it would hold for all cells")
+        for axis, chosen in names.items():
+            self._check_names(axes, place, axis, chosen)
+        return Rule(names)
+
+    def _expectation(self, axes: Mapping[str, Sequence[Choice]], place: str, one: _Expect) -> Expectation:
+        rule = self._rule(axes, place, one.model_extra or {})
+        return Expectation(rule, one.outcome, one.reason, one.link)
+
+    def _check_names(
+        self, axes: Mapping[str, Sequence[Choice]], place: str, axis: str, names: Sequence[str]
+    ) -> None:
+        if axis not in axes:
+            raise self._fault(place, f"no axis '{axis}'", f"axes: {', '.join(axes)}")
+        known = [choice.name for choice in axes[axis]]
+        for name in names:
+            if name not in known:
+                raise self._fault(place, f"axis {axis} has no '{name}'", f"it has {', '.join(known)}")
+
+    def _check_included(
+        self, axes: Mapping[str, Sequence[Choice]], place: str, chosen: Mapping[str, str]
+    ) -> None:
+        for axis, name in chosen.items():
+            self._check_names(axes, place, axis, [name])
+        if missing := [axis for axis in axes if axis not in chosen]:
+            raise self._fault(place, f"names nothing of axis {missing[0]}")

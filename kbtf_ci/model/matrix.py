@@ -1,0 +1,353 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""A matrix of runs: axes multiplied out into cells, and what each came to. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from kbtf_ci.errors import ExitCode, UsageError
+
+OptionValue = str | int | bool | tuple[str, ...]
+
+# The options that a cell may have, by their long names on the command line of run; of verify the last two.
+_SINGLE: Final = (
+    "config", "directory", "sha256", "suite", "arch", "toolchain", "pahole", "pahole-tree", "libbpf-tree",
+    "load", "memory", "cpus", "append", "prove", "fail-on", "accel", "modules",
+)  # fmt: skip
+_REPEATED: Final = ("fragment", "kconfig-add", "timeouts", "kernel")
+_FLAGS: Final = ("btf-cache", "btf-server")
+VARIABLES: Final = "variables"  # make's, which have no option
+OPTIONS: Final = (*_SINGLE, *_REPEATED, *_FLAGS, VARIABLES)
+_OF_OTHERS: Final = ("kernel", "modules")
+# With a kernel of others nothing is built.
+_OF_A_BUILD: Final = frozenset(
+    ("config", "directory", "sha256", "toolchain", "pahole", "pahole-tree", "libbpf-tree", "fragment",
+     "kconfig-add", "btf-cache", "btf-server", VARIABLES)
+)  # fmt: skip
+# What only links and BTF depend on: cells that differ in nothing else share what is compiled.
+_NOT_COMPILED_IN: Final = frozenset(
+    ("pahole", "load", "memory", "cpus", "append", "prove", "fail-on", "accel", "timeouts", "btf-cache",
+     "btf-server")
+)  # fmt: skip
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._+-]+")
+
+
+class CellOutcome(StrEnum):
+    """What a cell's command came to, by its exit code."""
+
+    VERIFIED = "verified"
+    NOT_VERIFIED = "not verified"
+    BUILD_FAILED = "build failed"
+    GUEST_DIED = "guest died"
+    REFUSED = "refused"
+    INFRASTRUCTURE = "infrastructure"
+    NOT_RUN = "not run"
+
+
+_BY_EXIT_CODE: Final[Mapping[int, CellOutcome]] = {
+    ExitCode.VERIFIED: CellOutcome.VERIFIED,
+    ExitCode.NOT_VERIFIED: CellOutcome.NOT_VERIFIED,
+    ExitCode.USAGE: CellOutcome.REFUSED,
+    ExitCode.BUILD_FAILED: CellOutcome.BUILD_FAILED,
+    ExitCode.GUEST_DIED: CellOutcome.GUEST_DIED,
+    ExitCode.INTERRUPTED: CellOutcome.NOT_RUN,
+}
+# These say nothing of the cell: it is run again.
+OPEN: Final = (CellOutcome.INFRASTRUCTURE, CellOutcome.NOT_RUN)
+
+
+def outcome_of(exit_code: int) -> CellOutcome:
+    """Return what an exit code of run or verify says; a code of nobody's is the machine's fault."""
+    return _BY_EXIT_CODE.get(exit_code, CellOutcome.INFRASTRUCTURE)
+
+
+class Standing(StrEnum):
+    """An outcome beside what was expected."""
+
+    GOOD = "good"
+    EXPECTED = "expected failure"
+    UNEXPECTED = "unexpected"
+    VERIFIED_UNEXPECTEDLY = "verified unexpectedly"
+    OPEN = "open"
+
+
+_WORST_FIRST: Final = (
+    Standing.UNEXPECTED,
+    Standing.VERIFIED_UNEXPECTEDLY,
+    Standing.OPEN,
+    Standing.EXPECTED,
+    Standing.GOOD,
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One value of an axis: its name, and the options that it stands for."""
+
+    name: str
+    options: Mapping[str, OptionValue]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Some cells: axis by axis the names that it holds for; an axis that it does not name holds with all."""
+
+    choices: Mapping[str, tuple[str, ...]]
+
+    def holds(self, chosen: Mapping[str, str]) -> bool:
+        """Return whether it speaks of the cell of these names."""
+        return all(chosen.get(axis) in names for axis, names in self.choices.items())
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """How some cells are known to fail, why, and where that is written."""
+
+    rule: Rule
+    outcome: CellOutcome
+    reason: str
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the matrix: the name that each axis chose, and the options of all of them."""
+
+    choices: Mapping[str, str]
+    options: Mapping[str, OptionValue]
+    expected: Expectation | None = None
+
+    @property
+    def name(self) -> str:
+        """The names of its choices, axis by axis."""
+        return "/".join(self.choices.values())
+
+    @property
+    def folder(self) -> str:
+        """Its name as a folder's."""
+        return "__".join(_UNSAFE.sub("_", part) for part in self.choices.values())
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words behind ``kbtf-ci`` that run it."""
+        return tuple(_words(self.options))
+
+    @property
+    def command(self) -> str:
+        """The one command that repeats it."""
+        return shlex.join(("kbtf-ci", *self.words))
+
+    @property
+    def digest(self) -> str:
+        """What tells its options from others."""
+        return _digest(self.options)
+
+    @property
+    def compiled(self) -> str:
+        """What tells its compiled objects from other cells'."""
+        return _digest({key: value for key, value in self.options.items() if key not in _NOT_COMPILED_IN})
+
+
+def _digest(options: Mapping[str, OptionValue]) -> str:
+    return hashlib.sha256(json.dumps(sorted(options.items())).encode()).hexdigest()[:16]
+
+
+def _words(options: Mapping[str, OptionValue]) -> Iterator[str]:
+    of_others = "kernel" in options
+    yield "verify" if of_others else "run"
+    for name, value in sorted(options.items()):
+        if isinstance(value, bool):
+            yield from ((f"--{name}",) if value else ())
+        elif isinstance(value, tuple):
+            yield from (word for one in value for word in _one(name, one))
+        else:
+            yield from _one(name, str(value))
+
+
+def _one(name: str, value: str) -> tuple[str, ...]:
+    return (value,) if name == VARIABLES else (f"--{name}", value)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All cells of a matrix, those that share compiled objects one behind the other."""
+
+    name: str
+    description: str
+    axes: tuple[str, ...]
+    cells: tuple[Cell, ...]
+
+    def named(self, names: Iterable[str]) -> Plan:
+        """Return the plan of those cells alone. Raises UsageError for a name that no cell has."""
+        wanted = tuple(names)
+        known = {cell.name for cell in self.cells}
+        for name in wanted:
+            if name not in known:
+                raise UsageError(
+                    f"--only {name}: the matrix {self.name} has no such cell",
+                    hint="kbtf-ci matrix plan names them",
+                )
+        cells = tuple(cell for cell in self.cells if cell.name in wanted) if wanted else self.cells
+        return Plan(self.name, self.description, self.axes, cells)
+
+
+def multiply(
+    name: str,
+    description: str,
+    common: Mapping[str, OptionValue],
+    axes: Mapping[str, Sequence[Choice]],
+    *,
+    exclude: Sequence[Rule] = (),
+    include: Sequence[Mapping[str, str]] = (),
+    expect: Sequence[Expectation] = (),
+) -> Plan:
+    """Return the plan: every combination of the axes that no rule of ``exclude`` holds for, and ``include``.
+
+    A cell that is expected to fail by several takes the first. Raises UsageError where nothing is left, where
+    two options do not go together, and where two cells are one.
+    """
+    product = itertools.product(*axes.values())
+    combinations = [dict(zip(axes, chosen, strict=True)) for chosen in product]
+    wanted = [
+        one for one in combinations
+        if not any(rule.holds({axis: choice.name for axis, choice in one.items()}) for rule in exclude)
+    ]  # fmt: skip
+    wanted += [{axis: _choice(axes, axis, chosen) for axis, chosen in one.items()} for one in include]
+    cells = [_cell(common, chosen, expect) for chosen in wanted]
+    if not cells:
+        raise UsageError(f"the matrix {name} has no cell", hint="its [[exclude]] leaves none")
+    _check_different(cells)
+    first = {cell.compiled: number for number, cell in reversed(list(enumerate(cells)))}
+    cells.sort(key=lambda cell: first[cell.compiled])
+    return Plan(name, description, tuple(axes), tuple(cells))
+
+
+def _choice(axes: Mapping[str, Sequence[Choice]], axis: str, name: str) -> Choice:
+    return next(choice for choice in axes[axis] if choice.name == name)
+
+
+def _cell(
+    common: Mapping[str, OptionValue], chosen: Mapping[str, Choice], expect: Sequence[Expectation]
+) -> Cell:
+    options = dict(common)
+    for choice in chosen.values():
+        for key, value in choice.options.items():
+            before = options.get(key)
+            # Repeated options of several axes are all asked for; "" takes one of all away.
+            both = isinstance(before, tuple) and isinstance(value, tuple)
+            options[key] = (*before, *value) if both else value  # type: ignore[misc]
+    options = {key: value for key, value in options.items() if value not in ("", ())}
+    names = {axis: choice.name for axis, choice in chosen.items()}
+    expected = next((one for one in expect if one.rule.holds(names)), None)
+    cell = Cell(names, options, expected)
+    if "kernel" in options and (built := sorted(_OF_A_BUILD & options.keys())):
+        raise UsageError(f"cell {cell.name}: a kernel of others is not built: {', '.join(built)}")
+    return cell
+
+
+def _check_different(cells: Sequence[Cell]) -> None:
+    seen: dict[str, Cell] = {}
+    for cell in cells:
+        for key in (cell.folder, cell.digest):
+            if key in seen:
+                raise UsageError(f"cells {seen[key].name} and {cell.name} are one: {cell.command}")
+            seen[key] = cell
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What a cell came to: times in seconds, ``btf_bytes`` of all its modules, ``error`` a line or "".
+
+    ``compile_s`` and ``link_s`` are what make took up to vmlinux's first link and behind that, BTF included;
+    None where it was not called. ``release``, ``compiler``, ``pahole`` and ``libbpf`` are its kernel's.
+    ``run`` is its run directory, "" for none.
+    """
+
+    name: str
+    digest: str
+    outcome: CellOutcome
+    seconds: float = 0.0
+    exit_code: int | None = None
+    modules: int = 0
+    verified: int = 0
+    btf_bytes: int = 0
+    compile_s: float | None = None
+    link_s: float | None = None
+    release: str = ""
+    compiler: str = ""
+    pahole: str = ""
+    libbpf: str = ""
+    error: str = ""
+    run: str = ""
+    kbtf_ci: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return dict(vars(self))
+
+
+def standing(cell: Cell, result: CellResult) -> Standing:
+    """Return how an outcome stands beside what was expected of the cell."""
+    if result.outcome in OPEN:
+        return Standing.OPEN
+    if cell.expected is None:
+        return Standing.GOOD if result.outcome is CellOutcome.VERIFIED else Standing.UNEXPECTED
+    if result.outcome is CellOutcome.VERIFIED:
+        return Standing.VERIFIED_UNEXPECTEDLY
+    return Standing.EXPECTED if result.outcome is cell.expected.outcome else Standing.UNEXPECTED
+
+
+def changed(before: CellResult | None, now: CellResult) -> str:
+    """Return what is different from the run before, in words; "" for nothing."""
+    if before is None or before.outcome in OPEN or now.outcome in OPEN:
+        return ""
+    found = []
+    if before.outcome is not now.outcome:
+        found.append(f"{before.outcome} before")
+    elif (before.modules, before.verified) != (now.modules, now.verified):
+        found.append(f"{before.verified} of {before.modules} before")
+    if before.btf_bytes != now.btf_bytes:
+        found.append(f"{now.btf_bytes - before.btf_bytes:+,} bytes of BTF")
+    return ", ".join(found)
+
+
+@dataclass(frozen=True)
+class MatrixResults:
+    """A matrix as far as it was run; ``before`` is what its cells came to the time before, by their names."""
+
+    plan: Plan
+    results: Mapping[str, CellResult]
+    before: Mapping[str, CellResult] = field(default_factory=dict)
+
+    def of(self, cell: Cell) -> CellResult:
+        """Return what a cell came to."""
+        return self.results.get(cell.name) or CellResult(cell.name, cell.digest, CellOutcome.NOT_RUN)
+
+    @property
+    def standings(self) -> Mapping[str, Standing]:
+        """How each cell stands, by its name."""
+        return {cell.name: standing(cell, self.of(cell)) for cell in self.plan.cells}
+
+    @property
+    def ordered(self) -> tuple[Cell, ...]:
+        """All cells, those that nobody expected so first."""
+        standings = self.standings
+        return tuple(sorted(self.plan.cells, key=lambda cell: _WORST_FIRST.index(standings[cell.name])))
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """1 where something is not as expected, 5 where a cell is open, else 0."""
+        found = set(self.standings.values())
+        if found & {Standing.UNEXPECTED, Standing.VERIFIED_UNEXPECTEDLY}:
+            return ExitCode.NOT_VERIFIED
+        return ExitCode.INFRASTRUCTURE if Standing.OPEN in found else ExitCode.VERIFIED

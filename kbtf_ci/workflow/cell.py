@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""One cell of a matrix: its command, run as a process of its own, and what its run directory says then."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from kbtf_ci import __version__
+from kbtf_ci.errors import InfrastructureError, KbtfError
+from kbtf_ci.infra.leash import leash
+from kbtf_ci.infra.rundir import RunDirectory
+from kbtf_ci.model.matrix import Cell, CellOutcome, CellResult, outcome_of
+from kbtf_ci.model.results import Results
+
+_ERROR: Final = re.compile(r"^kbtf-ci: (.*)$", re.MULTILINE)
+_POLL_S: Final = 0.5
+# A command that is asked to end removes its containers, which an engine under load takes its time for.
+_PATIENCE_S: Final = 120
+_TAIL_BYTES: Final = 64 * 1024
+
+
+def run_cell(cell: Cell, folder: Path, jobs: int, stop: threading.Event) -> CellResult:
+    """Run a cell's command with its run directory in ``folder``, and return what it came to.
+
+    ``folder`` gets ``run`` and ``output.log``; what an earlier run left there goes. Once ``stop`` is set the
+    command is asked to end, and the cell is NOT_RUN. Raises InfrastructureError when the folder cannot be
+    made.
+    """
+    run, log = folder / "run", folder / "output.log"
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise InfrastructureError(f"{folder}: cannot be made: {error.strerror}") from error
+    building = ("--jobs", str(jobs)) if "kernel" not in cell.options else ()
+    argv = (sys.executable, "-m", "kbtf_ci", *cell.words, *building, "--output-dir", str(run))
+    began = time.monotonic()
+    with log.open("wb") as output:
+        status = _status_of(argv, output.fileno(), stop)
+    seconds = round(time.monotonic() - began, 1)
+    outcome = CellOutcome.NOT_RUN if stop.is_set() else outcome_of(status)
+    return CellResult(
+        name=cell.name,
+        digest=cell.digest,
+        outcome=outcome,
+        seconds=seconds,
+        exit_code=status,
+        error="" if outcome is CellOutcome.VERIFIED else _last_error(log),
+        run=str(run) if run.is_dir() else "",
+        kbtf_ci=__version__,
+        **_of_run(run),
+    )
+
+
+def _status_of(argv: Sequence[str], output: int, stop: threading.Event) -> int:
+    """Run a command in a process group of its own, which ends with this process; return its exit status."""
+    with leash() as (descriptor, variables):
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **variables},
+            pass_fds=(descriptor,),
+            start_new_session=True,
+        )
+        try:
+            while process.poll() is None and not stop.is_set():
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_POLL_S)
+        finally:
+            _end(process)
+        return process.returncode
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask a command that still runs to end; kill its group where it does not."""
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _last_error(log: Path) -> str:
+    """Return the line in which the command told why it ended, "" for none."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+        found = _ERROR.findall(file.read().decode(errors="replace"))
+    return str(found[-1]) if found else ""
+
+
+def _of_run(run: Path) -> dict[str, Any]:
+    """Return what a run directory says of its kernel and modules; of one that is not whole what is there."""
+    found: dict[str, Any] = {}
+    with suppress(KbtfError, OSError):
+        record = RunDirectory(run).read_record()
+        found |= {
+            "release": record.kernel.release if record.kernel else "",
+            "compiler": record.kernel.compiler if record.kernel else "",
+            "pahole": record.kernel.pahole if record.kernel else "",
+            "libbpf": record.pahole.libbpf if record.pahole else "",
+            "compile_s": record.build_seconds.get("compile"),
+            "link_s": record.build_seconds.get("link"),
+        }
+    with suppress(ValueError, OSError):
+        results = Results.parse((run / "results.json").read_bytes())
+        found |= {
+            "modules": len(results.modules),
+            "verified": results.verified,
+            "btf_bytes": results.btf_bytes,
+        }
+    return found

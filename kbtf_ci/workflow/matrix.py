@@ -1,0 +1,204 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""``kbtf-ci matrix``: the cells of a plan, run on this machine one by one or several at once.
+
+What each came to is kept when it ends: the same command goes on where an interrupt ended one before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from kbtf_ci import __version__
+from kbtf_ci.errors import UsageError, file_error
+from kbtf_ci.infra import rundir
+from kbtf_ci.infra.locks import exclusive, lock_of
+from kbtf_ci.infra.matrix_file import read_matrix
+from kbtf_ci.infra.record import Reporter
+from kbtf_ci.model.matrix import OPEN, Cell, CellResult, MatrixResults, Plan, standing
+from kbtf_ci.report import matrix as report
+from kbtf_ci.report.html.matrix_page import matrix_page
+from kbtf_ci.workflow.cell import run_cell
+
+_RESULTS: Final = "matrix.json"
+_BEFORE: Final = "before.json"
+PAGE: Final = "matrix.html"
+_CELLS: Final = "cells"
+# What a cell's compiler, linker and guest take beside others', by the defconfig's own: 3 GiB and some.
+_MEMORY_OF_A_CELL: Final = 6 << 30
+_CORES_OF_A_CELL: Final = 4
+
+
+@dataclass(frozen=True)
+class MatrixOptions:
+    """What the user asked for: cells at once (None: as cores and memory allow), names of cells, all anew."""
+
+    at_once: int | None = None
+    only: tuple[str, ...] = ()
+    again: bool = False
+
+
+def plan(text: str, only: tuple[str, ...] = ()) -> Plan:
+    """Return the plan in a file, or in a shipped one by its name. Raises UsageError as read_matrix()."""
+    return read_matrix(text).named(only)
+
+
+def folder_of(named: Plan, output: Path | None) -> Path:
+    """Return where a matrix is run."""
+    return output if output is not None else Path("runs") / f"matrix-{named.name}"
+
+
+def run_matrix(whole: Plan, folder: Path, options: MatrixOptions, reporter: Reporter) -> MatrixResults:
+    """Run the cells of a plan that are wanted and not done, and return what each of those came to.
+
+    Raises UsageError for a folder that holds something else, InfrastructureError where it cannot be written.
+    What is interrupted leaves no process of a cell.
+    """
+    wanted = whole.named(options.only)
+    with _held(folder, reporter):
+        kept = _Kept.read(folder)
+        if options.again:
+            kept = kept.begun_anew({cell.name for cell in wanted.cells})
+        found = MatrixResults(whole, kept.results, kept.before)
+        todo = [cell for cell in wanted.cells if _is_open(found.of(cell), cell)]
+        if len(todo) < len(wanted.cells):
+            reporter.note(f"{len(wanted.cells) - len(todo)} of {len(wanted.cells)} cells are done, and kept")
+        write(found, folder)
+
+        def ended(result: CellResult) -> None:
+            nonlocal found
+            found = replace(found, results={**found.results, result.name: result})
+            write(found, folder)
+            cell = next(one for one in wanted.cells if one.name == result.name)
+            count = sum(not _is_open(found.of(one), one) for one in wanted.cells)
+            reporter.note(report.ended(cell, result, standing(cell, result), count, len(wanted.cells)))
+
+        _Machine(folder / _CELLS, _at_once(options.at_once), ended, reporter).run(todo)
+        return replace(found, plan=wanted)
+
+
+def write(found: MatrixResults, folder: Path) -> None:
+    """Write what a matrix came to so far, and its page. Raises InfrastructureError."""
+    rundir.write_text(folder / _RESULTS, json.dumps(report.document(found), indent=1) + "\n")
+    rundir.write_text(folder / PAGE, matrix_page(found))
+
+
+def read_results(folder: Path) -> MatrixResults:
+    """Return what a matrix in a folder came to so far. Raises UsageError where there is none."""
+    kept = _Kept.read(folder)
+    if kept.plan is None:
+        raise UsageError(f"{folder}: holds no matrix ({_RESULTS})", hint="kbtf-ci matrix run makes one")
+    return MatrixResults(kept.plan, kept.results, kept.before)
+
+
+def _is_open(result: CellResult, cell: Cell) -> bool:
+    """Whether a cell is still to be run: never was, by other options or another kbtf-ci, or to no verdict."""
+    return result.outcome in OPEN or result.digest != cell.digest or result.kbtf_ci != __version__
+
+
+@contextmanager
+def _held(folder: Path, reporter: Reporter) -> Iterator[None]:
+    """Hold the folder of a matrix for this process alone; another one waits."""
+    try:
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / _RESULTS).is_file():
+            raise UsageError(f"{folder}: holds something else than a matrix", hint="name another one with -o")
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise file_error(error, folder, "cannot be made") from error
+    with exclusive(lock_of(folder), lambda: reporter.note(f"another run is using {folder}; waiting for it")):
+        yield
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a folder holds of a matrix; ``before`` is what its cells came to before they were run again."""
+
+    folder: Path
+    plan: Plan | None
+    results: Mapping[str, CellResult]
+    before: Mapping[str, CellResult]
+
+    @classmethod
+    def read(cls, folder: Path) -> _Kept:
+        found, before = _read(folder / _RESULTS), _read(folder / _BEFORE)
+        return cls(
+            folder,
+            report.plan_of(found) if found else None,
+            report.results_of(found) if found else {},
+            report.results_of(before) if before else {},
+        )
+
+    def begun_anew(self, names: Collection[str]) -> _Kept:
+        """Let what cells of these names came to be what was before."""
+        if (self.folder / _RESULTS).is_file():
+            shutil.copyfile(self.folder / _RESULTS, self.folder / _BEFORE)
+        left = {name: one for name, one in self.results.items() if name not in names}
+        return replace(self, results=left, before=self.results or self.before)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        values: dict[str, Any] = json.loads(path.read_bytes())
+        report.results_of(values), report.plan_of(values)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise file_error(error, path, "cannot be read") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path}: not the results of a matrix: {error}", hint="remove it") from error
+    return values
+
+
+def _at_once(asked: int | None) -> int:
+    if asked is not None:
+        return asked
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    cores = len(os.sched_getaffinity(0))
+    return max(1, min(cores // _CORES_OF_A_CELL, memory // _MEMORY_OF_A_CELL))
+
+
+class _Machine:
+    """Runs cells, never two at once that share a build directory."""
+
+    def __init__(
+        self, folder: Path, at_once: int, ended: Callable[[CellResult], None], reporter: Reporter
+    ) -> None:
+        self._folder, self._at_once, self._ended, self._reporter = folder, at_once, ended, reporter
+        self._jobs = max(1, len(os.sched_getaffinity(0)) // at_once)
+        self._stop = threading.Event()
+
+    def run(self, cells: list[Cell]) -> None:
+        waiting = list(cells)
+        running: dict[Future[CellResult], Cell] = {}
+        with ThreadPoolExecutor(self._at_once) as pool:
+            try:
+                while waiting or running:
+                    self._start(pool, waiting, running)
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        del running[future]
+                        self._ended(future.result())
+            except BaseException:
+                self._stop.set()  # and the pool waits for what runs to end
+                raise
+
+    def _start(
+        self, pool: ThreadPoolExecutor, waiting: list[Cell], running: dict[Future[CellResult], Cell]
+    ) -> None:
+        for cell in list(waiting):
+            if len(running) == self._at_once:
+                return
+            if cell.compiled in {one.compiled for one in running.values()}:
+                continue
+            waiting.remove(cell)
+            self._reporter.stage(cell.name)
+            running[pool.submit(run_cell, cell, self._folder / cell.folder, self._jobs, self._stop)] = cell

@@ -1,0 +1,165 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""Axes multiplied out, and what their cells come to beside what was expected."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from kbtf_ci.errors import ExitCode, UsageError
+from kbtf_ci.model.matrix import (
+    Cell,
+    CellOutcome,
+    CellResult,
+    Choice,
+    Expectation,
+    MatrixResults,
+    OptionValue,
+    Plan,
+    Rule,
+    Standing,
+    changed,
+    multiply,
+    outcome_of,
+    standing,
+)
+
+AXES = {
+    "kernel": [Choice("6.12", {"suite": "trixie"}), Choice("7.2", {"suite": "forky", "fragment": ("a",)})],
+    "toolchain": [Choice("gcc", {"toolchain": "gcc"}), Choice("clang", {"toolchain": "clang-19"})],
+    "pahole": [Choice("old", {"pahole": "bookworm"}), Choice("new", {"pahole": "forky", "btf-server": True})],
+}
+OLD_ON_NEW = Expectation(
+    Rule({"kernel": ("7.2",), "pahole": ("old",)}), CellOutcome.BUILD_FAILED, "too old", "a/b"
+)
+COMMON: dict[str, OptionValue] = {"config": "smoke", "fragment": ("z",), "variables": ("A=1",), "sha256": ""}
+PLAN = multiply(
+    "m", "all of it", COMMON, AXES,
+    exclude=[Rule({"toolchain": ("clang",), "pahole": ("old",)})], expect=[OLD_ON_NEW],
+)  # fmt: skip
+
+
+def cell(name: str, plan: Plan = PLAN) -> Cell:
+    return next(one for one in plan.cells if one.name == name)
+
+
+def result(one: Cell, outcome: CellOutcome = CellOutcome.VERIFIED, **values: object) -> CellResult:
+    return CellResult(one.name, one.digest, outcome, **values)  # type: ignore[arg-type]
+
+
+GOOD = {
+    one.name: result(one, seconds=9.5, exit_code=0, modules=60, verified=60, btf_bytes=9, compile_s=5.0,
+                     link_s=2.0, release="6.12", run="r", kbtf_ci="0")
+    for one in PLAN.cells
+}  # fmt: skip
+ALL_GOOD = MatrixResults(PLAN, {**GOOD, "7.2/gcc/old": result(cell("7.2/gcc/old"), CellOutcome.BUILD_FAILED)})
+FOUND = MatrixResults(
+    PLAN,
+    {**GOOD, "6.12/gcc/old": result(cell("6.12/gcc/old"), CellOutcome.NOT_VERIFIED, error="1 of 60")},
+    {"6.12/gcc/old": GOOD["6.12/gcc/old"]},
+)
+OPEN = MatrixResults(PLAN, {})
+
+
+def test_every_combination_but_the_excluded_ones_is_a_cell_and_those_of_one_build_lie_together() -> None:
+    assert [one.name for one in PLAN.cells] == [
+        "6.12/gcc/old", "6.12/gcc/new", "6.12/clang/new", "7.2/gcc/old", "7.2/gcc/new", "7.2/clang/new",
+    ]  # fmt: skip
+    old, new = cell("6.12/gcc/old"), cell("6.12/gcc/new")
+    assert old.compiled == new.compiled != cell("6.12/clang/new").compiled
+    assert len({one.digest for one in PLAN.cells}) == len({one.folder for one in PLAN.cells}) == 6
+
+
+def test_a_cell_is_one_command() -> None:
+    assert cell("7.2/gcc/new").command == (
+        "kbtf-ci run --btf-server --config smoke --fragment z --fragment a --pahole forky --suite forky "
+        "--toolchain gcc A=1"
+    )
+    others = multiply("m", "", {"modules": "/m"}, {"kernel": [Choice("d", {"kernel": ("a.deb", "b.deb")})]})
+    assert others.cells[0].words == (
+        "verify", "--kernel", "a.deb", "--kernel", "b.deb", "--modules", "/m",
+    )  # fmt: skip
+
+
+def test_cells_that_share_objects_come_together_wherever_they_are() -> None:
+    axes = {"pahole": AXES["pahole"], "kernel": AXES["kernel"]}
+    names = [one.name for one in multiply("m", "", {}, axes).cells]
+    assert names == ["old/6.12", "new/6.12", "old/7.2", "new/7.2"]
+
+
+def test_what_is_excluded_may_come_back_by_name() -> None:
+    every = multiply(
+        "m", "", COMMON, AXES, exclude=[Rule({"kernel": ("6.12", "7.2")})],
+        include=[{"kernel": "7.2", "toolchain": "gcc", "pahole": "old"}], expect=[OLD_ON_NEW],
+    )  # fmt: skip
+    assert [one.name for one in every.cells] == ["7.2/gcc/old"]
+    assert every.cells[0].expected == OLD_ON_NEW
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"exclude": [Rule({"kernel": ("6.12", "7.2")})]}, "the matrix m has no cell"),
+        ({"include": [{"kernel": "7.2", "toolchain": "gcc", "pahole": "old"}]}, "are one: kbtf-ci run"),
+    ],
+)
+def test_no_cell_and_one_cell_twice_are_refused(values: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        multiply("m", "", COMMON, AXES, **values)  # type: ignore[arg-type]
+
+
+def test_a_kernel_of_others_is_not_built() -> None:
+    axes = {"kernel": [Choice("d", {"kernel": ("a.deb",)})], "pahole": AXES["pahole"]}
+    with pytest.raises(UsageError, match="cell d/old: a kernel of others is not built: pahole"):
+        multiply("m", "", {}, axes)
+
+
+def test_a_part_of_the_plan_is_named_by_cells() -> None:
+    assert [one.name for one in PLAN.named(["7.2/gcc/old"]).cells] == ["7.2/gcc/old"]
+    assert PLAN.named([]).cells == PLAN.cells
+    with pytest.raises(UsageError, match=r"--only 7\.3: the matrix m has no such cell"):
+        PLAN.named(["7.3"])
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [(0, "verified"), (1, "not verified"), (2, "refused"), (3, "build failed"), (4, "guest died"),
+     (5, "infrastructure"), (130, "not run"), (-9, "infrastructure"), (77, "infrastructure")],
+)  # fmt: skip
+def test_an_exit_code_is_an_outcome(code: int, outcome: str) -> None:
+    assert outcome_of(code) == outcome
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome", "how"),
+    [
+        ("6.12/gcc/old", CellOutcome.VERIFIED, Standing.GOOD),
+        ("6.12/gcc/old", CellOutcome.BUILD_FAILED, Standing.UNEXPECTED),
+        ("7.2/gcc/old", CellOutcome.BUILD_FAILED, Standing.EXPECTED),
+        ("7.2/gcc/old", CellOutcome.NOT_VERIFIED, Standing.UNEXPECTED),
+        ("7.2/gcc/old", CellOutcome.VERIFIED, Standing.VERIFIED_UNEXPECTEDLY),
+        ("7.2/gcc/old", CellOutcome.INFRASTRUCTURE, Standing.OPEN),
+        ("6.12/gcc/old", CellOutcome.NOT_RUN, Standing.OPEN),
+    ],
+)
+def test_an_outcome_stands_beside_what_was_expected(name: str, outcome: CellOutcome, how: Standing) -> None:
+    one = cell(name)
+    assert standing(one, result(one, outcome)) is how
+
+
+def test_the_exit_code_is_that_of_the_worst_and_what_nobody_expected_comes_first() -> None:
+    assert ALL_GOOD.exit_code is ExitCode.VERIFIED
+    assert FOUND.exit_code is ExitCode.NOT_VERIFIED
+    assert OPEN.exit_code is ExitCode.INFRASTRUCTURE
+    assert [one.name for one in FOUND.ordered][:2] == ["6.12/gcc/old", "7.2/gcc/old"]
+
+
+def test_what_changed_since_the_time_before_is_told() -> None:
+    one = GOOD["6.12/gcc/new"]
+    assert changed(None, one) == changed(one, one) == ""
+    assert changed(one, replace(one, outcome=CellOutcome.GUEST_DIED)) == "verified before"
+    assert changed(one, replace(one, verified=59, btf_bytes=12)) == "60 of 60 before, +3 bytes of BTF"
+    assert changed(one, replace(one, outcome=CellOutcome.INFRASTRUCTURE)) == ""

@@ -1,0 +1,181 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""Matrices run on this machine: real commands that end early, and one that is played."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from kbtf_ci.errors import ExitCode, UsageError
+from kbtf_ci.model.matrix import Cell, CellOutcome, MatrixResults, Plan, Standing
+from kbtf_ci.report.terminal import TerminalReporter
+from kbtf_ci.workflow import cell as cells
+from kbtf_ci.workflow import matrix as workflow
+from kbtf_ci.workflow.matrix import MatrixOptions
+from tests.support.schemas import valid
+from tests.support.waiting import PATIENCE_S
+
+# Each ends with 2, of a profile or a fragment that is none.
+TEXT = """
+description = "nothing is built"
+[axes]
+config = ["nosuch-a.toml", "nosuch-b.toml"]
+fragment = ["trace", "nosuch"]
+[[expect]]
+fragment = "nosuch"
+outcome = "refused"
+reason = "there is none"
+"""
+
+
+def matrix(folder: Path, text: str = TEXT) -> Plan:
+    path = folder / "m.toml"
+    path.write_text(text)
+    return workflow.plan(str(path))
+
+
+TWO = MatrixOptions(at_once=2)
+
+
+def run(plan: Plan, folder: Path, options: MatrixOptions = TWO) -> MatrixResults:
+    return workflow.run_matrix(plan, folder, options, TerminalReporter(quiet=True))
+
+
+def test_each_cell_is_run_and_kept_and_what_is_done_is_not_run_again(tmp_path: Path) -> None:
+    plan, folder = matrix(tmp_path), tmp_path / "out"
+    found = run(plan, folder)
+    assert {one.outcome for one in found.results.values()} == {CellOutcome.REFUSED}
+    assert sorted(found.standings.values()) == sorted([Standing.EXPECTED, Standing.UNEXPECTED] * 2)
+    assert found.exit_code is ExitCode.NOT_VERIFIED
+    first = found.results["nosuch-a.toml/trace"]
+    assert (first.exit_code, "nosuch-a.toml" in first.error, first.run) == (2, True, "")
+    document = json.loads((folder / "matrix.json").read_text())
+    valid("matrix", document)
+    assert "nosuch-a.toml/trace" in (folder / "matrix.html").read_text()
+    logs = sorted(folder.glob("cells/*/output.log"))
+    assert len(logs) == 4
+    stamps = [log.stat().st_mtime_ns for log in logs]
+    again = run(plan, folder)
+    assert again.results == found.results
+    assert [log.stat().st_mtime_ns for log in logs] == stamps
+    assert workflow.read_results(folder).results == found.results
+
+
+def test_cells_are_run_anew_when_asked_for_and_stand_beside_what_they_were(tmp_path: Path) -> None:
+    plan, folder = matrix(tmp_path), tmp_path / "out"
+    run(plan, folder)
+    kept = folder / "matrix.json"
+    values = json.loads(kept.read_text())
+    for one in values["cells"]:
+        one["result"] |= {"outcome": "verified", "btf_bytes": 9}
+    kept.write_text(json.dumps(values))
+    options = MatrixOptions(at_once=2, only=("nosuch-a.toml/trace",), again=True)
+    found = run(plan, folder, options)
+    assert [one.name for one in found.plan.cells] == ["nosuch-a.toml/trace"]
+    assert found.before["nosuch-a.toml/trace"].outcome is CellOutcome.VERIFIED
+    assert "verified before" in (folder / "matrix.html").read_text()
+    assert workflow.read_results(folder).results["nosuch-b.toml/trace"].outcome is CellOutcome.VERIFIED
+
+
+def test_a_cell_of_other_options_or_of_another_version_is_run_again(tmp_path: Path) -> None:
+    plan, folder = matrix(tmp_path), tmp_path / "out"
+    run(plan, folder)
+    kept = folder / "matrix.json"
+    values = json.loads(kept.read_text())
+    values["cells"][0]["result"] |= {"digest": "0", "outcome": "verified"}
+    values["cells"][1]["result"] |= {"kbtf_ci": "0.0", "outcome": "verified"}
+    kept.write_text(json.dumps(values))
+    assert {one.outcome for one in run(plan, folder).results.values()} == {CellOutcome.REFUSED}
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine").touch()
+    with pytest.raises(UsageError, match="holds something else than a matrix"):
+        run(matrix(tmp_path), tmp_path / "out")
+    (tmp_path / "out/matrix.json").write_text("{}")
+    with pytest.raises(UsageError, match="not the results of a matrix"):
+        run(matrix(tmp_path), tmp_path / "out")
+    with pytest.raises(UsageError, match="holds no matrix"):
+        workflow.read_results(tmp_path)
+
+
+# Plays kbtf-ci: says who it is, and ends in order when it is asked to.
+PLAYED = f"""#!{sys.executable}
+import os, signal, sys, time
+sys.path.insert(0, {str(Path.cwd())!r})
+from kbtf_ci.infra.leash import heed
+def ended(*_):
+    open("ended", "w").close()
+    sys.exit(130)
+signal.signal(signal.SIGTERM, ended)
+heed()
+open("pid", "w").write(str(os.getpid()))
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    program = tmp_path / "played"
+    program.write_text(PLAYED)
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(program))
+    return tmp_path
+
+
+def appeared(path: Path) -> bool:
+    end = time.monotonic() + PATIENCE_S
+    while not path.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    return path.exists()
+
+
+def gone(pid: int) -> bool:
+    end = time.monotonic() + PATIENCE_S
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    return not Path(f"/proc/{pid}").exists()
+
+
+def test_what_is_stopped_ends_in_order_and_is_no_verdict(played: Path) -> None:
+    stop = threading.Event()
+
+    def once_it_runs() -> None:
+        assert appeared(played / "pid")
+        stop.set()
+
+    threading.Thread(target=once_it_runs).start()
+    found = cells.run_cell(Cell({"a": "b"}, {"config": "x"}), played / "cell", 1, stop)
+    assert found.outcome is CellOutcome.NOT_RUN
+    assert (played / "ended").exists()
+
+
+def test_a_cell_ends_with_whoever_runs_it_even_where_that_was_killed(played: Path) -> None:
+    script = (
+        "import sys, threading; from pathlib import Path; from kbtf_ci.model.matrix import Cell\n"
+        "from kbtf_ci.workflow import cell\n"
+        "sys.executable = sys.argv[1]\n"
+        "cell.run_cell(Cell({'a': 'b'}, {'config': 'x'}), Path('cell'), 1, threading.Event())"
+    )
+    runner = subprocess.Popen(
+        [os.path.realpath("/proc/self/exe"), "-c", script, str(played / "played")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert appeared(played / "pid")
+    pid = int((played / "pid").read_text())
+    runner.send_signal(signal.SIGKILL)
+    runner.wait()
+    assert gone(pid)
+    assert (played / "ended").exists()
