@@ -139,7 +139,10 @@ class _Reader:
         return Choice(name, self._options(place, options))
 
     def _options(self, place: str, values: Mapping[str, Any]) -> dict[str, OptionValue]:
-        return {key: self._option(place, key, value) for key, value in values.items()}
+        found = {key: self._option(place, key, value) for key, value in values.items()}
+        if (pahole := str(found.get("pahole", ""))) and Path(pahole).is_dir():
+            found["pahole-tree"] = found.pop("pahole")
+        return found
 
     def _option(self, place: str, key: str, value: Any) -> OptionValue:
         if key not in OPTIONS:

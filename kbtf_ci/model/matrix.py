@@ -36,8 +36,8 @@ _OF_A_BUILD: Final = frozenset(
 )  # fmt: skip
 # What only links and BTF depend on: cells that differ in nothing else share what is compiled.
 _NOT_COMPILED_IN: Final = frozenset(
-    ("pahole", "load", "memory", "cpus", "append", "prove", "fail-on", "accel", "timeouts", "btf-cache",
-     "btf-server")
+    ("pahole-tree", "libbpf-tree", "load", "memory", "cpus", "append", "prove", "fail-on", "accel",
+     "timeouts", "btf-cache", "btf-server")
 )  # fmt: skip
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._+-]+")
 
@@ -154,8 +154,11 @@ class Cell:
 
     @property
     def compiled(self) -> str:
-        """What tells its compiled objects from other cells'."""
-        return _digest({key: value for key, value in self.options.items() if key not in _NOT_COMPILED_IN})
+        """What tells its compiled objects from other cells': a suite's pahole or a source of it does not."""
+        left = {key: value for key, value in self.options.items() if key not in _NOT_COMPILED_IN}
+        if "pahole-tree" in self.options or "/" not in str(left.get("pahole", "/")):
+            left["pahole"] = "made"
+        return _digest(left)
 
 
 def _digest(options: Mapping[str, OptionValue]) -> str:

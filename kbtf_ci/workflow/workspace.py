@@ -238,15 +238,12 @@ def build_folder(tree: kernel_source.Source, profile: Profile, options: BuildOpt
 
     Its name covers all that makes another kernel of it: the source (a user's tree by its path, so that git
     bisect keeps its directory), the toolchain (Tools.key), the compiler, the profile's file, ``-K``,
-    ``VAR=VALUE`` and
-    pahole's content (of a tree of pahole the path, for the same reason, and those of all suites share one, so
-    that what is compiled is there: forget_btf_of_other() does the rest).
+    ``VAR=VALUE`` and the content of a program that --pahole names. Paholes of trees and of suites share one:
+    what is compiled stays, and forget_btf_of_other() does the rest.
     """
     name = f"{tree.key}-{profile.key}-{toolchain}"
-    if options.pahole_tree:
-        pahole = f"{options.pahole_tree} {options.libbpf_tree or ''}".rstrip()
-    elif options.pahole_suite:
-        pahole = "of a suite"
+    if options.pahole_tree or options.pahole_suite:
+        pahole = "made here"
     else:
         pahole = kernel_source.file_sha256(options.pahole) if options.pahole else ""
     if options.added or options.variables or pahole or options.toolchain:

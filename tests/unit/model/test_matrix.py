@@ -84,6 +84,18 @@ def test_a_cell_is_one_command() -> None:
     )  # fmt: skip
 
 
+def test_a_program_of_this_machine_shares_no_objects_a_source_and_a_suite_do() -> None:
+    paholes = [
+        Choice("suite", {"pahole": "forky"}),
+        Choice("tree", {"pahole-tree": "/d", "libbpf-tree": "/l"}),
+        Choice("program", {"pahole": "/usr/bin/pahole"}),
+        Choice("own", {}),
+    ]
+    suite, tree, program, own = multiply("m", "", {"config": "smoke"}, {"pahole": paholes}).cells
+    assert suite.compiled == tree.compiled
+    assert len({suite.compiled, program.compiled, own.compiled}) == 3
+
+
 def test_cells_that_share_objects_come_together_wherever_they_are() -> None:
     axes = {"pahole": AXES["pahole"], "kernel": AXES["kernel"]}
     names = [one.name for one in multiply("m", "", {}, axes).cells]

@@ -59,13 +59,15 @@ class TestPaholeOfSource:
         of_tree = replace(self.OPTIONS, pahole_tree=tmp_path, pahole=first)
         folder = build_folder(self.SOURCE, profile, of_tree, TOOLS.key)
         assert build_folder(self.SOURCE, profile, replace(of_tree, pahole=second), TOOLS.key) == folder
+        assert folder == build_folder(
+            self.SOURCE, profile, replace(self.OPTIONS, pahole_suite="x"), TOOLS.key
+        )
         others = (
-            replace(of_tree, pahole_tree=tmp_path / "other"),
             replace(self.OPTIONS, pahole=first),
             replace(self.OPTIONS, pahole=second),
             self.OPTIONS,
         )
-        assert len({folder, *(build_folder(self.SOURCE, profile, other, TOOLS.key) for other in others)}) == 5
+        assert len({folder, *(build_folder(self.SOURCE, profile, other, TOOLS.key) for other in others)}) == 4
 
     def test_one_that_a_run_has_kept_is_not_built_again(self, tmp_path: Path) -> None:
         kept = replace(self.OPTIONS, pahole_tree=tmp_path / "gone", pahole=tmp_path / "pahole")
