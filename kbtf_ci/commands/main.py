@@ -17,8 +17,8 @@ from kbtf_ci.errors import ExitCode
 
 _COMMANDS = (
     "run", "build", "verify", "check", "module", "encode", "diagnose", "sizes", "regen", "repro", "bisect",
-    "matrix", "report", "btf-cache", "pahole-wrapper", "cache-key", "prune", "shell", "image", "setup",
-    "doctor", "schema", "completion",
+    "matrix", "worker", "report", "btf-cache", "pahole-wrapper", "cache-key", "prune", "shell", "image",
+    "setup", "doctor", "schema", "completion",
 )  # fmt: skip
 _BISECT = "--bisect"
 

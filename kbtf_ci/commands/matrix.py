@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from kbtf_ci.commands import complete
-from kbtf_ci.commands.options import combine, common_options
+from kbtf_ci.commands.options import cluster_options, cluster_options_of, combine, common_options
 from kbtf_ci.commands.session import echo, echo_json, reporting
 from kbtf_ci.errors import UsageError
 from kbtf_ci.infra.paths import shown_path
@@ -79,6 +80,7 @@ def plan_(
     help="Where its cells are run; runs/matrix-<name> without it.",
 )  # fmt: skip
 @click.option("--at-once", type=click.IntRange(min=1), help="Cells at once; else as cores and memory allow.")
+@cluster_options
 @click.option("--again", is_flag=True, help="Run cells that are done too, and compare with what they were.")
 @_formats
 @common_options
@@ -93,6 +95,7 @@ def run_(
     as_json: bool,
     quiet: bool,
     debug: bool,
+    **cluster: Any,
 ) -> None:
     """Run the cells of a matrix that are not done; what was interrupted goes on.
 
@@ -101,7 +104,7 @@ def run_(
     with reporting(quiet=quiet, debug=debug) as reporter:
         plan = workflow.plan(file)
         folder = workflow.folder_of(plan, output)
-        options = workflow.MatrixOptions(at_once, only, again)
+        options = workflow.MatrixOptions(at_once, only, again, cluster_options_of(cluster))
         found = workflow.run_matrix(plan, folder, options, reporter)
         reporter.close()
         _show(found, as_markdown=as_markdown, as_json=as_json)

@@ -27,6 +27,7 @@ from kbtf_ci.guest.timeouts import Timeouts
 from kbtf_ci.infra.engines import VARIABLE, EngineKind, choose, chosen
 from kbtf_ci.infra.profiles import lasting_fragment, parse_size_mib
 from kbtf_ci.kernel.target import NATIVE, TARGETS
+from kbtf_ci.model.cluster import ClusterOptions
 from kbtf_ci.model.compiler import DEFAULT, compiler_named
 from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn, parse_fail_on
 from kbtf_ci.model.options import BuildOptions, PrebuiltOptions
@@ -218,6 +219,15 @@ fail_on = click.option(
     help=f"Which findings end the run with 1: {', '.join(FailOn)}; or none.",
 )  # fmt: skip
 
+_TLS_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+cluster_options = combine(
+    click.option("--scheduler", default="", metavar="ADDRESS", help="A Dask scheduler, as tcp://HOST:8786."),
+    click.option("--scheduler-file", type=_TLS_FILE, help="The file in which it says its address."),
+    click.option("--tls-ca-file", "tls_ca", type=_TLS_FILE, help="Certificates of who may sign, in PEM."),
+    click.option("--tls-cert", type=_TLS_FILE, help="This side's certificate, in PEM."),
+    click.option("--tls-key", type=_TLS_FILE, help="Its key, in PEM."),
+)  # fmt: skip
+
 common_options = combine(
     engine,
     click.option("-q", "--quiet", is_flag=True, help="Only warnings, errors and the summary."),
@@ -309,6 +319,18 @@ def build_options_of(values: dict[str, Any]) -> BuildOptions:
         fragments=tuple(map(lasting_fragment, values.get("fragments", ()))),
         toolchain="" if compiler == DEFAULT else compiler.name,
     )
+
+
+def cluster_options_of(values: Mapping[str, Any]) -> ClusterOptions:
+    """Return what ``cluster_options`` parsed. Raises UsageError for two schedulers, or TLS without one."""
+    found = ClusterOptions(
+        **{name: values[name] for name in ("scheduler", "scheduler_file", "tls_ca", "tls_cert", "tls_key")}
+    )
+    if found.scheduler and found.scheduler_file:
+        raise UsageError("--scheduler and --scheduler-file each name a scheduler: one of them at a time")
+    if not found.named and (found.tls_ca or found.tls_cert or found.tls_key):
+        raise UsageError("TLS is for a scheduler, and none is named", hint="--scheduler tls://HOST:8786")
+    return found
 
 
 def guest_options_of(values: dict[str, Any]) -> GuestOptions:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Final
 
 from kbtf_ci.errors import InfrastructureError
 
+_POLL_S: Final = 0.5
 # Locks that ``keep_in_use`` took for the rest of this process, by path.
 _IN_USE: Final[dict[Path, int]] = {}
 
@@ -47,6 +49,24 @@ def exclusive(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator
     try:
         _touch(descriptor)
         yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def exclusive_with_children(path: Path, go_on: Callable[[], bool]) -> Iterator[int | None]:
+    """Hold ``path`` locked and yield the descriptor; a child that inherits it holds it until it ends, too.
+
+    So what a killed process started keeps others out as long as it is there. While somebody has it ``go_on``
+    is asked now and then; None is yielded where that says no. Raises InfrastructureError as exclusive().
+    """
+    while (descriptor := _try_lock(path, fcntl.LOCK_EX)) is None:
+        if not go_on():
+            yield None
+            return
+        time.sleep(_POLL_S)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
 

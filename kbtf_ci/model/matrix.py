@@ -273,7 +273,7 @@ class CellResult:
 
     ``compile_s`` and ``link_s`` are what make took up to vmlinux's first link and behind that, BTF included;
     None where it was not called. ``release``, ``compiler``, ``pahole`` and ``libbpf`` are its kernel's.
-    ``run`` is its run directory, "" for none.
+    ``run`` is its run directory, "" for none, and ``worker`` who ran it where that was another process.
     """
 
     name: str
@@ -293,6 +293,7 @@ class CellResult:
     error: str = ""
     run: str = ""
     kbtf_ci: str = ""
+    worker: str = ""
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON has it."""

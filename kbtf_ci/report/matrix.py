@@ -74,11 +74,12 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "name": plan.name,
         "description": plan.description,
         "axes": list(plan.axes),
-        "cells": [_cell(cell) for cell in plan.cells],
+        "cells": [cell_document(cell) for cell in plan.cells],
     }
 
 
-def _cell(cell: Cell) -> dict[str, Any]:
+def cell_document(cell: Cell) -> dict[str, Any]:
+    """Return a cell as JSON."""
     expected = cell.expected
     return {
         "name": cell.name,
@@ -119,7 +120,7 @@ def document(found: MatrixResults) -> dict[str, Any]:
     standings = found.standings
     cells = [
         {
-            **_cell(cell),
+            **cell_document(cell),
             "standing": standings[cell.name],
             "changed": changed(found.before.get(cell.name), found.of(cell)),
             "result": found.of(cell).document(),
@@ -131,11 +132,12 @@ def document(found: MatrixResults) -> dict[str, Any]:
 
 def plan_of(values: Mapping[str, Any]) -> Plan:
     """Return the plan in a document of either kind. Raises KeyError, TypeError or ValueError for none."""
-    cells = tuple(_read_cell(one) for one in values["cells"])
+    cells = tuple(cell_of(one) for one in values["cells"])
     return Plan(values["name"], values["description"], tuple(values["axes"]), cells)
 
 
-def _read_cell(values: Mapping[str, Any]) -> Cell:
+def cell_of(values: Mapping[str, Any]) -> Cell:
+    """Return the cell in a document; raises as plan_of()."""
     options = {key: tuple(one) if isinstance(one, list) else one for key, one in values["options"].items()}
     found = values["expected"]
     expected = (
@@ -148,8 +150,12 @@ def _read_cell(values: Mapping[str, Any]) -> Cell:
 
 def results_of(values: Mapping[str, Any]) -> dict[str, CellResult]:
     """Return the results in a document, by the names of cells; raises as plan_of()."""
-    found = [one["result"] for one in values["cells"]]
-    return {one["name"]: CellResult(**{**one, "outcome": CellOutcome(one["outcome"])}) for one in found}
+    return {one["result"]["name"]: result_of(one["result"]) for one in values["cells"]}
+
+
+def result_of(values: Mapping[str, Any]) -> CellResult:
+    """Return the result in a document; raises as plan_of()."""
+    return CellResult(**{**values, "outcome": CellOutcome(values["outcome"])})
 
 
 def ended(cell: Cell, result: CellResult, how: Standing, count: int, total: int) -> str:

@@ -13,14 +13,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from kbtf_ci import __version__
 from kbtf_ci.errors import InfrastructureError, KbtfError
 from kbtf_ci.infra.leash import leash
+from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.model.matrix import Cell, CellOutcome, CellResult, outcome_of
 from kbtf_ci.model.results import Results
@@ -32,12 +34,23 @@ _PATIENCE_S: Final = 120
 _TAIL_BYTES: Final = 64 * 1024
 
 
-def run_cell(cell: Cell, folder: Path, jobs: int, stop: threading.Event) -> CellResult:
+@dataclass(frozen=True)
+class CellsPlace:
+    """Where the folders of cells lie, and who hears of each one's end, and of what goes on."""
+
+    folder: Path
+    ended: Callable[[CellResult], None]
+    reporter: Reporter
+
+
+def run_cell(
+    cell: Cell, folder: Path, jobs: int, stop: threading.Event, inherited: tuple[int, ...] = ()
+) -> CellResult:
     """Run a cell's command with its run directory in ``folder``, and return what it came to.
 
     ``folder`` gets ``run`` and ``output.log``; what an earlier run left there goes. Once ``stop`` is set the
-    command is asked to end, and the cell is NOT_RUN. Raises InfrastructureError when the folder cannot be
-    made.
+    command is asked to end, and the cell is NOT_RUN. The command gets the descriptors ``inherited``. Raises
+    InfrastructureError when the folder cannot be made.
     """
     run, log = folder / "run", folder / "output.log"
     try:
@@ -49,7 +62,7 @@ def run_cell(cell: Cell, folder: Path, jobs: int, stop: threading.Event) -> Cell
     argv = (sys.executable, "-m", "kbtf_ci", *cell.words, *building, "--output-dir", str(run))
     began = time.monotonic()
     with log.open("wb") as output:
-        status = _status_of(argv, output.fileno(), stop)
+        status = _status_of(argv, output.fileno(), stop, inherited)
     seconds = round(time.monotonic() - began, 1)
     outcome = CellOutcome.NOT_RUN if stop.is_set() else outcome_of(status)
     return CellResult(
@@ -65,7 +78,7 @@ def run_cell(cell: Cell, folder: Path, jobs: int, stop: threading.Event) -> Cell
     )
 
 
-def _status_of(argv: Sequence[str], output: int, stop: threading.Event) -> int:
+def _status_of(argv: Sequence[str], output: int, stop: threading.Event, inherited: tuple[int, ...]) -> int:
     """Run a command in a process group of its own, which ends with this process; return its exit status."""
     with leash() as (descriptor, variables):
         process = subprocess.Popen(
@@ -74,7 +87,7 @@ def _status_of(argv: Sequence[str], output: int, stop: threading.Event) -> int:
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, **variables},
-            pass_fds=(descriptor,),
+            pass_fds=(descriptor, *inherited),
             start_new_session=True,
         )
         try:

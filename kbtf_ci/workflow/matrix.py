@@ -12,10 +12,10 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,10 +25,12 @@ from kbtf_ci.infra import rundir
 from kbtf_ci.infra.locks import exclusive, lock_of
 from kbtf_ci.infra.matrix_file import read_matrix
 from kbtf_ci.infra.record import Reporter
+from kbtf_ci.model.cluster import ClusterOptions
 from kbtf_ci.model.matrix import OPEN, Cell, CellResult, MatrixResults, Plan, standing
 from kbtf_ci.report import matrix as report
 from kbtf_ci.report.html.matrix_page import matrix_page
-from kbtf_ci.workflow.cell import run_cell
+from kbtf_ci.workflow import cluster_extra
+from kbtf_ci.workflow.cell import CellsPlace, run_cell
 
 _RESULTS: Final = "matrix.json"
 _BEFORE: Final = "before.json"
@@ -46,6 +48,7 @@ class MatrixOptions:
     at_once: int | None = None
     only: tuple[str, ...] = ()
     again: bool = False
+    cluster: ClusterOptions = field(default_factory=ClusterOptions)
 
 
 def plan(text: str, only: tuple[str, ...] = ()) -> Plan:
@@ -83,8 +86,21 @@ def run_matrix(whole: Plan, folder: Path, options: MatrixOptions, reporter: Repo
             count = sum(not _is_open(found.of(one), one) for one in wanted.cells)
             reporter.note(report.ended(cell, result, standing(cell, result), count, len(wanted.cells)))
 
-        _Machine(folder / _CELLS, _at_once(options.at_once), ended, reporter).run(todo)
+        place = CellsPlace(folder / _CELLS, ended, reporter)
+        if todo and options.cluster.named:
+            _on_workers(whole.name, todo, options.cluster, place)
+        else:
+            _Machine(place, _at_once(options.at_once)).run(todo)
         return replace(found, plan=wanted)
+
+
+def _on_workers(name: str, todo: list[Cell], options: ClusterOptions, place: CellsPlace) -> None:
+    cluster_extra.require()
+    from kbtf_ci.workflow import cluster  # noqa: PLC0415 - distributed is an extra
+
+    with cluster.connected(options) as client:
+        cluster.require_workers(client, todo)
+        cluster.Cluster(client, name, place).run(todo)
 
 
 def write(found: MatrixResults, folder: Path) -> None:
@@ -170,10 +186,8 @@ def _at_once(asked: int | None) -> int:
 class _Machine:
     """Runs cells, never two at once that share a build directory."""
 
-    def __init__(
-        self, folder: Path, at_once: int, ended: Callable[[CellResult], None], reporter: Reporter
-    ) -> None:
-        self._folder, self._at_once, self._ended, self._reporter = folder, at_once, ended, reporter
+    def __init__(self, place: CellsPlace, at_once: int) -> None:
+        self._place, self._at_once = place, at_once
         self._jobs = max(1, len(os.sched_getaffinity(0)) // at_once)
         self._stop = threading.Event()
 
@@ -186,7 +200,7 @@ class _Machine:
                     self._start(pool, waiting, running)
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         del running[future]
-                        self._ended(future.result())
+                        self._place.ended(future.result())
             except BaseException:
                 self._stop.set()  # and the pool waits for what runs to end
                 raise
@@ -200,5 +214,6 @@ class _Machine:
             if cell.compiled in {one.compiled for one in running.values()}:
                 continue
             waiting.remove(cell)
-            self._reporter.stage(cell.name)
-            running[pool.submit(run_cell, cell, self._folder / cell.folder, self._jobs, self._stop)] = cell
+            self._place.reporter.stage(cell.name)
+            folder = self._place.folder / cell.folder
+            running[pool.submit(run_cell, cell, folder, self._jobs, self._stop)] = cell

@@ -64,8 +64,9 @@ def imported(*folders: str) -> set[str]:
 
 
 def test_what_the_package_imports_is_what_it_declares(project: dict[str, Any]) -> None:
-    plugin = names(project["optional-dependencies"]["pytest"])
-    assert imported("kbtf_ci") == names(project["dependencies"]) | plugin
+    extras = {one: names(project["optional-dependencies"][one]) for one in ("pytest", "cluster")}
+    assert imported("kbtf_ci") == names(project["dependencies"]).union(*extras.values())
+    assert extras["cluster"] <= names(project["optional-dependencies"]["dev"])
     assert "pytest" not in names(project["dependencies"])
 
 

@@ -52,7 +52,7 @@ def result(one: Cell, outcome: CellOutcome = CellOutcome.VERIFIED, **values: obj
 
 GOOD = {
     one.name: result(one, seconds=9.5, exit_code=0, modules=60, verified=60, btf_bytes=9, compile_s=5.0,
-                     link_s=2.0, release="6.12", run="r", kbtf_ci="0")
+                     link_s=2.0, release="6.12", run="r", kbtf_ci="0", worker="w")
     for one in PLAN.cells
 }  # fmt: skip
 ALL_GOOD = MatrixResults(PLAN, {**GOOD, "7.2/gcc/old": result(cell("7.2/gcc/old"), CellOutcome.BUILD_FAILED)})

@@ -1,0 +1,141 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""A cell on a worker of Dask's: JSON in, JSON out. The scheduler's clients name run_task(), and send no code.
+
+Dask does not stop a task that runs, and takes its thread for free once it is cancelled. So the cell's command
+is a process that ends with the worker (infra/leash.py), a thread beside it asks whether the cell is still
+wanted, and no cell begins on this machine while an earlier one of its kind is not gone.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from distributed import get_worker
+
+from kbtf_ci import __version__
+from kbtf_ci.infra.locks import exclusive_with_children
+from kbtf_ci.infra.paths import cache_root
+from kbtf_ci.model.matrix import Cell, CellOutcome, CellResult
+from kbtf_ci.report.matrix import cell_of
+from kbtf_ci.workflow.cell import run_cell
+
+TOPIC: Final = "kbtf-ci"
+# What comes back of a run directory; images and modules stay here.
+FILES: Final = (
+    "run.json",
+    "results.json",
+    "summary.md",
+    "junit.xml",
+    "report.html",
+    "build.log",
+    "console.log",
+)
+LOG: Final = "output.log"
+_MOST_BYTES: Final = 8 << 20  # of one file
+_POLL_S: Final = 1.0
+_CANCELLED: Final = frozenset({"cancelled", "resumed", "forgotten", "released"})
+# Cells at once in this process, by its threads: a cancelled task's thread is still at work.
+_SLOTS: Final[dict[int, threading.Semaphore]] = {}
+_SLOTS_LOCK: Final = threading.Lock()
+
+
+def version() -> str:
+    """Return the version of kbtf-ci on a worker."""
+    return __version__
+
+
+def run_task(text: str) -> str:
+    """Run the cell in a document on this worker, and return what it came to, with its reports.
+
+    ``text`` is JSON: ``cell`` as in a plan, ``matrix`` for the folder's name. So is what comes back:
+    ``result``, ``worker`` by its name and ``address``, and ``files`` by name, with ``sha256`` and ``base64``.
+    """
+    asked = json.loads(text)
+    cell = cell_of(asked["cell"])
+    worker = get_worker()
+    folder = cache_root() / "cells" / _safe(asked["matrix"]) / cell.folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    stop = threading.Event()
+    slots = _slots(worker.state.nthreads)
+    with _watched(stop, _wanted(worker, str(worker.get_current_task()))), slots:
+        worker.log_event(TOPIC, {"cell": cell.name, "worker": str(worker.name), "what": "started"})
+        jobs = max(1, len(os.sched_getaffinity(0)) // worker.state.nthreads)
+        result = _alone(cell, folder, jobs, stop)
+    return json.dumps({
+        "result": result.document(),
+        "worker": str(worker.name),
+        "address": worker.address,
+        "files": {name: one for name, path in _files(folder) if (one := _packed(path)) is not None},
+    })  # fmt: skip
+
+
+def _alone(cell: Cell, folder: Path, jobs: int, stop: threading.Event) -> CellResult:
+    """Run the cell once whatever was started in its folder before, by a worker that is gone, has ended."""
+    lock = folder.with_name(f"{folder.name}.lock")
+    with exclusive_with_children(lock, lambda: not stop.is_set()) as descriptor:
+        if descriptor is None:
+            return CellResult(cell.name, cell.digest, CellOutcome.NOT_RUN, kbtf_ci=__version__)
+        return run_cell(cell, folder, jobs, stop, (descriptor,))
+
+
+def _slots(threads: int) -> threading.Semaphore:
+    with _SLOTS_LOCK:
+        return _SLOTS.setdefault(threads, threading.Semaphore(threads))
+
+
+def _wanted(worker: Any, key: str) -> Callable[[], bool]:
+    """Return what tells whether anybody still waits for a task, which may be cancelled."""
+
+    def wanted() -> bool:
+        task = worker.state.tasks.get(key)
+        return task is not None and task.state not in _CANCELLED and worker.status.name == "running"
+
+    return wanted
+
+
+@contextmanager
+def _watched(stop: threading.Event, wanted: Callable[[], bool]) -> Iterator[None]:
+    """Set ``stop`` once a task is not wanted any more."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_POLL_S):
+            if not wanted():
+                stop.set()
+                return
+
+    thread = threading.Thread(target=watch, daemon=True, name="wanted")
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _safe(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    yield LOG, folder / LOG
+    yield from ((name, folder / "run" / name) for name in FILES)
+
+
+def _packed(path: Path) -> Mapping[str, str] | None:
+    """Return a file as it comes back, its beginning where it is too large; None where there is none."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        data = file.read(_MOST_BYTES)
+    return {"sha256": hashlib.sha256(data).hexdigest(), "base64": base64.b64encode(data).decode()}

@@ -1,0 +1,353 @@
+# SPDX-FileCopyrightText: The kbtf-ci authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""Cells on the workers of a real scheduler: cells that are played, or end early by themselves."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Client, LocalCluster, get_worker
+
+from kbtf_ci import __version__
+from kbtf_ci.errors import InfrastructureError, UsageError
+from kbtf_ci.model.cluster import ClusterOptions, needs
+from kbtf_ci.model.matrix import Cell, CellOutcome, CellResult, Choice, multiply
+from kbtf_ci.report.terminal import TerminalReporter
+from kbtf_ci.workflow import cluster
+from kbtf_ci.workflow import matrix as workflow
+from kbtf_ci.workflow.cell import CellsPlace
+from kbtf_ci.workflow.matrix import MatrixOptions
+from tests.support.waiting import PATIENCE_S
+from tests.unit.workflow.test_matrix import matrix
+
+PLAN = multiply(
+    "m",
+    "",
+    {"config": "smoke"},
+    {
+        "toolchain": [Choice(name, {"toolchain": name}) for name in ("gcc", "clang")],
+        "pahole": [Choice(name, {"pahole": name}) for name in ("bookworm", "trixie", "forky")],
+    },
+)
+
+
+def answer(text: str, outcome: str = "verified", files: dict[str, bytes] | None = None) -> str:
+    cell = json.loads(text)["cell"]
+    digest = next(one.digest for one in PLAN.cells if one.name == cell["name"])
+    result = CellResult(cell["name"], digest, CellOutcome(outcome), kbtf_ci=__version__)
+    worker = get_worker()
+    return json.dumps({
+        "result": result.document(), "worker": str(worker.name), "address": worker.address,
+        "files": {
+            name: {"sha256": hashlib.sha256(data).hexdigest(), "base64": base64.b64encode(data).decode()}
+            for name, data in (files or {}).items()
+        },
+    })  # fmt: skip
+
+
+def good(text: str) -> str:
+    return answer(text, files={"output.log": b"said\n", "run.json": b"{}", "../../evil": b"x"})
+
+
+def broken_on_first(text: str) -> str:
+    """Come to no verdict on the worker that has it first, and to one elsewhere."""
+    return answer(text, "infrastructure" if get_worker().name == 0 else "verified")
+
+
+def raising(text: str) -> str:
+    raise OSError(28, f"no space for {json.loads(text)['cell']['name']}")
+
+
+def slow(text: str) -> str:
+    time.sleep(0.2)
+    return answer(text)
+
+
+@contextmanager
+def workers(number: int, **resources: float) -> Iterator[Client]:
+    offered = resources or {"cell": 1}
+    with (
+        LocalCluster(
+            n_workers=number, threads_per_worker=1, processes=False, dashboard_address=":0",
+            resources=offered, silence_logs=50,
+        ) as local,
+        Client(local, set_as_default=False) as client,
+    ):  # fmt: skip
+        yield client
+
+
+@pytest.fixture(scope="module")
+def three() -> Iterator[Client]:
+    with workers(3) as client:
+        yield client
+
+
+class Heard:
+    """A place for cells that hears what each comes to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.results: list[CellResult] = []
+        self.place = CellsPlace(folder, self.results.append, TerminalReporter(quiet=True))
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(one.name for one in self.results)
+
+
+def test_every_cell_is_run_once_and_what_comes_back_is_kept(three: Client, tmp_path: Path) -> None:
+    heard = Heard(tmp_path)
+    cluster.Cluster(three, "kept", heard.place, good).run(PLAN.cells)
+    assert heard.names == sorted(cell.name for cell in PLAN.cells)
+    one = heard.results[0]
+    cell = next(cell for cell in PLAN.cells if cell.name == one.name)
+    assert (tmp_path / cell.folder / "output.log").read_bytes() == b"said\n"
+    assert (tmp_path / cell.folder / "run/run.json").read_bytes() == b"{}"
+    assert one.run == str(tmp_path / cell.folder / "run")
+    assert one.worker in {"0", "1", "2"}
+    assert not list(tmp_path.rglob("evil"))
+
+
+def test_cells_of_one_build_go_where_the_first_of_them_was(three: Client, tmp_path: Path) -> None:
+    heard = Heard(tmp_path)
+    cluster.Cluster(three, "near", heard.place, slow).run(PLAN.cells)
+    for compiler in ("gcc", "clang"):
+        assert len({one.worker for one in heard.results if one.name.startswith(compiler)}) == 1
+    assert len({one.worker for one in heard.results}) == 2
+
+
+def test_what_came_to_no_verdict_is_tried_elsewhere(three: Client, tmp_path: Path) -> None:
+    heard = Heard(tmp_path)
+    cluster.Cluster(three, "elsewhere", heard.place, broken_on_first).run(PLAN.cells)
+    assert {one.outcome for one in heard.results} == {CellOutcome.VERIFIED}
+    assert "0" not in {one.worker for one in heard.results}
+
+
+def test_what_fails_everywhere_is_the_machines_fault_in_a_line(three: Client, tmp_path: Path) -> None:
+    heard = Heard(tmp_path)
+    cluster.Cluster(three, "raising", heard.place, raising).run(PLAN.cells[:1])
+    (one,) = heard.results
+    assert one.outcome is CellOutcome.INFRASTRUCTURE
+    assert "no space for" in one.error
+    assert "\n" not in one.error
+
+
+def test_resources_that_nobody_offers_are_told_at_once(three: Client) -> None:
+    cell = Cell({"a": "b"}, {"config": "smoke", "accel": "kvm"})
+    assert needs(cell) == {"cell": 1.0, "kvm": 1.0}
+    with pytest.raises(InfrastructureError, match="cell b: none of 3 workers offers cell=1 kvm=1"):
+        cluster.require_workers(three, [cell])
+    cluster.require_workers(three, PLAN.cells)
+
+
+def test_another_version_and_no_worker_are_told(three: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "__version__", "0.0")
+    with pytest.raises(InfrastructureError, match=r"worker inproc:.* has kbtf-ci .*, and this is 0\.0"):
+        cluster.require_workers(three, PLAN.cells)
+    with workers(0) as client, pytest.raises(InfrastructureError, match="the scheduler has no worker"):
+        cluster.require_workers(client, PLAN.cells)
+
+
+def test_no_scheduler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_CONNECT_S", 1)
+    with (
+        pytest.raises(InfrastructureError, match=r"--scheduler tcp://127\.0\.0\.1:1: no scheduler answers"),
+        cluster.connected(ClusterOptions(scheduler="tcp://127.0.0.1:1")),
+    ):
+        pass
+
+
+# ---- processes
+
+
+class Processes:
+    """A scheduler and workers as users start them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.started: list[subprocess.Popen[bytes]] = []
+        self.file = folder / "scheduler.json"
+        self.start(
+            "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", self.file
+        )
+        self.wait(self.file)
+
+    def start(self, what: str, *words: Any) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        with (self.folder / f"{what}-{len(self.started)}.log").open("wb") as log:
+            argv = [sys.executable, "-m", f"distributed.cli.dask_{what}", *map(str, words)]
+            process = subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        self.started.append(process)
+        return process
+
+    def worker(self, name: str, *words: Any) -> subprocess.Popen[bytes]:
+        return self.start(
+            "worker", "--scheduler-file", self.file, "--no-nanny", "--nthreads", 1, "--name", name,
+            "--no-dashboard", "--resources", "cell=1", "--host", "127.0.0.1",
+            "--local-directory", self.folder / name, *words,
+        )  # fmt: skip
+
+    def wait(self, path: Path) -> None:
+        end = time.monotonic() + PATIENCE_S
+        while not path.exists():
+            assert time.monotonic() < end, [log.read_text() for log in self.folder.glob("*.log")]
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        for process in reversed(self.started):
+            process.terminate()
+        for process in self.started:
+            process.wait(PATIENCE_S)
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    (tmp_path / "dask").mkdir()
+    found = Processes(tmp_path / "dask")
+    yield found
+    found.stop()
+
+
+def test_a_matrix_is_run_by_real_workers_with_real_commands(processes: Processes, tmp_path: Path) -> None:
+    """Its cells end with 2, of profiles that are none: the table is that of one machine."""
+    for name in ("a", "b", "c"):
+        processes.worker(name)
+    plan = matrix(tmp_path)
+    with cluster.connected(ClusterOptions(scheduler_file=processes.file)) as client:
+        client.wait_for_workers(3, timeout=PATIENCE_S)
+    options = MatrixOptions(cluster=ClusterOptions(scheduler_file=processes.file))
+    reporter = TerminalReporter(quiet=True)
+    found = workflow.run_matrix(plan, tmp_path / "far", options, reporter)
+    here = workflow.run_matrix(plan, tmp_path / "here", MatrixOptions(at_once=1), reporter)
+    assert found.standings == here.standings
+    assert {one.outcome for one in found.results.values()} == {CellOutcome.REFUSED}
+    assert {one.worker for one in found.results.values()} <= {"a", "b", "c"}
+    assert [one.error for one in found.results.values()] == [
+        here.results[one.name].error for one in found.results.values()
+    ]
+
+
+# Plays kbtf-ci on a worker: says who it is, and ends when it may, or in order when it has to.
+PLAYED = f"""#!{sys.executable}
+import os, pathlib, signal, sys, time
+sys.path.insert(0, {str(Path.cwd())!r})
+from kbtf_ci.infra.leash import heed
+place = pathlib.Path(__file__).parent
+def ended(*_):
+    (place / f"ended-{{os.getpid()}}").touch()
+    sys.exit(130)
+signal.signal(signal.SIGTERM, ended)
+heed()
+cell = sys.argv[sys.argv.index("--toolchain") + 1]
+(place / f"{{cell}}-{{os.getpid()}}").touch()
+while not (place / "go").exists():
+    time.sleep(0.05)
+sys.exit(2)
+"""
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there, and not only its entry, which nobody has asked for yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+class Played:
+    """Workers on which cells are played; each start leaves a file with the cell's name and its process."""
+
+    NAMES = ("gcc", "clang")
+    PLAN = multiply("m", "", {}, {"toolchain": [Choice(name, {"toolchain": name}) for name in NAMES]})
+
+    def __init__(self, processes: Processes, folder: Path) -> None:
+        self.processes, self.folder = processes, folder
+        (folder / "played").write_text(PLAYED)
+        (folder / "played").chmod(0o755)
+        preload = folder / "preload.py"
+        preload.write_text(f"import sys\nsys.executable = {str(folder / 'played')!r}\n")
+        self.workers = [processes.worker(name, "--preload", preload) for name in ("a", "b", "c")]
+        with self.client() as client:
+            client.wait_for_workers(3, timeout=PATIENCE_S)
+
+    def client(self) -> Any:
+        return cluster.connected(ClusterOptions(scheduler_file=self.processes.file))
+
+    def pids(self, cell: str) -> list[int]:
+        return sorted(int(path.name.rpartition("-")[2]) for path in self.folder.glob(f"{cell}-*"))
+
+    def until(self, true: Callable[[], object]) -> None:
+        end = time.monotonic() + PATIENCE_S
+        while not true():
+            assert time.monotonic() < end, sorted(path.name for path in self.folder.iterdir())
+            time.sleep(0.05)
+
+    def gone(self, pid: int) -> bool:
+        return (self.folder / f"ended-{pid}").exists() and not runs(pid)
+
+
+@pytest.fixture
+def played(processes: Processes, tmp_path: Path) -> Played:
+    (tmp_path / "play").mkdir()
+    return Played(processes, tmp_path / "play")
+
+
+def test_a_killed_workers_cell_ends_and_is_run_again_once_it_is_gone(played: Played, tmp_path: Path) -> None:
+    heard = Heard(tmp_path / "out")
+
+    def run() -> None:
+        with played.client() as client:
+            cluster.Cluster(client, "killed", heard.place).run(played.PLAN.cells)
+
+    running = threading.Thread(target=run)
+    running.start()
+    played.until(lambda: all(played.pids(name) for name in played.NAMES))
+    (first,) = played.pids("gcc")
+    parent = int(Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[1])
+    (victim,) = (one for one in played.workers if one.pid == parent)
+    victim.kill()
+    victim.wait()
+    played.until(lambda: len(played.pids("gcc")) == 2)
+    assert played.gone(first)
+    (played.folder / "go").touch()
+    running.join(PATIENCE_S)
+    assert heard.names == ["clang", "gcc"]
+    assert {one.outcome for one in heard.results} == {CellOutcome.REFUSED}
+    assert len(played.pids("clang")) == 1
+
+
+def test_a_client_that_was_killed_or_interrupted_leaves_no_cell(played: Played, tmp_path: Path) -> None:
+    path = tmp_path / "m.toml"
+    path.write_text(f"[axes]\ntoolchain = {list(played.NAMES)}")
+    words = ("matrix", "run", path, "-o", tmp_path / "out", "--scheduler-file", played.processes.file)
+    for sent in (signal.SIGKILL, signal.SIGINT):
+        argv = [sys.executable, "-m", "kbtf_ci", *map(str, words)]
+        with (tmp_path / f"{sent}.log").open("wb") as log:
+            client = subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT)
+        before = {name: len(played.pids(name)) for name in played.NAMES}
+        played.until(lambda: all(len(played.pids(name)) > before[name] for name in played.NAMES))  # noqa: B023
+        client.send_signal(sent)
+        client.wait(PATIENCE_S)
+        played.until(lambda: all(played.gone(pid) for name in played.NAMES for pid in played.pids(name)))
+    assert client.returncode == 130, (tmp_path / f"{signal.SIGINT}.log").read_text()
+
+
+def test_without_the_extra_the_way_out_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kbtf_ci.workflow.cluster_extra.find_spec", lambda name: None)
+    options = MatrixOptions(cluster=ClusterOptions(scheduler="tcp://127.0.0.1:1"))
+    with pytest.raises(UsageError, match="distributed, which is not installed") as caught:
+        workflow.run_matrix(matrix(tmp_path), tmp_path / "out", options, TerminalReporter(quiet=True))
+    assert "kbtf-ci[cluster]" in caught.value.hint
