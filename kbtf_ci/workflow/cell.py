@@ -59,7 +59,9 @@ def run_cell(
     except OSError as error:
         raise InfrastructureError(f"{folder}: cannot be made: {error.strerror}") from error
     building = ("--jobs", str(jobs)) if "kernel" not in cell.options else ()
-    argv = (sys.executable, "-m", "kbtf_ci", *cell.words, *building, "--output-dir", str(run))
+    # What a job of CI is told of, the matrix tells.
+    more = (*building, "--no-annotate", "--output-dir", str(run))
+    argv = (sys.executable, "-m", "kbtf_ci", *cell.words, *more)
     began = time.monotonic()
     with log.open("wb") as output:
         status = _status_of(argv, output.fileno(), stop, inherited)

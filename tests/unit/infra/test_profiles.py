@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from kbtf_ci.errors import UsageError
-from kbtf_ci.infra.profiles import find_profile, known_profiles, parse_size_mib
+from kbtf_ci.infra.paths import shipped
+from kbtf_ci.infra.profiles import (
+    find_profile,
+    known_fragments,
+    known_profiles,
+    lasting_fragment,
+    parse_size_mib,
+    profile_of,
+)
+from kbtf_ci.model.config import config_lines
+from kbtf_ci.model.options import BuildOptions
 
 TWELVE = {
     "i915", "radeon", "mlx5_core", "mlx5_ib", "xfs", "i40e", "bnx2x", "ib_core", "cifs", "nfsd", "kvm", "drm",
@@ -42,6 +52,31 @@ def test_a_profile_of_the_users_has_a_table_for_an_architecture(tmp_path: Path) 
     assert (profile.target, profile.require) == ("defconfig virt.config", ("a", "b"))
     assert [path.name for path in profile.own] == ["pvh.config"]
     assert find_profile(str(tmp_path / "mine.toml")).target == "tinyconfig"
+
+
+def test_fragments_come_on_top_of_the_profiles_own_and_below_ours(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.config"
+    mine.write_text("CONFIG_A=y\n")
+    plain = find_profile("smoke")
+    found = profile_of(BuildOptions("smoke", 1, fragments=("thinlto", str(mine))))
+    assert found.own == (*plain.own, shipped("configs") / "thinlto.config", mine)
+    assert (found.on_top, found.steps) == (plain.on_top, None)
+    assert found.key.startswith("smoke+thinlto+")
+    assert found.key != profile_of(BuildOptions("smoke", 1, fragments=("thinlto",))).key
+    assert profile_of(BuildOptions("smoke", 1)) == plain
+    with pytest.raises(UsageError, match="--fragment nosuch: no such fragment or file"):
+        profile_of(BuildOptions("smoke", 1, fragments=("nosuch",)))
+
+
+@pytest.mark.parametrize("name", known_fragments())
+def test_a_fragment_that_ships_sets_something(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = (shipped("configs") / f"{name}.config").read_text()
+    assert list(config_lines(text))
+    monkeypatch.chdir(tmp_path)
+    assert lasting_fragment(name) == name
+    assert lasting_fragment("mine.config") == str(tmp_path / "mine.config")
 
 
 def test_the_big_profile_requires_the_commits_biggest() -> None:

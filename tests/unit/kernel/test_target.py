@@ -13,6 +13,7 @@ from kbtf_ci.errors import UsageError
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.source import Source
 from kbtf_ci.kernel.target import NATIVE, Target, target_of
+from kbtf_ci.model.compiler import compiler_named
 from tests.support.local import LocalRunner
 
 
@@ -31,6 +32,22 @@ def test_the_cross_compiler_and_kbuilds_name_are_given() -> None:
 
 def test_for_x86_64_make_is_called_as_it_ever_was() -> None:
     assert argv(NATIVE)[5:7] == ("CC=ccache gcc", "HOSTCC=ccache gcc")
+
+
+def test_another_compiler_takes_the_place_of_gcc_and_clang_brings_its_own_linker() -> None:
+    tree = Source(Path("/tree"), "6.12", "tree", "key")
+    words = {
+        (arch, name): Kbuild(
+            LocalRunner(), tree, Path("/b"), Path("/c"), 2, "none", target=target_of(arch),
+            compiler=compiler_named(name),
+        ).argv("all")
+        for arch in ("x86_64", "s390x") for name in ("gcc-13", "clang-19")
+    }  # fmt: skip
+    assert {"CC=ccache gcc-13", "HOSTCC=ccache gcc-13"} <= set(words["x86_64", "gcc-13"])
+    assert {"CC=ccache s390x-linux-gnu-gcc-13", "HOSTCC=ccache gcc-13"} <= set(words["s390x", "gcc-13"])
+    for arch in ("x86_64", "s390x"):
+        assert {"LLVM=-19", "CC=ccache clang-19", "HOSTCC=ccache clang-19"} <= set(words[arch, "clang-19"])
+    assert not any(word.startswith("LLVM=") for word in words["x86_64", "gcc-13"])
 
 
 def test_another_architecture_is_a_line() -> None:
