@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
@@ -117,6 +118,8 @@ class Cluster:
         self, client: Client, matrix: str, place: CellsPlace, task: Task = cluster_task.run_task
     ) -> None:
         self._client, self._matrix, self._task = client, matrix, task
+        # A worker may still be at work on what an earlier call of the same name did not want any more.
+        self._id = uuid.uuid4().hex[:12]
         self._folder, self._ended, self._reporter = place.folder, place.ended, place.reporter
         self._cells: dict[Future[str], Cell] = {}
         self._tries: dict[str, int] = defaultdict(int)
@@ -152,7 +155,7 @@ class Cluster:
         future = self._client.submit(
             self._task,
             asked,
-            key=f"kbtf-ci-{self._matrix}-{cell.folder}-{self._tries[cell.name]}",
+            key=f"kbtf-ci-{self._id}-{cell.folder}-{self._tries[cell.name]}",
             workers=workers or None,
             allow_other_workers=bool(workers),
             resources=dict(needs(cell)),

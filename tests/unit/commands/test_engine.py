@@ -41,6 +41,12 @@ def test_nobody_is_taken_to_the_host_who_did_not_ask_for_it(tmp_path: Path) -> N
     assert "none.sock" in done.stderr
 
 
+def test_a_suites_pahole_is_made_in_a_container(tmp_path: Path) -> None:
+    done = kbtf_ci(tmp_path, "run", "--pahole", "forky", "--engine", "host")
+    assert done.returncode == 2
+    assert "a suite's pahole is made in a container, and --engine host has none" in done.stderr
+
+
 def test_a_suite_is_an_images(tmp_path: Path) -> None:
     for words in (("--engine", "host", "--suite", "trixie"), ("--suite", "trixie", "--engine=host")):
         done = kbtf_ci(tmp_path, "run", *words)

@@ -50,7 +50,6 @@ def test_what_guests_of_another_architecture_cannot_do_is_said_before_anything_i
         (("LLVM=1",), "LLVM=1: the compiler would stay gcc", "--toolchain clang-N"),
         (("--pahole", "sid"), "--pahole sid: no such file, folder or suite", "bookworm, trixie, forky"),
         (("--pahole", "forky", "--pahole-tree", "."), "each name a pahole", ""),
-        (("--pahole", "forky", "--engine", "host"), "a suite's pahole is made in a container", "a program"),
         (("--libbpf-tree", "."), "a pahole is built with it, and none is", "--pahole"),
         (("--fragment", "thin"), "/thin: no such fragment or file", "thinlto, trace"),
     ],

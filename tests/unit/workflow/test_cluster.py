@@ -172,6 +172,8 @@ def test_no_scheduler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # ---- processes
 
+END_S = 20
+
 
 class Processes:
     """A scheduler and workers as users start them."""
@@ -207,10 +209,14 @@ class Processes:
             time.sleep(0.05)
 
     def stop(self) -> None:
+        """End them, the scheduler last; a worker of Dask's that loses it amid its own end may hang."""
         for process in reversed(self.started):
             process.terminate()
-        for process in self.started:
-            process.wait(PATIENCE_S)
+            try:
+                process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 @pytest.fixture
