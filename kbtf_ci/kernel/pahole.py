@@ -133,6 +133,11 @@ def libbpf(runner: Runner, pahole: Pahole) -> str:
     return number[1] if number else ""
 
 
+def recorded(runner: Runner, pahole: Pahole) -> PaholeRecord:
+    """Return what run.json keeps of a pahole, the libbpf that it is started with among it."""
+    return pahole.record.model_copy(update={"libbpf": libbpf(runner, pahole)})
+
+
 def flags_of_6_12(version: int, *, distilled: bool = False) -> tuple[str, ...]:
     """Return the flags that Linux 6.12 gives a pahole of this version for a module, of 1.30 as 130.
 

@@ -27,7 +27,7 @@ from kbtf_ci.kernel.finished import find_finished, keep_finished
 from kbtf_ci.kernel.identity import identify
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.kconfig import Configured, configure
-from kbtf_ci.kernel.pahole import keep_answer, libbpf
+from kbtf_ci.kernel.pahole import keep_answer, recorded
 from kbtf_ci.kernel.pahole_tree import forget_btf_of_other
 from kbtf_ci.kernel.server_saving import btf_server_record
 from kbtf_ci.kernel.steps import StepCount
@@ -173,7 +173,7 @@ def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> 
         build=identity,
         make=dict(built.steps),
         build_seconds=dict(built.seconds),
-        pahole=pahole.record.model_copy(update={"libbpf": libbpf(tools.runner, pahole)}),
+        pahole=recorded(tools.runner, pahole),
         btf_server=server,
         skipped_btf=_below_subtree(built.skipped_btf),
     )

@@ -17,9 +17,9 @@ from kbtf_ci.infra import rundir
 from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.kernel.encode import Encoded, encode
-from kbtf_ci.kernel.pahole import Pahole, ask_kbuild, version
+from kbtf_ci.kernel.pahole import Pahole, ask_kbuild, recorded, version
 from kbtf_ci.model.module import Module
-from kbtf_ci.model.run_record import RunRecord
+from kbtf_ci.model.run_record import PaholeRecord, RunRecord
 from kbtf_ci.model.sizes import Sizes, compare
 from kbtf_ci.objfile.inventory import inventory
 from kbtf_ci.report.sizes import Encoding, document, load_previous, tables
@@ -134,12 +134,12 @@ def _pahole(directory: rundir.RunDirectory, record: RunRecord, reporter: Reporte
     known = record.pahole
     if known is None:
         reporter.stage("pahole's flags")
-        known = _ask(record, directory, reporter).record
+        known = _ask(record, directory, reporter)
         directory.write_record(record.amended({"pahole": known}))
     return Pahole.of(known, record.build_options.pahole)
 
 
-def _ask(record: RunRecord, directory: rundir.RunDirectory, reporter: Reporter) -> Pahole:
+def _ask(record: RunRecord, directory: rundir.RunDirectory, reporter: Reporter) -> PaholeRecord:
     """Ask kbuild on the run's own configuration and source, in a build directory made for the question."""
     options = record.build_options
     tools = workspace.toolchain(options.suite, reporter)
@@ -154,7 +154,7 @@ def _ask(record: RunRecord, directory: rundir.RunDirectory, reporter: Reporter) 
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".pahole-") as folder:
         (Path(folder) / ".config").write_bytes(directory.file("kernel.config").read_bytes())
-        return ask_kbuild(workspace.kbuild(options, tools, source, Path(folder)))
+        return recorded(tools.runner, ask_kbuild(workspace.kbuild(options, tools, source, Path(folder))))
 
 
 def _stamp(path: Path) -> str:

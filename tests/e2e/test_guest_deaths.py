@@ -41,6 +41,7 @@ def deadly(smoke_run: Path, tmp_path: Path) -> list[Module]:
     return modules
 
 
+@pytest.mark.full
 def test_each_death_is_told_apart_and_every_module_is_verified_inert(
     engine: Engine, toolchain: Toolchain, smoke_run: Path, deadly: list[Module], tmp_path: Path
 ) -> None:

@@ -116,6 +116,7 @@ def check(done: subprocess.CompletedProcess[str], spare_run: Path) -> dict[str, 
     return results
 
 
+@pytest.mark.full
 def test_a_warning_and_lockups_in_init_and_in_a_thread_are_the_modules(
     cli: Cli, spare_run: Path, tmp_path: Path
 ) -> None:

@@ -57,6 +57,7 @@ def ended(process: subprocess.Popen[str], seconds: float = PATIENCE_S) -> tuple[
     return process.returncode, out + err
 
 
+@pytest.mark.full
 def test_the_example_project_runs_with_a_guest_a_worker(
     start: Start, smoke_run: Path, tmp_path: Path
 ) -> None:

@@ -99,6 +99,7 @@ class Overlaid:
         return self.runner.start(replace(command, mounts=(*command.mounts, *over)))
 
 
+@pytest.mark.full
 def test_a_makefile_that_forgets_vmlinux_leaves_stale_btf_that_check_and_boot_confirm(
     smoke_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
