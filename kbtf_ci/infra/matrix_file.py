@@ -17,7 +17,7 @@ from kbtf_ci.infra.paths import shipped
 from kbtf_ci.model.invalid import first_fault
 from kbtf_ci.model.matrix import (
     OPTIONS,
-    VARIABLES,
+    REPEATED,
     CellOutcome,
     Choice,
     Expectation,
@@ -27,7 +27,6 @@ from kbtf_ci.model.matrix import (
     multiply,
 )
 
-_LISTS: Final = frozenset(("fragment", "kconfig-add", "timeouts", "kernel", VARIABLES))
 _PATHS: Final = frozenset(
     ("config", "directory", "pahole", "pahole-tree", "libbpf-tree", "fragment", "kernel", "modules")
 )
@@ -149,11 +148,11 @@ class _Reader:
             raise self._fault(place, f"no option '{key}' of kbtf-ci run", f"options: {', '.join(OPTIONS)}")
         many = isinstance(value, list)
         texts = value if many else [value]
-        if many and key not in _LISTS:
+        if many and key not in REPEATED:
             raise self._fault(place, f"{key} has one value, not several")
         if not all(isinstance(one, str | int) for one in texts):
             raise self._fault(place, f"{key}: a text or a number is wanted")
-        if key in _LISTS:
+        if key in REPEATED:
             return tuple(self._located(key, str(one)) for one in texts if one != "")
         return value if isinstance(value, bool) else self._located(key, str(value))
 

@@ -19,7 +19,7 @@ from kbtf_ci.errors import ExitCode, UsageError
 
 OptionValue = str | int | bool | tuple[str, ...]
 
-# The options that a cell may have, by their long names on the command line of run; of verify the last two.
+# The options that a cell may have, by their long names on the command line of run and verify.
 _SINGLE: Final = (
     "config", "directory", "sha256", "suite", "arch", "toolchain", "pahole", "pahole-tree", "libbpf-tree",
     "load", "memory", "cpus", "append", "prove", "fail-on", "accel", "modules",
@@ -27,8 +27,8 @@ _SINGLE: Final = (
 _REPEATED: Final = ("fragment", "kconfig-add", "timeouts", "kernel")
 _FLAGS: Final = ("btf-cache", "btf-server")
 VARIABLES: Final = "variables"  # make's, which have no option
-OPTIONS: Final = (*_SINGLE, *_REPEATED, *_FLAGS, VARIABLES)
-_OF_OTHERS: Final = ("kernel", "modules")
+REPEATED: Final = (*_REPEATED, VARIABLES)
+OPTIONS: Final = (*_SINGLE, *REPEATED, *_FLAGS)
 # With a kernel of others nothing is built.
 _OF_A_BUILD: Final = frozenset(
     ("config", "directory", "sha256", "toolchain", "pahole", "pahole-tree", "libbpf-tree", "fragment",
