@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +18,7 @@ from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
 from tests.e2e.conftest import BUILD_S, Cli
 from tests.support.cache import OwnCache
-from tests.support.waiting import PATIENCE_S
+from tests.support.dask import DaskProcesses, dask_processes
 
 pytestmark = pytest.mark.full
 GONE_S = 30  # after which nothing of a killed worker's cell may be left
@@ -52,49 +50,14 @@ def test_cells_that_differ_in_the_pahole_share_what_is_compiled(cli: Cli, plan: 
     assert runs["bookworm"]["make"]["BTF [M]"] == cells["bookworm"]["modules"]
 
 
-class Dask:
-    """A scheduler and workers in processes of their own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.file = folder, folder / "scheduler.json"
-        self.started: list[subprocess.Popen[bytes]] = []
-        words = ("--port", "0", "--no-dashboard", "--scheduler-file", self.file)
-        self.start("distributed.cli.dask_scheduler", *words)
-        end = time.monotonic() + PATIENCE_S
-        while not self.file.exists():
-            assert time.monotonic() < end
-            time.sleep(0.1)
-
-    def start(self, module: str, *words: object) -> subprocess.Popen[bytes]:
-        with (self.folder / f"{len(self.started)}.log").open("wb") as log:
-            argv = [sys.executable, "-m", module, *map(str, words)]
-            process = subprocess.Popen(argv, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)
-        self.started.append(process)
-        return process
-
-    def worker(self, name: str) -> subprocess.Popen[bytes]:
-        return self.start("kbtf_ci", "worker", "--scheduler-file", self.file, "--name", name)
-
-    def stop(self) -> None:
-        for process in reversed(self.started):
-            process.terminate()
-            try:
-                process.wait(GONE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
 @pytest.fixture
-def dask(tmp_path: Path) -> Iterator[Dask]:
-    (tmp_path / "dask").mkdir()
-    found = Dask(tmp_path / "dask")
-    yield found
-    found.stop()
+def dask(tmp_path: Path) -> Iterator[DaskProcesses]:
+    with dask_processes(tmp_path / "dask") as found:
+        yield found
 
 
 def test_of_a_killed_workers_cell_nothing_is_left_and_it_is_run_again(
-    cli: Cli, plan: Path, dask: Dask, engine: Engine
+    cli: Cli, plan: Path, dask: DaskProcesses, engine: Engine
 ) -> None:
     client = docker.DockerClient(base_url=engine.address.url)
 
@@ -103,7 +66,10 @@ def test_of_a_killed_workers_cell_nothing_is_left_and_it_is_run_again(
         return {str(one.id) for one in found}
 
     before = held()
-    workers = {name: dask.worker(name) for name in ("a", "b", "c")}
+    workers = {
+        name: dask.start("kbtf_ci", "worker", "--scheduler-file", dask.file, "--name", name)
+        for name in ("a", "b", "c")
+    }
     matrix = cli.start("matrix", "run", plan, "-o", "out", "--json", "--scheduler-file", dask.file)
     end = time.monotonic() + BUILD_S
     while not (first := held() - before):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from kbtf_ci.workflow import cluster
 from kbtf_ci.workflow import matrix as workflow
 from kbtf_ci.workflow.cell import CellsPlace
 from kbtf_ci.workflow.matrix import MatrixOptions
+from tests.support.dask import DaskProcesses, dask_processes
 from tests.support.waiting import PATIENCE_S
 from tests.unit.workflow.test_matrix import matrix
 
@@ -172,65 +172,25 @@ def test_no_scheduler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # ---- processes
 
-END_S = 20
 
-
-class Processes:
-    """A scheduler and workers as users start them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.started: list[subprocess.Popen[bytes]] = []
-        self.file = folder / "scheduler.json"
-        self.start(
-            "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", self.file
-        )
-        self.wait(self.file)
-
-    def start(self, what: str, *words: Any) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        with (self.folder / f"{what}-{len(self.started)}.log").open("wb") as log:
-            argv = [sys.executable, "-m", f"distributed.cli.dask_{what}", *map(str, words)]
-            process = subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT, env=environment)
-        self.started.append(process)
-        return process
-
-    def worker(self, name: str, *words: Any) -> subprocess.Popen[bytes]:
-        return self.start(
-            "worker", "--scheduler-file", self.file, "--no-nanny", "--nthreads", 1, "--name", name,
-            "--no-dashboard", "--resources", "cell=1", "--host", "127.0.0.1",
-            "--local-directory", self.folder / name, *words,
-        )  # fmt: skip
-
-    def wait(self, path: Path) -> None:
-        end = time.monotonic() + PATIENCE_S
-        while not path.exists():
-            assert time.monotonic() < end, [log.read_text() for log in self.folder.glob("*.log")]
-            time.sleep(0.05)
-
-    def stop(self) -> None:
-        """End them, the scheduler last; a worker of Dask's that loses it amid its own end may hang."""
-        for process in reversed(self.started):
-            process.terminate()
-            try:
-                process.wait(END_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+def worker(processes: DaskProcesses, name: str, *words: Any) -> subprocess.Popen[bytes]:
+    return processes.start(
+        "distributed.cli.dask_worker", "--scheduler-file", processes.file, "--no-nanny", "--nthreads", 1,
+        "--name", name, "--no-dashboard", "--resources", "cell=1", "--host", "127.0.0.1",
+        "--local-directory", processes.folder / name, *words,
+    )  # fmt: skip
 
 
 @pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    (tmp_path / "dask").mkdir()
-    found = Processes(tmp_path / "dask")
-    yield found
-    found.stop()
+def processes(tmp_path: Path) -> Iterator[DaskProcesses]:
+    with dask_processes(tmp_path / "dask") as found:
+        yield found
 
 
-def test_a_matrix_is_run_by_real_workers_with_real_commands(processes: Processes, tmp_path: Path) -> None:
+def test_a_matrix_is_run_by_real_workers_with_real_commands(processes: DaskProcesses, tmp_path: Path) -> None:
     """Its cells end with 2, of profiles that are none: the table is that of one machine."""
     for name in ("a", "b", "c"):
-        processes.worker(name)
+        worker(processes, name)
     plan = matrix(tmp_path)
     with cluster.connected(ClusterOptions(scheduler_file=processes.file)) as client:
         client.wait_for_workers(3, timeout=PATIENCE_S)
@@ -279,13 +239,13 @@ class Played:
     NAMES = ("gcc", "clang")
     PLAN = multiply("m", "", {}, {"toolchain": [Choice(name, {"toolchain": name}) for name in NAMES]})
 
-    def __init__(self, processes: Processes, folder: Path) -> None:
+    def __init__(self, processes: DaskProcesses, folder: Path) -> None:
         self.processes, self.folder = processes, folder
         (folder / "played").write_text(PLAYED)
         (folder / "played").chmod(0o755)
         preload = folder / "preload.py"
         preload.write_text(f"import sys\nsys.executable = {str(folder / 'played')!r}\n")
-        self.workers = [processes.worker(name, "--preload", preload) for name in ("a", "b", "c")]
+        self.workers = [worker(processes, name, "--preload", preload) for name in ("a", "b", "c")]
         with self.client() as client:
             client.wait_for_workers(3, timeout=PATIENCE_S)
 
@@ -306,7 +266,7 @@ class Played:
 
 
 @pytest.fixture
-def played(processes: Processes, tmp_path: Path) -> Played:
+def played(processes: DaskProcesses, tmp_path: Path) -> Played:
     (tmp_path / "play").mkdir()
     return Played(processes, tmp_path / "play")
 
