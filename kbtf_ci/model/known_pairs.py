@@ -21,12 +21,15 @@ _ADDS_OFFSETS_SINCE: Final = 132
 _WITH_SYMBOL_POINTERS: Final = (128, 129)
 # It leaves a function out where an argument is not in the register that the ABI has for it.
 _DROPS_OF_CLANG: Final = 132
+# libbpf commit 37027144, in 1.7.0, to 5b0f3729.
+_REPEATS_TYPEDEFS: Final = "1.7"
 
 
-def known_pairs(config: Mapping[str, str], architecture: str) -> tuple[str, ...]:
+def known_pairs(config: Mapping[str, str], architecture: str, libbpf: str = "") -> tuple[str, ...]:
     """Return a line for each thing that is known to go wrong with a configuration's compiler and pahole.
 
-    ``config`` maps ``CONFIG_X`` to its value; ``architecture`` is its name as --arch has it.
+    ``config`` maps ``CONFIG_X`` to its value; ``architecture`` is its name as --arch has it, ``libbpf`` the
+    version of pahole's, "" for not known.
     """
     pahole, clang = _number(config, _PAHOLE), _number(config, _CLANG) // 10_000
     who = f"pahole {pahole // 100}.{pahole % 100}"
@@ -47,6 +50,11 @@ def known_pairs(config: Mapping[str, str], architecture: str) -> tuple[str, ...]
             f"clang {clang} with {who}: a function that gets an argument in another register than the ABI's "
             "is left out, be it a kfunc (resolve_btfids: unresolved symbol); older paholes keep it, and so "
             "does gcc"
+        )
+    if libbpf.startswith(_REPEATS_TYPEDEFS):
+        found.append(
+            f"{who} with libbpf {libbpf}: modules' BTF has vmlinux's typedefs once more, and may be twice as "
+            "large and more; libbpf 1.6 does not do that, nor any with its commit 5b0f3729"
         )
     return tuple(found)
 

@@ -67,6 +67,7 @@ def entry(one: Prediction) -> dict[str, Any]:
         "loader_checks": one.loader_checks,
         "unusable": unusable_entries(one.unusable),
         "extra_bytes": one.extra_bytes,
+        "repeated_typedefs": one.repeated_typedefs,
     }
 
 
@@ -131,16 +132,35 @@ def text(
             yield from _module(one)
         yield f"  -> {cause}: {advice}"
         yield ""
+    yield from _remarks(predictions)
+    size = sum(one.btf_bytes for one in predictions)
+    rules = ".".join(map(str, version))
+    yield f"{kernel}, rules of {rules}: {len(predictions)} modules, {size:,} bytes of split BTF"
+    yield one_line(predictions)
+
+
+def _remarks(predictions: Sequence[Prediction]) -> Iterator[str]:
+    """Yield what is to be known beside the verdicts."""
     raw = sum(not one.loader_checks for one in predictions)
     if raw:
         yield f"{raw} raw BTF: what the module loader asks before it looks at BTF is not checked there"
     extra = [one.extra_bytes for one in predictions if one.extra_bytes]
     if extra:
         yield f"{len(extra)} modules hold a .BTF.extra section ({sum(extra):,} bytes), which is not judged"
-    size = sum(one.btf_bytes for one in predictions)
-    rules = ".".join(map(str, version))
-    yield f"{kernel}, rules of {rules}: {len(predictions)} modules, {size:,} bytes of split BTF"
-    yield one_line(predictions)
+    if line := repeats(predictions):
+        yield line
+
+
+def repeats(predictions: Iterable[Prediction]) -> str:
+    """Return in a line what modules have of vmlinux's once more, "" for nothing."""
+    found = [one.repeated_typedefs for one in predictions if one.repeated_typedefs]
+    if not found:
+        return ""
+    return (
+        f"{len(found)} modules repeat typedefs of vmlinux ({sum(found):,}), and types that lead to these: "
+        "they load, and are larger than they have to be; libbpf writes them so from 1.7 on, up to its commit "
+        "5b0f3729"
+    )
 
 
 def one_line(predictions: Sequence[Prediction]) -> str:

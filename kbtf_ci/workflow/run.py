@@ -27,7 +27,7 @@ from kbtf_ci.kernel.finished import find_finished, keep_finished
 from kbtf_ci.kernel.identity import identify
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.kconfig import Configured, configure
-from kbtf_ci.kernel.pahole import keep_answer, recorded
+from kbtf_ci.kernel.pahole import Pahole, keep_answer, libbpf, recorded
 from kbtf_ci.kernel.pahole_tree import forget_btf_of_other
 from kbtf_ci.kernel.server_saving import btf_server_record
 from kbtf_ci.kernel.steps import StepCount
@@ -150,7 +150,8 @@ def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> 
             configured = configure(kbuild, profile, options.added)
             _keep_configuration(configured, directory)
             values = {f"CONFIG_{symbol}": value for symbol, value in configured.values.items()}
-            for line in known_pairs(values, options.arch):
+            pahole = Pahole(kbuild.real_pahole, (), kbuild.pahole)
+            for line in known_pairs(values, options.arch, libbpf(tools.runner, pahole)):
                 reporter.warn(line)
         with record.stage("build"):
             kernel_build.check_disk(folder, profile.disk_mib)

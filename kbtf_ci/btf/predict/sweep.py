@@ -204,6 +204,7 @@ def predicted(one: Assessment, assessor: Assessor, *, siblings_have_btf: bool) -
         loader_checks=not one.module.raw,
         unusable=_unusable(one, assessor),
         extra_bytes=one.module.extra_bytes,
+        repeated_typedefs=assessor.repeated_typedefs(one),
     )
 
 

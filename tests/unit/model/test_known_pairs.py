@@ -35,3 +35,13 @@ def test_known_pairs_are_told(values: dict[str, str], architecture: str, words: 
     found = known_pairs(values, architecture)
     assert len(found) == len(words)
     assert all(word in line for word, line in zip(words, found, strict=True))
+
+
+@pytest.mark.parametrize("libbpf", ["", "built in", "1.6.3", "1.8.0"])
+def test_a_libbpf_that_does_not_repeat_typedefs_is_good(libbpf: str) -> None:
+    assert known_pairs(config(0), "x86_64", libbpf) == ()
+
+
+def test_a_libbpf_that_repeats_typedefs_is_told() -> None:
+    (line,) = known_pairs(config(0, 132), "x86_64", "1.7.0")
+    assert line.startswith("pahole 1.32 with libbpf 1.7.0: modules' BTF has vmlinux's typedefs once more")

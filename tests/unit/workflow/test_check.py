@@ -80,6 +80,25 @@ def test_a_healthy_module_passes(bench: Bench) -> None:
     assert "1 accepted, 0 flagged" in done.stdout
 
 
+def test_typedefs_that_vmlinux_has_are_counted_and_cost_no_verdict(bench: Bench) -> None:
+    names = [bench.base.string(name) for name in ("u32", "s32")]
+    for name in names:
+        bench.base.add(sk.TYPEDEF, name, pair.INT)
+    bench.vmlinux.write_bytes(images.vmlinux(bench.base.bytes(), config=b"CONFIG_SMP=y\n"))
+    split = pair.split(bench.base)
+    for name in names:
+        split.add(sk.TYPEDEF, name, split.add(sk.PTR, 0, pair.INT))  # of another type: the module's own
+    healthy = bench.module(split.bytes())
+    assert bench.only(healthy)["repeated_typedefs"] == 0
+    assert "repeat" not in bench.check(healthy).stdout
+    for name in names:
+        split.add(sk.TYPEDEF, name, pair.INT)
+    larger = bench.module(split.bytes())
+    one = bench.only(larger)
+    assert (one["repeated_typedefs"], one["outcome"], one["cause"]) == (2, "VERIFIED", "")
+    assert "1 modules repeat typedefs of vmlinux (2)" in bench.check(larger).stdout
+
+
 def test_a_folder_is_searched_and_an_empty_one_refused(bench: Bench) -> None:
     (bench.folder / "tree/net").mkdir(parents=True)
     bench.module(pair.split(bench.base).bytes(), "tree/net/a.ko")
