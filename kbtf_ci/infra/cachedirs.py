@@ -98,7 +98,7 @@ def entries(root: Path) -> Iterator[Entry]:
 
 
 def _with_lock(root: Path) -> Iterator[Entry]:
-    for kind in (Kind.SOURCE, Kind.PAHOLE, Kind.BISECT, Kind.PROGRAMS):
+    for kind in (Kind.SOURCE, Kind.PAHOLE, Kind.BISECT, Kind.PROGRAMS, Kind.CELLS):
         for path in _listed(root / kind):
             if lock_of(path).exists():
                 yield _locked(kind if path.is_dir() else Kind.DOWNLOAD, path)

@@ -66,6 +66,7 @@ def exclusive_with_children(path: Path, go_on: Callable[[], bool]) -> Iterator[i
             return
         time.sleep(_POLL_S)
     try:
+        _touch(descriptor)
         yield descriptor
     finally:
         os.close(descriptor)

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -50,6 +51,24 @@ def needs(cell: Cell) -> Mapping[str, float]:
 def offers(resources: Mapping[str, float], wanted: Mapping[str, float]) -> bool:
     """Return whether a worker with these resources may run what wants those."""
     return all(resources.get(name, 0.0) >= amount for name, amount in wanted.items())
+
+
+def shares(
+    waiting: Sequence[Cell], compiling: float, each: float, workers: int
+) -> tuple[tuple[Cell, ...], ...]:
+    """Return who runs cells that share compiled objects: the worker that has these, then others.
+
+    ``workers`` counts it and those that have nothing else to do. Another one has to compile anew, which takes
+    ``compiling`` seconds, and pays where what is left takes longer than that at ``each`` seconds a cell.
+    """
+
+    def takes(number: int) -> float:
+        return math.ceil(len(waiting) / number) * each + (compiling if number > 1 else 0.0)
+
+    if not waiting:
+        return ()
+    best = min(range(1, max(1, min(workers, len(waiting))) + 1), key=takes)
+    return tuple(tuple(waiting[number::best]) for number in range(best))
 
 
 def shown(resources: Mapping[str, float]) -> str:

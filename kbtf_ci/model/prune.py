@@ -24,6 +24,7 @@ class Kind(StrEnum):
     PAHOLE = "pahole"
     BISECT = "bisect"
     PROGRAMS = "programs"
+    CELLS = "cells"
     TOOLCHAIN = "toolchain image"
     BASE = "base image"
     LEFT_OVER = "left over"

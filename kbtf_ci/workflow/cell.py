@@ -32,6 +32,7 @@ _POLL_S: Final = 0.5
 # A command that is asked to end removes its containers, which an engine under load takes its time for.
 _PATIENCE_S: Final = 120
 _TAIL_BYTES: Final = 64 * 1024
+_LINE_BYTES: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,26 @@ class CellsPlace:
     reporter: Reporter
 
 
+def untold(_line: str) -> None:
+    """Be told of a cell's progress, and tell nobody."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What ends a cell early once it is set, and who is told each last line that its command wrote."""
+
+    stop: threading.Event
+    told: Callable[[str], None] = untold
+
+
 def run_cell(
-    cell: Cell, folder: Path, jobs: int, stop: threading.Event, inherited: tuple[int, ...] = ()
+    cell: Cell, folder: Path, jobs: int, watch: Watch, inherited: tuple[int, ...] = ()
 ) -> CellResult:
     """Run a cell's command with its run directory in ``folder``, and return what it came to.
 
-    ``folder`` gets ``run`` and ``output.log``; what an earlier run left there goes. Once ``stop`` is set the
-    command is asked to end, and the cell is NOT_RUN. The command gets the descriptors ``inherited``. Raises
-    InfrastructureError when the folder cannot be made.
+    ``folder`` gets ``run`` and ``output.log``; what an earlier run left there goes. Once the watch says
+    stop the command is asked to end, and the cell is NOT_RUN. The command gets the descriptors ``inherited``.
+    Raises InfrastructureError when the folder cannot be made.
     """
     run, log = folder / "run", folder / "output.log"
     try:
@@ -64,9 +77,9 @@ def run_cell(
     argv = (sys.executable, "-m", "kbtf_ci", *cell.words, *more)
     began = time.monotonic()
     with log.open("wb") as output:
-        status = _status_of(argv, output.fileno(), stop, inherited)
+        status = _status_of(argv, output.fileno(), inherited, _watching(log, watch))
     seconds = round(time.monotonic() - began, 1)
-    outcome = CellOutcome.NOT_RUN if stop.is_set() else outcome_of(status)
+    outcome = CellOutcome.NOT_RUN if watch.stop.is_set() else outcome_of(status)
     return CellResult(
         name=cell.name,
         digest=cell.digest,
@@ -80,8 +93,28 @@ def run_cell(
     )
 
 
-def _status_of(argv: Sequence[str], output: int, stop: threading.Event, inherited: tuple[int, ...]) -> int:
-    """Run a command in a process group of its own, which ends with this process; return its exit status."""
+def _watching(log: Path, watch: Watch) -> Callable[[], bool]:
+    """Return what is asked now and then whether the command may go on, and tells what it says meanwhile."""
+    last = ""
+
+    def goes_on() -> bool:
+        nonlocal last
+        lines = _tail(log, _LINE_BYTES).split("\n")[:-1]  # the last one may be half
+        if lines and lines[-1] != last:
+            last = lines[-1]
+            watch.told(last.strip())
+        return not watch.stop.is_set()
+
+    return goes_on
+
+
+def _status_of(
+    argv: Sequence[str], output: int, inherited: tuple[int, ...], goes_on: Callable[[], bool]
+) -> int:
+    """Run a command in a process group of its own, which ends with this process; return its exit status.
+
+    It is asked to end once ``goes_on`` says no.
+    """
     with leash() as (descriptor, variables):
         process = subprocess.Popen(
             argv,
@@ -93,7 +126,7 @@ def _status_of(argv: Sequence[str], output: int, stop: threading.Event, inherite
             start_new_session=True,
         )
         try:
-            while process.poll() is None and not stop.is_set():
+            while process.poll() is None and goes_on():
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(_POLL_S)
         finally:
@@ -115,10 +148,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _last_error(log: Path) -> str:
     """Return the line in which the command told why it ended, "" for none."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-        found = _ERROR.findall(file.read().decode(errors="replace"))
+    found = _ERROR.findall(_tail(log, _TAIL_BYTES))
     return str(found[-1]) if found else ""
+
+
+def _tail(log: Path, size: int) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - size))
+        return file.read().decode(errors="replace")
 
 
 def _of_run(run: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -23,7 +23,7 @@ from distributed.scheduler import KilledWorker
 from kbtf_ci import __version__
 from kbtf_ci.errors import InfrastructureError, UsageError
 from kbtf_ci.infra.whole import whole_file
-from kbtf_ci.model.cluster import ClusterOptions, needs, offers, shown
+from kbtf_ci.model.cluster import CELL, ClusterOptions, needs, offers, shares, shown
 from kbtf_ci.model.matrix import Cell, CellOutcome, CellResult
 from kbtf_ci.report.matrix import cell_document, result_of
 from kbtf_ci.workflow import cluster_task
@@ -31,7 +31,7 @@ from kbtf_ci.workflow.cell import CellsPlace
 
 # What a cell that came to no verdict is given: other machines may have what this one lacks.
 _TRIES: Final = 3
-_CONNECT_S: Final = 30
+CONNECT_S: Final = 30
 _MOST_FILES: Final = 32 << 20  # bytes of all files of one cell
 
 Task = Callable[[str], str]
@@ -44,7 +44,7 @@ def connected(options: ClusterOptions) -> Iterator[Client]:
         client = Client(
             address=options.scheduler or None,
             scheduler_file=_text(options.scheduler_file),
-            timeout=_CONNECT_S,
+            timeout=CONNECT_S,
             security=security_of(options),
             set_as_default=False,
         )
@@ -52,7 +52,7 @@ def connected(options: ClusterOptions) -> Iterator[Client]:
         yield client
     finally:
         with suppress(OSError, TimeoutError):
-            client.close(timeout=_CONNECT_S)
+            client.close(timeout=CONNECT_S)
 
 
 @contextmanager
@@ -112,7 +112,11 @@ def require_workers(client: Client, cells: Sequence[Cell]) -> None:
 
 
 class Cluster:
-    """Runs cells on workers: of those that share compiled objects the first alone, then the rest near it."""
+    """Runs cells on workers: those that share compiled objects one behind the other, on the same worker.
+
+    Where others are idle and it pays they get a share, and compile for themselves. No more is submitted than
+    may run: what lay waiting on a worker, Dask would let idle ones steal, whatever that costs.
+    """
 
     def __init__(
         self, client: Client, matrix: str, place: CellsPlace, task: Task = cluster_task.run_task
@@ -124,6 +128,10 @@ class Cluster:
         self._cells: dict[Future[str], Cell] = {}
         self._tries: dict[str, int] = defaultdict(int)
         self._away: dict[str, set[str]] = defaultdict(set)
+        # By a cell's name, those that follow it.
+        self._following: dict[str, tuple[Cell, ...]] = {}
+        # Seconds, by what tells compiled objects from others'.
+        self._compiling: dict[str, float] = defaultdict(float)
 
     def run(self, cells: Sequence[Cell]) -> None:
         """Run cells until each has come to something; what is interrupted is not wanted on any worker."""
@@ -132,12 +140,13 @@ class Cluster:
         for cell in cells:
             groups[cell.compiled].append(cell)
         try:
-            first = [self._submit(group.pop(0)) for group in groups.values()]
+            self._following = {first.name: tuple(rest) for first, *rest in groups.values()}
+            first = [self._submit(group[0]) for group in groups.values()]
             running = as_completed(first, loop=self._client.loop, raise_errors=False)
             for future in running:
                 cell = self._cells.pop(future)
-                for following, worker in self._next(cell, future, groups):
-                    running.add(self._submit(following, worker))
+                for following, where in self._next(cell, future):
+                    running.add(self._submit(following, where))
         except BaseException:
             self._client.cancel(list(self._cells), force=True)
             raise
@@ -146,17 +155,18 @@ class Cluster:
 
     def _told(self, event: tuple[Any, Any]) -> None:
         values = event[1]
-        if isinstance(values, Mapping) and values.get("what") == "started":
-            self._reporter.progress(f"{values.get('cell')} on {values.get('worker')}")
+        if isinstance(values, Mapping):
+            cell, worker, line = (str(values.get(key)) for key in ("cell", "worker", "line"))
+            self._reporter.progress(f"{cell} on {worker}: {line}")
 
-    def _submit(self, cell: Cell, near: str = "") -> Future[str]:
+    def _submit(self, cell: Cell, workers: Sequence[str] = ()) -> Future[str]:
+        """Have a cell run, on one of ``workers`` if that is possible."""
         asked = json.dumps({"cell": cell_document(cell), "matrix": self._matrix})
-        workers = self._workers(cell, near)
         future = self._client.submit(
             self._task,
             asked,
             key=f"kbtf-ci-{self._id}-{cell.folder}-{self._tries[cell.name]}",
-            workers=workers or None,
+            workers=list(workers) or None,
             allow_other_workers=bool(workers),
             resources=dict(needs(cell)),
             pure=False,
@@ -164,28 +174,35 @@ class Cluster:
         self._cells[future] = cell
         return future
 
-    def _workers(self, cell: Cell, near: str) -> list[str]:
-        """Return where a cell is run if that is possible: not where it came to no verdict, else ``near``."""
-        away = self._away[cell.name]
-        if not away:
-            return [near] if near else []
+    def _others(self, away: Collection[str]) -> list[str]:
         return [one for one in self._client.scheduler_info(n_workers=-1)["workers"] if one not in away]
 
-    def _next(
-        self, cell: Cell, future: Future[str], groups: Mapping[str, list[Cell]]
-    ) -> Iterator[tuple[Cell, str]]:
-        """Take what a cell came to; yield what is to be run then, and the worker near which."""
+    def _next(self, cell: Cell, future: Future[str]) -> Iterator[tuple[Cell, Sequence[str]]]:
+        """Take what a cell came to; yield what is to be run then, and on which workers if possible."""
         result, worker = self._result(cell, future)
         self._tries[cell.name] += 1
         if result.outcome is CellOutcome.INFRASTRUCTURE and self._tries[cell.name] < _TRIES:
             self._reporter.warn(f"{cell.name}: {result.error or result.outcome}: tried again elsewhere")
             self._away[cell.name].add(worker)
-            yield cell, ""
+            yield cell, self._others(self._away[cell.name])
             return
         self._ended(result)
-        waiting = groups[cell.compiled]
-        yield from ((one, worker) for one in waiting)
-        waiting.clear()
+        took = result.compile_s or 0.0
+        # Behind the first cell make finds everything compiled.
+        compiling = self._compiling[cell.compiled] = max(took, self._compiling[cell.compiled])
+        waiting = self._following.pop(cell.name, ())
+        near, *far = shares(waiting, compiling, result.seconds - took, self._idle()) or ((),)
+        placed = [(near, [worker] if worker else []), *((share, self._others({worker})) for share in far)]
+        for share, where in placed:
+            if share:
+                self._following[share[0].name] = share[1:]
+                yield share[0], where
+
+    def _idle(self) -> int:
+        """Return how many cells more the workers may run now."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        offered = sum(int((worker.get("resources") or {}).get(CELL, 0)) for worker in workers)
+        return offered - len(self._cells)
 
     def _result(self, cell: Cell, future: Future[str]) -> tuple[CellResult, str]:
         """Return what a cell came to, with the address of its worker; its files lie in the folder then."""
@@ -197,6 +214,7 @@ class Cluster:
             result = replace(result_of(answer["result"]), run=str(run) if run.is_dir() else "", worker=worker)
             return result, str(answer["address"])
         except KilledWorker as error:
+            self._tries[cell.name] = _TRIES  # the scheduler has tried it on one after the other
             return self._lost(
                 cell, f"its workers died: {error.last_worker.address}"
             ), error.last_worker.address

@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,11 +24,13 @@ from typing import Any, Final
 from distributed import get_worker
 
 from kbtf_ci import __version__
-from kbtf_ci.infra.locks import exclusive_with_children
+from kbtf_ci.errors import InfrastructureError
+from kbtf_ci.infra.locks import exclusive_with_children, lock_of
 from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.model.matrix import Cell, CellOutcome, CellResult
+from kbtf_ci.model.prune import Kind
 from kbtf_ci.report.matrix import cell_of
-from kbtf_ci.workflow.cell import run_cell
+from kbtf_ci.workflow.cell import Watch, run_cell
 
 TOPIC: Final = "kbtf-ci"
 # What comes back of a run directory; images and modules stay here.
@@ -43,6 +46,7 @@ FILES: Final = (
 LOG: Final = "output.log"
 _MOST_BYTES: Final = 8 << 20  # of one file
 _POLL_S: Final = 1.0
+_TELL_S: Final = 5.0
 _CANCELLED: Final = frozenset({"cancelled", "resumed", "forgotten", "released"})
 # Cells at once in this process, by its threads: a cancelled task's thread is still at work.
 _SLOTS: Final[dict[int, threading.Semaphore]] = {}
@@ -63,29 +67,54 @@ def run_task(text: str) -> str:
     asked = json.loads(text)
     cell = cell_of(asked["cell"])
     worker = get_worker()
-    folder = cache_root() / "cells" / _safe(asked["matrix"]) / cell.folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    who = str(worker.name)
+    folder = cells_folder() / f"{_safe(asked['matrix'])}-{cell.folder}"
     stop = threading.Event()
     slots = _slots(worker.state.nthreads)
     with _watched(stop, _wanted(worker, str(worker.get_current_task()))), slots:
-        worker.log_event(TOPIC, {"cell": cell.name, "worker": str(worker.name), "what": "started"})
+        told = _Told(lambda line: worker.log_event(TOPIC, {"cell": cell.name, "worker": who, "line": line}))
+        told("begins")
         jobs = max(1, len(os.sched_getaffinity(0)) // worker.state.nthreads)
-        result = _alone(cell, folder, jobs, stop)
-    return json.dumps({
-        "result": result.document(),
-        "worker": str(worker.name),
-        "address": worker.address,
-        "files": {name: one for name, path in _files(folder) if (one := _packed(path)) is not None},
-    })  # fmt: skip
+        result, files = _alone(cell, folder, jobs, Watch(stop, told))
+    return json.dumps({"result": result.document(), "worker": who, "address": worker.address, "files": files})
 
 
-def _alone(cell: Cell, folder: Path, jobs: int, stop: threading.Event) -> CellResult:
-    """Run the cell once whatever was started in its folder before, by a worker that is gone, has ended."""
-    lock = folder.with_name(f"{folder.name}.lock")
-    with exclusive_with_children(lock, lambda: not stop.is_set()) as descriptor:
+def cells_folder() -> Path:
+    """Return where a worker keeps what it ran, made if need be. Raises InfrastructureError."""
+    folder = cache_root() / Kind.CELLS
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InfrastructureError(f"{folder}: cannot be made: {error.strerror}") from error
+    return folder
+
+
+class _Told:
+    """Sends what a cell says, now and then: a scheduler hears of a hundred of them."""
+
+    def __init__(self, send: Callable[[str], None]) -> None:
+        self._send, self._next = send, 0.0
+
+    def __call__(self, line: str) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _TELL_S
+            self._send(line)
+
+
+def _alone(
+    cell: Cell, folder: Path, jobs: int, watch: Watch
+) -> tuple[CellResult, Mapping[str, Mapping[str, str]]]:
+    """Run the cell once whatever was started in its folder before, by a worker that is gone, has ended.
+
+    Its files are taken before another one of the same name may begin there.
+    """
+    with exclusive_with_children(lock_of(folder), lambda: not watch.stop.is_set()) as descriptor:
         if descriptor is None:
-            return CellResult(cell.name, cell.digest, CellOutcome.NOT_RUN, kbtf_ci=__version__)
-        return run_cell(cell, folder, jobs, stop, (descriptor,))
+            return CellResult(cell.name, cell.digest, CellOutcome.NOT_RUN, kbtf_ci=__version__), {}
+        result = run_cell(cell, folder, jobs, watch, (descriptor,))
+        files = {name: one for name, path in _files(folder) if (one := _packed(path)) is not None}
+        return result, files
 
 
 def _slots(threads: int) -> threading.Semaphore:

@@ -30,7 +30,7 @@ from kbtf_ci.model.matrix import OPEN, Cell, CellResult, MatrixResults, Plan, st
 from kbtf_ci.report import matrix as report
 from kbtf_ci.report.html.matrix_page import matrix_page
 from kbtf_ci.workflow import cluster_extra
-from kbtf_ci.workflow.cell import CellsPlace, run_cell
+from kbtf_ci.workflow.cell import CellsPlace, Watch, run_cell
 
 _RESULTS: Final = "matrix.json"
 _BEFORE: Final = "before.json"
@@ -215,5 +215,10 @@ class _Machine:
                 continue
             waiting.remove(cell)
             self._place.reporter.stage(cell.name)
-            folder = self._place.folder / cell.folder
-            running[pool.submit(run_cell, cell, folder, self._jobs, self._stop)] = cell
+            running[pool.submit(self._run, cell)] = cell
+
+    def _run(self, cell: Cell) -> CellResult:
+        def told(line: str) -> None:
+            self._place.reporter.progress(line if self._at_once == 1 else f"{cell.name}: {line}")
+
+        return run_cell(cell, self._place.folder / cell.folder, self._jobs, Watch(self._stop, told))

@@ -26,14 +26,15 @@ from kbtf_ci.report import prune as report
 DEFAULT_KEEP = timedelta(days=30)
 # Largest last: a name in the engine goes before the layers below it do.
 _ORDER = (
-    Kind.LEFT_OVER, Kind.DOWNLOAD, Kind.BUILD, Kind.BISECT, Kind.PAHOLE, Kind.PROGRAMS, Kind.SOURCE,
-    Kind.PACKAGES, Kind.TOOLCHAIN, Kind.BASE,
+    Kind.LEFT_OVER, Kind.DOWNLOAD, Kind.BUILD, Kind.BISECT, Kind.PAHOLE, Kind.PROGRAMS, Kind.CELLS,
+    Kind.SOURCE, Kind.PACKAGES, Kind.TOOLCHAIN, Kind.BASE,
 )  # fmt: skip
 
 _WORDS = {
     Kind.DOWNLOAD: "tarball from a URL",
     Kind.PAHOLE: "pahole built of a source",
     Kind.PROGRAMS: "kbtf-ci's own programs, made for --engine host",
+    Kind.CELLS: "what a worker ran of a matrix",
     Kind.BISECT: "clone of a tree that was bisected",
 }
 

@@ -21,10 +21,10 @@ _END_S = 20
 class DaskProcesses:
     """A scheduler that has said its address in ``file``, and what is started besides, with their logs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *more: object) -> None:
         self.folder, self.file = folder, folder / "scheduler.json"
         self.started: list[subprocess.Popen[bytes]] = []
-        words = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", self.file)
+        words = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", self.file, *more)
         self.start("distributed.cli.dask_scheduler", *words)
         end = time.monotonic() + PATIENCE_S
         while not self.file.exists():
@@ -54,10 +54,10 @@ class DaskProcesses:
 
 
 @contextmanager
-def dask_processes(folder: Path) -> Iterator[DaskProcesses]:
-    """Give a scheduler in a folder, and end all that was started."""
+def dask_processes(folder: Path, *more: object) -> Iterator[DaskProcesses]:
+    """Give a scheduler in a folder, with ``more`` on its command line, and end all that was started."""
     folder.mkdir()
-    found = DaskProcesses(folder)
+    found = DaskProcesses(folder, *more)
     try:
         yield found
     finally:

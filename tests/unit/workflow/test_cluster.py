@@ -22,7 +22,7 @@ import pytest
 from distributed import Client, LocalCluster, get_worker
 
 from kbtf_ci import __version__
-from kbtf_ci.errors import InfrastructureError, UsageError
+from kbtf_ci.errors import ExitCode, InfrastructureError, UsageError
 from kbtf_ci.model.cluster import ClusterOptions, needs
 from kbtf_ci.model.matrix import Cell, CellOutcome, CellResult, Choice, multiply
 from kbtf_ci.report.terminal import TerminalReporter
@@ -30,6 +30,7 @@ from kbtf_ci.workflow import cluster
 from kbtf_ci.workflow import matrix as workflow
 from kbtf_ci.workflow.cell import CellsPlace
 from kbtf_ci.workflow.matrix import MatrixOptions
+from tests.support.certificates import certificates
 from tests.support.dask import DaskProcesses, dask_processes
 from tests.support.waiting import PATIENCE_S
 from tests.unit.workflow.test_matrix import matrix
@@ -45,10 +46,12 @@ PLAN = multiply(
 )
 
 
-def answer(text: str, outcome: str = "verified", files: dict[str, bytes] | None = None) -> str:
+def answer(
+    text: str, outcome: str = "verified", files: dict[str, bytes] | None = None, **times: float
+) -> str:
     cell = json.loads(text)["cell"]
     digest = next(one.digest for one in PLAN.cells if one.name == cell["name"])
-    result = CellResult(cell["name"], digest, CellOutcome(outcome), kbtf_ci=__version__)
+    result = CellResult(cell["name"], digest, CellOutcome(outcome), kbtf_ci=__version__, **times)  # type: ignore[arg-type]
     worker = get_worker()
     return json.dumps({
         "result": result.document(), "worker": str(worker.name), "address": worker.address,
@@ -129,6 +132,20 @@ def test_cells_of_one_build_go_where_the_first_of_them_was(three: Client, tmp_pa
     assert len({one.worker for one in heard.results}) == 2
 
 
+def long_behind_a_short_compile(text: str) -> str:
+    time.sleep(0.2)
+    return answer(text, seconds=100.0, compile_s=10.0)
+
+
+def test_idle_workers_get_a_share_of_one_build_where_it_pays(three: Client, tmp_path: Path) -> None:
+    one_build = [cell for cell in PLAN.cells if cell.name.startswith("gcc")]
+    for task, spread in ((slow, 1), (long_behind_a_short_compile, 2)):
+        heard = Heard(tmp_path)
+        cluster.Cluster(three, "shared", heard.place, task).run(one_build)
+        assert heard.names == sorted(cell.name for cell in one_build)
+        assert len({one.worker for one in heard.results}) == spread
+
+
 def test_what_came_to_no_verdict_is_tried_elsewhere(three: Client, tmp_path: Path) -> None:
     heard = Heard(tmp_path)
     cluster.Cluster(three, "elsewhere", heard.place, broken_on_first).run(PLAN.cells)
@@ -162,7 +179,7 @@ def test_another_version_and_no_worker_are_told(three: Client, monkeypatch: pyte
 
 
 def test_no_scheduler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_CONNECT_S", 1)
+    monkeypatch.setattr(cluster, "CONNECT_S", 1)
     with (
         pytest.raises(InfrastructureError, match=r"--scheduler tcp://127\.0\.0\.1:1: no scheduler answers"),
         cluster.connected(ClusterOptions(scheduler="tcp://127.0.0.1:1")),
@@ -261,6 +278,13 @@ class Played:
             assert time.monotonic() < end, sorted(path.name for path in self.folder.iterdir())
             time.sleep(0.05)
 
+    def kill_worker_of(self, cell: str) -> None:
+        (pid,) = self.pids(cell)
+        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        (victim,) = (one for one in self.workers if one.pid == parent)
+        victim.kill()
+        victim.wait()
+
     def gone(self, pid: int) -> bool:
         return (self.folder / f"ended-{pid}").exists() and not runs(pid)
 
@@ -282,10 +306,7 @@ def test_a_killed_workers_cell_ends_and_is_run_again_once_it_is_gone(played: Pla
     running.start()
     played.until(lambda: all(played.pids(name) for name in played.NAMES))
     (first,) = played.pids("gcc")
-    parent = int(Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[1])
-    (victim,) = (one for one in played.workers if one.pid == parent)
-    victim.kill()
-    victim.wait()
+    played.kill_worker_of("gcc")
     played.until(lambda: len(played.pids("gcc")) == 2)
     assert played.gone(first)
     (played.folder / "go").touch()
@@ -293,6 +314,29 @@ def test_a_killed_workers_cell_ends_and_is_run_again_once_it_is_gone(played: Pla
     assert heard.names == ["clang", "gcc"]
     assert {one.outcome for one in heard.results} == {CellOutcome.REFUSED}
     assert len(played.pids("clang")) == 1
+
+
+def test_a_cell_that_costs_its_workers_their_lives_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
+    (tmp_path / "play").mkdir()
+    with dask_processes(tmp_path / "dask") as processes:
+        played = Played(processes, tmp_path / "play")
+        heard = Heard(tmp_path / "out")
+
+        def run() -> None:
+            with played.client() as client:
+                cluster.Cluster(client, "deadly", heard.place).run(played.PLAN.cells[:1])
+
+        running = threading.Thread(target=run)
+        running.start()
+        played.until(lambda: played.pids("gcc"))
+        played.kill_worker_of("gcc")
+        running.join(PATIENCE_S)
+    (one,) = heard.results
+    assert (one.outcome, one.error[:17]) == (CellOutcome.INFRASTRUCTURE, "its workers died:")
+    assert len(played.pids("gcc")) == 1
 
 
 def test_a_client_that_was_killed_or_interrupted_leaves_no_cell(played: Played, tmp_path: Path) -> None:
@@ -309,6 +353,58 @@ def test_a_client_that_was_killed_or_interrupted_leaves_no_cell(played: Played, 
         client.wait(PATIENCE_S)
         played.until(lambda: all(played.gone(pid) for name in played.NAMES for pid in played.pids(name)))
     assert client.returncode == 130, (tmp_path / f"{signal.SIGINT}.log").read_text()
+
+
+# What a TLS handshake takes: one authority, and what both sides show.
+SERVED = """
+import asyncio, sys
+from pathlib import Path
+from kbtf_ci.commands.session import reporting
+from kbtf_ci.model.cluster import ClusterOptions
+from kbtf_ci.workflow.worker import serve
+scheduler, *tls = map(Path, sys.argv[1:])
+with reporting(quiet=True, debug=False):
+    asyncio.run(serve(ClusterOptions("", scheduler, *tls), {"cell": 1.0}, 1, "served"))
+"""
+
+
+def serving(processes: DaskProcesses, *tls: Path) -> subprocess.Popen[bytes]:
+    (processes.folder / "served.py").write_text(SERVED)
+    return processes.start("served", processes.file, *tls)
+
+
+def test_a_worker_of_ours_ends_though_its_scheduler_ends_at_once_with_it(processes: DaskProcesses) -> None:
+    served = serving(processes)
+    with cluster.connected(ClusterOptions(scheduler_file=processes.file)) as client:
+        client.wait_for_workers(1, timeout=PATIENCE_S)
+    for one in processes.started:
+        one.terminate()
+    assert served.wait(PATIENCE_S) == ExitCode.INTERRUPTED
+
+
+def test_behind_tls_cells_run_and_who_shows_nothing_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ca, cert, key = certificates(tmp_path)
+    words = ("--protocol", "tls", "--tls-ca-file", ca, "--tls-cert", cert, "--tls-key", key)
+    with dask_processes(tmp_path / "dask", *words) as processes:
+        served = serving(processes, ca, cert, key)
+        options = ClusterOptions("", processes.file, ca, cert, key)
+        with cluster.connected(options) as client:
+            client.wait_for_workers(1, timeout=PATIENCE_S)
+            assert next(iter(client.scheduler_info()["workers"])).startswith("tls://")
+        run_options = MatrixOptions(cluster=options)
+        reporter = TerminalReporter(quiet=True)
+        found = workflow.run_matrix(matrix(tmp_path), tmp_path / "far", run_options, reporter)
+        assert {one.worker for one in found.results.values()} == {"served"}
+        monkeypatch.setattr(cluster, "CONNECT_S", 2)
+        with (
+            pytest.raises(InfrastructureError, match=r"no scheduler answers there: .*TLS"),
+            cluster.connected(ClusterOptions(scheduler_file=processes.file)),
+        ):
+            pass
+        served.terminate()
+        assert served.wait(PATIENCE_S) == ExitCode.INTERRUPTED
 
 
 def test_without_the_extra_the_way_out_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

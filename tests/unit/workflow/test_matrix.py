@@ -120,6 +120,7 @@ def ended(*_):
     sys.exit(130)
 signal.signal(signal.SIGTERM, ended)
 heed()
+print("  compile 31 s: 7/9, CC a.o", flush=True)
 open("pid", "w").write(str(os.getpid()))
 time.sleep(600)
 """
@@ -157,9 +158,20 @@ def test_what_is_stopped_ends_in_order_and_is_no_verdict(played: Path) -> None:
         stop.set()
 
     threading.Thread(target=once_it_runs).start()
-    found = cells.run_cell(Cell({"a": "b"}, {"config": "x"}), played / "cell", 1, stop)
+    found = cells.run_cell(Cell({"a": "b"}, {"config": "x"}), played / "cell", 1, cells.Watch(stop))
     assert found.outcome is CellOutcome.NOT_RUN
     assert (played / "ended").exists()
+
+
+def test_what_a_cell_says_last_is_told(played: Path) -> None:
+    stop, heard = threading.Event(), list[str]()
+
+    def told(line: str) -> None:
+        heard.append(line)
+        stop.set()
+
+    cells.run_cell(Cell({"a": "b"}, {"config": "x"}), played / "cell", 1, cells.Watch(stop, told))
+    assert heard == ["compile 31 s: 7/9, CC a.o"]
 
 
 def test_a_cell_ends_with_whoever_runs_it_even_where_that_was_killed(played: Path) -> None:
@@ -167,7 +179,7 @@ def test_a_cell_ends_with_whoever_runs_it_even_where_that_was_killed(played: Pat
         "import sys, threading; from pathlib import Path; from kbtf_ci.model.matrix import Cell\n"
         "from kbtf_ci.workflow import cell\n"
         "sys.executable = sys.argv[1]\n"
-        "cell.run_cell(Cell({'a': 'b'}, {'config': 'x'}), Path('cell'), 1, threading.Event())"
+        "cell.run_cell(Cell({'a': 'b'}, {'config': 'x'}), Path('cell'), 1, cell.Watch(threading.Event()))"
     )
     runner = subprocess.Popen(
         [os.path.realpath("/proc/self/exe"), "-c", script, str(played / "played")],

@@ -125,6 +125,16 @@ def test_paholes_that_were_built_and_clones_that_were_bisected_go_too(cache: Cac
     assert purposes == {"pahole built of a source", "clone of a tree that was bisected"}
 
 
+def test_what_a_worker_ran_of_a_matrix_goes_too(cache: Cache) -> None:
+    for age in (90, 2):
+        cache.add(f"cells/{age:016}-gcc", age, ".lock")
+    cache.add("cells/dask-scratch-space", 90)
+    found = pruned()
+    assert removed(found) == {f"{90:016}-gcc"}
+    assert {one.item.purpose for one in found.decisions} == {"what a worker ran of a matrix"}
+    valid("prune", json.loads(json.dumps(found.document())))
+
+
 def test_a_dry_run_changes_nothing_and_tells_the_same(cache: Cache) -> None:
     cache.source(EARLIER, 90)
     cache.source("trixie-bbbbbbbbbbbb", 2)
