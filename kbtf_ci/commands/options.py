@@ -26,6 +26,7 @@ from kbtf_ci.guest.qemu import Accel
 from kbtf_ci.guest.timeouts import Timeouts
 from kbtf_ci.infra.engines import VARIABLE, EngineKind, choose, chosen
 from kbtf_ci.infra.profiles import lasting_fragment, parse_size_mib
+from kbtf_ci.infra.tarball import is_tarball
 from kbtf_ci.kernel.target import NATIVE, TARGETS
 from kbtf_ci.model.cluster import ClusterOptions
 from kbtf_ci.model.compiler import DEFAULT, compiler_named
@@ -147,12 +148,11 @@ tree_options = combine(
                  show_default="cores", help="Jobs of make."),
     suite("Debian suite of the toolchain."),
     click.option("--pahole", metavar="FILE|DIR|SUITE", shell_complete=complete.paholes,
-                 help="A pahole in place of the image's: a program of this machine, a source, or a suite's."),
-    click.option("--pahole-tree", metavar="DIR",
-                 type=click.Path(exists=True, file_okay=False, path_type=Path),
-                 help="Source of pahole, built in the toolchain and used in place of the image's."),
-    click.option("--libbpf-tree", metavar="DIR",
-                 type=click.Path(exists=True, file_okay=False, path_type=Path),
+                 help="A pahole in place of the image's: a program of this machine, a source or its tarball, or "
+                      "a suite's."),
+    click.option("--pahole-tree", metavar="DIR|FILE", type=click.Path(exists=True, path_type=Path),
+                 help="Source of pahole, or its tarball, built in the toolchain and used in place of the image's."),
+    click.option("--libbpf-tree", metavar="DIR|FILE", type=click.Path(exists=True, path_type=Path),
                  help="Source of libbpf that such a pahole is built with."),
 )  # fmt: skip
 
@@ -256,7 +256,7 @@ def _pahole_of(named: str, tree: Path | None) -> _NamedPahole:
     if not named:
         return _NamedPahole(tree=tree.resolve() if tree else None)
     path = Path(named)
-    if path.is_dir():
+    if path.is_dir() or is_tarball(path):
         return _NamedPahole(tree=path.resolve())
     if path.is_file():
         return _NamedPahole(program=path.resolve())

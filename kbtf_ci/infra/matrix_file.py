@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from kbtf_ci.errors import UsageError, file_error
 from kbtf_ci.infra.paths import shipped
+from kbtf_ci.infra.tarball import is_tarball
 from kbtf_ci.model.invalid import first_fault
 from kbtf_ci.model.matrix import (
     OPTIONS,
@@ -139,7 +140,8 @@ class _Reader:
 
     def _options(self, place: str, values: Mapping[str, Any]) -> dict[str, OptionValue]:
         found = {key: self._option(place, key, value) for key, value in values.items()}
-        if (pahole := str(found.get("pahole", ""))) and Path(pahole).is_dir():
+        pahole = Path(str(found.get("pahole", "")) or "/dev/null")
+        if pahole.is_dir() or is_tarball(pahole):
             found["pahole-tree"] = found.pop("pahole")
         return found
 

@@ -8,13 +8,17 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from kbtf_ci.errors import BuildError, InfrastructureError, UsageError, file_error
 from kbtf_ci.infra.runner import SCRATCH, Command, Mount, Runner, run
+from kbtf_ci.infra.tarball import extract
 from kbtf_ci.kernel.diagnostics import Diagnostics
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.kept_pahole import PROGRAM, kept_program
@@ -55,16 +59,48 @@ class PaholeTree:
     """A source of pahole; ``digest`` covers the names, contents and modes of all its files but git's own.
 
     ``libbpf`` is a source of libbpf that it is built with, in place of what it brings or the system's.
+    ``origin`` is what the user named, where that was unpacked.
     """
 
     path: Path
     digest: str
     libbpf: Path | None = None
+    origin: str = ""
 
     @property
     def embedded_libbpf(self) -> bool:
         """Whether it brings libbpf along; without that it is built against the system's, as Debian does."""
         return self.libbpf is not None or (self.path / _EMBEDDED).is_file()
+
+
+@contextmanager
+def opened_tree(path: Path, libbpf: Path | None, scratch: Path) -> Iterator[PaholeTree]:
+    """Give the source in a folder or a tarball as read_tree() does; tarballs are unpacked below ``scratch``.
+
+    Raises as that does, and for what cannot be unpacked.
+    """
+    with ExitStack() as stack:
+        tree, beside = (
+            stack.enter_context(_folder_of(one, option, scratch)) if one is not None else None
+            for one, option in ((path, "--pahole-tree"), (libbpf, "--libbpf-tree"))
+        )
+        yield replace(read_tree(tree or path, beside), origin=str(path))
+
+
+@contextmanager
+def _folder_of(path: Path, option: str, scratch: Path) -> Iterator[Path]:
+    if path.is_dir():
+        yield path
+        return
+    try:
+        scratch.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".pahole-source-", dir=scratch))
+    except OSError as error:
+        raise file_error(error, scratch, "cannot be written") from error
+    try:
+        yield extract(path, folder, f"{option} {path}")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_tree(path: Path, libbpf: Path | None = None) -> PaholeTree:
@@ -83,7 +119,7 @@ def _digest(path: Path, option: str, what: str, marks: Sequence[str]) -> str:
     if missing:
         raise UsageError(
             f"{option} {path}: not a source of {what} (no {missing})",
-            hint=f"it takes the top folder of {what}'s source, a git tree or an unpacked release",
+            hint=f"it takes the top folder of {what}'s source, a git tree or a release, or its tarball",
         )
     digest = hashlib.sha256()
     for file in sorted(_files(path)):
@@ -129,7 +165,7 @@ def _failed(tree: PaholeTree, status: int, text: str) -> BuildError | Infrastruc
         return fault
     cmake = _CMAKE_ERROR.search(text)
     reason = (cmake[1] or cmake[0]).strip() if cmake else diagnostics.first_error
-    return BuildError(f"pahole did not build: {reason}", hint=f"its source: {tree.path}")
+    return BuildError(f"pahole did not build: {reason}", hint=f"its source: {tree.origin or tree.path}")
 
 
 def forget_btf_of_other(kbuild: Kbuild) -> None:

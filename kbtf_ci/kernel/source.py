@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import lzma
 import re
 import shutil
-import tarfile
 import tempfile
 import urllib.error
 import urllib.request
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +19,7 @@ from pathlib import Path
 from kbtf_ci.errors import InfrastructureError, UsageError, file_error
 from kbtf_ci.infra.locks import exclusive, keep_in_use, lock_of
 from kbtf_ci.infra.runner import Command, Mount, Runner, run
+from kbtf_ci.infra.tarball import extract
 from kbtf_ci.infra.whole import whole_file
 
 _UNPACK = 'out=$1; set -- /usr/src/linux-source-*.tar.xz; exec tar -C "$out" --strip-components=1 -xf "$1"'
@@ -183,17 +181,7 @@ def _chunks(url: str) -> Iterator[bytes]:
 def _unpack(tarball: Path, target: Path, origin: str = "") -> None:
     origin = origin or str(tarball)
     with _staging(target) as staging:
-        try:
-            with tarfile.open(tarball) as archive:
-                archive.extractall(staging, filter="data")
-        except tarfile.FilterError as error:
-            raise UsageError(f"{origin}: unsafe archive member refused: {error}") from error
-        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
-            raise UsageError(f"{origin}: not a readable tar archive: {error}") from error
-        except OSError as error:
-            raise file_error(error, origin, "cannot be unpacked") from error
-        entries = list(staging.iterdir())
-        top = entries[0] if len(entries) == 1 and entries[0].is_dir() else staging
+        top = extract(tarball, staging, origin)
         _checked(top, origin, "")
         top.rename(target)
 

@@ -34,7 +34,7 @@ from kbtf_ci.kernel.history import uncommitted
 from kbtf_ci.kernel.identity import identify, require_same
 from kbtf_ci.kernel.kbuild import Kbuild
 from kbtf_ci.kernel.kept_pahole import kept_of_image
-from kbtf_ci.kernel.pahole_tree import kept_pahole, read_tree
+from kbtf_ci.kernel.pahole_tree import PaholeTree, kept_pahole, opened_tree
 from kbtf_ci.kernel.steps import StepCount
 from kbtf_ci.kernel.target import target_of
 from kbtf_ci.model.compiler import DEFAULT, compiler_named
@@ -169,22 +169,25 @@ def with_pahole(options: BuildOptions, tools: Tools, reporter: Reporter) -> Buil
         return replace(options, pahole=_pahole_of_suite(options, reporter))
     if options.pahole_tree is None or options.pahole is not None:
         return options
-    tree = read_tree(options.pahole_tree, options.libbpf_tree)
+    folder = cache_root() / "pahole"
+    with opened_tree(options.pahole_tree, options.libbpf_tree, folder) as tree:
+        return replace(options, pahole=_pahole_of_tree(tree, folder, options.jobs, tools, reporter))
+
+
+def _pahole_of_tree(tree: PaholeTree, folder: Path, jobs: int, tools: Tools, reporter: Reporter) -> Path:
     for path in filter(None, (tree.path, tree.libbpf)):
         if changed := uncommitted(path):
             reporter.warn(f"{path}: built with its uncommitted changes (files: {changed})")
 
     def runner() -> Runner:
-        reporter.progress(f"building pahole of {tree.path}")
+        reporter.progress(f"building pahole of {tree.origin}")
         if not tools.record.isolated:
             host_toolchain.require(PAHOLE_NEEDS)
             return tools.runner
         engine = Engine.connect()
         return engine.runner(pahole_image.ensure(engine, tools.image, reporter.progress))
 
-    folder = cache_root() / "pahole"
-    program = kept_pahole(tree, tools.name, folder, options.jobs, runner)
-    return replace(options, pahole=program)
+    return kept_pahole(tree, tools.name, folder, jobs, runner)
 
 
 def _pahole_of_suite(options: BuildOptions, reporter: Reporter) -> Path:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,7 +17,8 @@ import pytest
 
 from kbtf_ci.errors import BuildError, InfrastructureError, UsageError
 from kbtf_ci.infra.runner import Command
-from kbtf_ci.kernel.pahole_tree import forget_btf_of_other, kept_pahole, read_tree
+from kbtf_ci.infra.tarball import is_tarball
+from kbtf_ci.kernel.pahole_tree import forget_btf_of_other, kept_pahole, opened_tree, read_tree
 from tests.support import faketree
 
 MARKS = ("CMakeLists.txt", "pahole.c", "btf_encoder.c")
@@ -66,6 +69,39 @@ def tree(tmp_path: Path) -> Path:
     for name in MARKS:
         (folder / name).write_text(name)
     return folder
+
+
+@pytest.mark.parametrize("form", ["tar", "gztar", "xztar"])
+def test_a_tarball_is_as_good_as_the_folder_in_it(tree: Path, tmp_path: Path, form: str) -> None:
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), form, tree.parent, tree.name))
+    assert is_tarball(packed)
+    scratch = tmp_path / "cache/pahole"
+    with opened_tree(packed, None, scratch) as found:
+        assert found.digest == read_tree(tree).digest
+        assert (found.path / "pahole.c").is_file()
+        assert found.origin == str(packed)
+    assert list(scratch.iterdir()) == []
+    with opened_tree(tree, None, scratch) as found:
+        assert found.path == tree
+
+
+def test_what_is_no_tarball_of_pahole_is_one_line(tree: Path, tmp_path: Path) -> None:
+    for name, content, words in (
+        ("empty.tar", b"", "--pahole-tree .*empty.tar: not a readable tar archive"),
+        ("cut.tar.gz", b"\x1f\x8b\x08\0\0", "not a readable tar archive"),
+        ("pahole", b"\x7fELF", "not a readable tar archive"),
+    ):
+        path = tmp_path / name
+        path.write_bytes(content)
+        assert not is_tarball(path)
+        with pytest.raises(UsageError, match=words), opened_tree(path, None, tmp_path / "scratch"):
+            pass
+    other = tmp_path / "other.tar"
+    with tarfile.open(other, "w") as archive:
+        archive.add(tree / "pahole.c", "x/pahole.c")
+    with pytest.raises(UsageError, match="not a source of pahole"), opened_tree(other, None, tmp_path / "s"):
+        pass
+    assert not list((tmp_path / "s").iterdir())
 
 
 def built(tree: Path, builder: Builder, image: str = "image") -> Path:
