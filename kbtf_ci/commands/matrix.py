@@ -21,6 +21,7 @@ from kbtf_ci.model.matrix import MatrixResults
 from kbtf_ci.report import matrix as report
 from kbtf_ci.report.html.matrix_page import matrix_page
 from kbtf_ci.workflow import matrix as workflow
+from kbtf_ci.workflow.matrix_needs import needs_of
 
 _file = click.argument("file", metavar="FILE|NAME", shell_complete=complete.matrices)
 _only = click.option("--only", multiple=True, metavar="CELL", help="This cell alone; repeatable.")
@@ -67,9 +68,9 @@ def plan_(
         elif gitlab:
             echo(report.gitlab(plan).splitlines())
         elif as_json:
-            echo_json(report.plan_document(plan))
+            echo_json(report.plan_document(plan, needs_of(plan)))
         else:
-            echo(report.plan_text(plan))
+            echo(report.plan_text(plan, needs_of(plan)))
 
 
 @matrix.command("run")

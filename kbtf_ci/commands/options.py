@@ -31,7 +31,7 @@ from kbtf_ci.kernel.target import NATIVE, TARGETS
 from kbtf_ci.model.cluster import ClusterOptions
 from kbtf_ci.model.compiler import DEFAULT, compiler_named
 from kbtf_ci.model.fail_on import DEFAULT_FAIL_ON, FailOn, parse_fail_on
-from kbtf_ci.model.options import BuildOptions, PrebuiltOptions
+from kbtf_ci.model.options import DEFAULT_CONFIG, BuildOptions, PrebuiltOptions
 from kbtf_ci.model.outcome import LoadPolicy
 from kbtf_ci.model.proof import Prove
 from kbtf_ci.workflow.guests import GuestOptions
@@ -100,7 +100,7 @@ def named_kernel(values: Mapping[str, Any]) -> PrebuiltOptions | None:
     )
 
 
-config = click.option("--config", default="smoke", show_default=True, shell_complete=complete.profiles,
+config = click.option("--config", default=DEFAULT_CONFIG, show_default=True, shell_complete=complete.profiles,
                       help="Profile, defconfig target of kbuild, or path to a .config.")  # fmt: skip
 
 
@@ -148,10 +148,10 @@ tree_options = combine(
                  show_default="cores", help="Jobs of make."),
     suite("Debian suite of the toolchain."),
     click.option("--pahole", metavar="FILE|DIR|SUITE", shell_complete=complete.paholes,
-                 help="A pahole in place of the image's: a program of this machine, a source or its tarball, or "
-                      "a suite's."),
+                 help="A pahole in place of the image's: a program of this machine, a source, its tarball, "
+                      "or a suite's."),
     click.option("--pahole-tree", metavar="DIR|FILE", type=click.Path(exists=True, path_type=Path),
-                 help="Source of pahole, or its tarball, built in the toolchain and used in place of the image's."),
+                 help="Source of pahole, or a tarball, built in the toolchain in place of the image's."),
     click.option("--libbpf-tree", metavar="DIR|FILE", type=click.Path(exists=True, path_type=Path),
                  help="Source of libbpf that such a pahole is built with."),
 )  # fmt: skip

@@ -19,14 +19,17 @@ from kbtf_ci.model.invalid import first_fault
 from kbtf_ci.model.matrix import (
     OPTIONS,
     REPEATED,
+    Budgeted,
     CellOutcome,
     Choice,
     Expectation,
     OptionValue,
     Plan,
     Rule,
+    Rules,
     multiply,
 )
+from kbtf_ci.model.matrix_budget import CellBudget
 
 _PATHS: Final = frozenset(
     ("config", "directory", "pahole", "pahole-tree", "libbpf-tree", "fragment", "kernel", "modules")
@@ -55,6 +58,14 @@ class _Expect(BaseModel):
         return value
 
 
+class _Budget(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    btf_bytes: int | None = Field(default=None, ge=0, alias="btf-bytes")
+    growth: float | None = None
+    lost_modules: int | None = Field(default=None, ge=0, alias="lost-modules")
+    seconds: float | None = Field(default=None, gt=0)
+
+
 class _File(BaseModel):
     """The keys of a matrix file."""
 
@@ -65,6 +76,7 @@ class _File(BaseModel):
     include: list[dict[str, str]] = []
     exclude: list[_Selector] = []
     expect: list[_Expect] = []
+    budget: list[_Budget] = []
 
 
 def known_matrices() -> list[str]:
@@ -112,14 +124,12 @@ class _Reader:
             values.description,
             self._options("options", values.options),
             axes,
-            exclude=[
-                self._rule(axes, f"exclude {number}", one) for number, one in enumerate(values.exclude, 1)
-            ],
-            include=values.include,
-            expect=[
-                self._expectation(axes, f"expect {number}", one)
-                for number, one in enumerate(values.expect, 1)
-            ],
+            Rules(
+                [self._rule(axes, f"exclude {number}", one) for number, one in enumerate(values.exclude, 1)],
+                values.include,
+                [self._expectation(axes, number, one) for number, one in enumerate(values.expect, 1)],
+                [self._budgeted(axes, number, one) for number, one in enumerate(values.budget, 1)],
+            ),
         )
 
     def _fault(self, place: str, words: str, hint: str = "") -> UsageError:
@@ -165,15 +175,27 @@ class _Reader:
         return str((self._path.parent / Path(text).expanduser()).resolve())
 
     def _rule(self, axes: Mapping[str, Sequence[Choice]], place: str, selector: Mapping[str, Any]) -> Rule:
-        names = {axis: (one,) if isinstance(one, str) else tuple(one) for axis, one in selector.items()}
-        if not names:
+        if not selector:
             raise self._fault(place, "names no axis, so it would hold for all cells")
+        return self._selected(axes, place, selector)
+
+    def _selected(
+        self, axes: Mapping[str, Sequence[Choice]], place: str, selector: Mapping[str, Any]
+    ) -> Rule:
+        names = {axis: tuple(one) if isinstance(one, list) else (one,) for axis, one in selector.items()}
         for axis, chosen in names.items():
             self._check_names(axes, place, axis, chosen)
         return Rule(names)
 
-    def _expectation(self, axes: Mapping[str, Sequence[Choice]], place: str, one: _Expect) -> Expectation:
-        rule = self._rule(axes, place, one.model_extra or {})
+    def _budgeted(self, axes: Mapping[str, Sequence[Choice]], number: int, one: _Budget) -> Budgeted:
+        place = f"budget {number}"
+        budget = CellBudget(one.btf_bytes, one.growth, one.lost_modules, one.seconds)
+        if CellBudget.least([budget]) is None:
+            raise self._fault(place, "allows everything", "btf-bytes, growth, lost-modules or seconds")
+        return Budgeted(self._selected(axes, place, one.model_extra or {}), budget)
+
+    def _expectation(self, axes: Mapping[str, Sequence[Choice]], number: int, one: _Expect) -> Expectation:
+        rule = self._rule(axes, f"expect {number}", one.model_extra or {})
         return Expectation(rule, one.outcome, one.reason, one.link)
 
     def _check_names(

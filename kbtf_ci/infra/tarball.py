@@ -24,8 +24,8 @@ def is_tarball(path: Path) -> bool:
 def extract(tarball: Path, folder: Path, origin: str) -> Path:
     """Unpack a tarball into an empty folder, and return its top: the one folder in it, or that itself.
 
-    Members that would land outside of it are refused (tarfile's ``data`` filter). Raises UsageError that names
-    ``origin``, InfrastructureError for a full disk.
+    Members that would land outside of it are refused (tarfile's ``data`` filter). Raises UsageError, which
+    names ``origin``, and InfrastructureError for a full disk.
     """
     try:
         with tarfile.open(tarball) as archive:

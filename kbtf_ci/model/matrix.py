@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from kbtf_ci.errors import ExitCode, UsageError
+from kbtf_ci.model.matrix_budget import CellBudget
 
 OptionValue = str | int | bool | tuple[str, ...]
 
@@ -78,12 +79,14 @@ class Standing(StrEnum):
     EXPECTED = "expected failure"
     UNEXPECTED = "unexpected"
     VERIFIED_UNEXPECTEDLY = "verified unexpectedly"
+    OVER_BUDGET = "over budget"
     OPEN = "open"
 
 
 _WORST_FIRST: Final = (
     Standing.UNEXPECTED,
     Standing.VERIFIED_UNEXPECTEDLY,
+    Standing.OVER_BUDGET,
     Standing.OPEN,
     Standing.EXPECTED,
     Standing.GOOD,
@@ -120,12 +123,21 @@ class Expectation:
 
 
 @dataclass(frozen=True)
+class Budgeted:
+    """What some cells may take."""
+
+    rule: Rule
+    budget: CellBudget
+
+
+@dataclass(frozen=True)
 class Cell:
     """One run of the matrix: the name that each axis chose, and the options of all of them."""
 
     choices: Mapping[str, str]
     options: Mapping[str, OptionValue]
     expected: Expectation | None = None
+    budget: CellBudget | None = None
 
     @property
     def name(self) -> str:
@@ -182,6 +194,16 @@ def _one(name: str, value: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What holds for some of the combinations: these are no cells, are, are known to fail, have a budget."""
+
+    exclude: Sequence[Rule] = ()
+    include: Sequence[Mapping[str, str]] = ()
+    expect: Sequence[Expectation] = ()
+    budgets: Sequence[Budgeted] = ()
+
+
+@dataclass(frozen=True)
 class Plan:
     """All cells of a matrix, those that share compiled objects one behind the other."""
 
@@ -209,24 +231,21 @@ def multiply(
     description: str,
     common: Mapping[str, OptionValue],
     axes: Mapping[str, Sequence[Choice]],
-    *,
-    exclude: Sequence[Rule] = (),
-    include: Sequence[Mapping[str, str]] = (),
-    expect: Sequence[Expectation] = (),
+    rules: Rules = Rules(),
 ) -> Plan:
     """Return the plan: every combination of the axes that no rule of ``exclude`` holds for, and ``include``.
 
-    A cell that is expected to fail by several takes the first. Raises UsageError where nothing is left, where
-    two options do not go together, and where two cells are one.
+    A cell that is expected to fail by several takes the first; of budgets it has to keep all. Raises
+    UsageError where nothing is left, where two options do not go together, and where two cells are one.
     """
     product = itertools.product(*axes.values())
     combinations = [dict(zip(axes, chosen, strict=True)) for chosen in product]
     wanted = [
         one for one in combinations
-        if not any(rule.holds({axis: choice.name for axis, choice in one.items()}) for rule in exclude)
+        if not any(rule.holds({axis: choice.name for axis, choice in one.items()}) for rule in rules.exclude)
     ]  # fmt: skip
-    wanted += [{axis: _choice(axes, axis, chosen) for axis, chosen in one.items()} for one in include]
-    cells = [_cell(common, chosen, expect) for chosen in wanted]
+    wanted += [{axis: _choice(axes, axis, chosen) for axis, chosen in one.items()} for one in rules.include]
+    cells = [_cell(common, chosen, rules) for chosen in wanted]
     if not cells:
         raise UsageError(f"the matrix {name} has no cell", hint="its [[exclude]] leaves none")
     _check_different(cells)
@@ -239,9 +258,7 @@ def _choice(axes: Mapping[str, Sequence[Choice]], axis: str, name: str) -> Choic
     return next(choice for choice in axes[axis] if choice.name == name)
 
 
-def _cell(
-    common: Mapping[str, OptionValue], chosen: Mapping[str, Choice], expect: Sequence[Expectation]
-) -> Cell:
+def _cell(common: Mapping[str, OptionValue], chosen: Mapping[str, Choice], rules: Rules) -> Cell:
     options = dict(common)
     for choice in chosen.values():
         for key, value in choice.options.items():
@@ -251,8 +268,9 @@ def _cell(
             options[key] = (*before, *value) if both else value  # type: ignore[misc]
     options = {key: value for key, value in options.items() if value not in ("", ())}
     names = {axis: choice.name for axis, choice in chosen.items()}
-    expected = next((one for one in expect if one.rule.holds(names)), None)
-    cell = Cell(names, options, expected)
+    expected = next((one for one in rules.expect if one.rule.holds(names)), None)
+    budget = CellBudget.least(one.budget for one in rules.budgets if one.rule.holds(names))
+    cell = Cell(names, options, expected, budget)
     if "kernel" in options and (built := sorted(_OF_A_BUILD & options.keys())):
         raise UsageError(f"cell {cell.name}: a kernel of others is not built: {', '.join(built)}")
     return cell
@@ -300,15 +318,25 @@ class CellResult:
         return dict(vars(self))
 
 
-def standing(cell: Cell, result: CellResult) -> Standing:
-    """Return how an outcome stands beside what was expected of the cell."""
+def standing(cell: Cell, result: CellResult, before: CellResult | None = None) -> Standing:
+    """Return how an outcome stands beside what was expected of the cell, and its budget."""
     if result.outcome in OPEN:
         return Standing.OPEN
     if cell.expected is None:
-        return Standing.GOOD if result.outcome is CellOutcome.VERIFIED else Standing.UNEXPECTED
+        if result.outcome is not CellOutcome.VERIFIED:
+            return Standing.UNEXPECTED
+        return Standing.OVER_BUDGET if breaches(cell, result, before) else Standing.GOOD
     if result.outcome is CellOutcome.VERIFIED:
         return Standing.VERIFIED_UNEXPECTEDLY
     return Standing.EXPECTED if result.outcome is cell.expected.outcome else Standing.UNEXPECTED
+
+
+def breaches(cell: Cell, result: CellResult, before: CellResult | None) -> tuple[str, ...]:
+    """Return a line for each budget that a verified cell does not keep."""
+    if cell.budget is None or result.outcome is not CellOutcome.VERIFIED:
+        return ()
+    comparable = before if before is not None and before.outcome not in OPEN else None
+    return tuple(cell.budget.breaches(result, comparable))
 
 
 def changed(before: CellResult | None, now: CellResult) -> str:
@@ -340,7 +368,8 @@ class MatrixResults:
     @property
     def standings(self) -> Mapping[str, Standing]:
         """How each cell stands, by its name."""
-        return {cell.name: standing(cell, self.of(cell)) for cell in self.plan.cells}
+        before = self.before
+        return {cell.name: standing(cell, self.of(cell), before.get(cell.name)) for cell in self.plan.cells}
 
     @property
     def ordered(self) -> tuple[Cell, ...]:
@@ -352,6 +381,6 @@ class MatrixResults:
     def exit_code(self) -> ExitCode:
         """1 where something is not as expected, 5 where a cell is open, else 0."""
         found = set(self.standings.values())
-        if found & {Standing.UNEXPECTED, Standing.VERIFIED_UNEXPECTEDLY}:
+        if found & {Standing.UNEXPECTED, Standing.VERIFIED_UNEXPECTEDLY, Standing.OVER_BUDGET}:
             return ExitCode.NOT_VERIFIED
         return ExitCode.INFRASTRUCTURE if Standing.OPEN in found else ExitCode.VERIFIED

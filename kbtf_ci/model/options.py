@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from kbtf_ci.model.kernel import X86_64
 
 DEFAULT_SUITE = "trixie"
+DEFAULT_CONFIG = "smoke"
 
 # run.json writes "" for a path that was not given.
 OptionalPath = Annotated[

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 from kbtf_ci.infra.text import printable
+from kbtf_ci.model.cell_needs import CellNeeds, disk_together
+from kbtf_ci.model.cluster import CELL
 from kbtf_ci.model.matrix import (
     Cell,
     CellOutcome,
@@ -19,8 +22,10 @@ from kbtf_ci.model.matrix import (
     Plan,
     Rule,
     Standing,
+    breaches,
     changed,
 )
+from kbtf_ci.model.matrix_budget import CellBudget
 from kbtf_ci.report.markdown_text import text as markdown_text
 
 PLAN_SCHEMA: Final = "kbtf-ci/matrix-plan/1"
@@ -40,42 +45,62 @@ _MARKS: Final = {
     Standing.EXPECTED: " (expected)",
     Standing.UNEXPECTED: " (UNEXPECTED)",
     Standing.VERIFIED_UNEXPECTEDLY: " (UNEXPECTED: a failure was expected)",
+    Standing.OVER_BUDGET: " (OVER BUDGET)",
     Standing.OPEN: "",
 }
 # GitHub Actions takes no larger matrix.
 GITHUB_CELLS: Final = 256
 
 
-def plan_text(plan: Plan) -> Iterator[str]:
-    """Yield the cells as a person reads them, each with the command that runs it."""
+def plan_text(plan: Plan, needs: Mapping[str, CellNeeds]) -> Iterator[str]:
+    """Yield the cells as a person reads them, each with the command that runs it and what it needs."""
     yield f"{plan.name}: {len(plan.cells)} cells of {' x '.join(plan.axes)}"
     if plan.description:
         yield printable(plan.description)
     groups = {cell.compiled for cell in plan.cells}
-    yield f"{len(groups)} of them are compiled, the others link and write BTF anew"
+    disk = disk_together(plan.cells, needs)
+    takes = f"; together {_size(disk)} of disk" if disk else ""
+    yield f"{len(groups)} of them are compiled, the others link and write BTF anew{takes}"
     for cell in plan.cells:
         yield ""
         first = next(one for one in plan.cells if one.compiled == cell.compiled)
         shared = "" if first is cell else f"  (compiled with {first.name})"
         yield f"{printable(cell.name)}{printable(shared)}"
         yield f"    {printable(cell.command)}"
+        yield f"    {printable(_needs(needs[cell.name], shared=first is not cell))}"
         if cell.expected is not None:
             yield f"    expected: {cell.expected.outcome}: {printable(_why(cell.expected))}"
+
+
+def _needs(one: CellNeeds, *, shared: bool) -> str:
+    if one.refused:
+        return f"will be refused: {one.refused}"
+    built = f" with {one.toolchain}" if one.toolchain else ""
+    guest = f"a guest of {one.architecture}"
+    guest += f" with {_size(one.memory_mib)}" if one.memory_mib else ""
+    guest += f" and {one.cpus} CPUs" if one.cpus else ""
+    disk = [f"{_size(one.disk_mib)} of disk"] if one.disk_mib and not shared else []
+    # Every worker offers cells.
+    more = [f"a worker with {name}" for name in one.resources if name != CELL]
+    return f"needs {one.suite}'s image{built}, " + ", ".join([*disk, guest, *more])
+
+
+def _size(mib: int) -> str:
+    return f"{mib // 1024} GiB" if mib % 1024 == 0 else f"{mib} MiB"
 
 
 def _why(one: Expectation) -> str:
     return f"{one.reason} ({one.link})" if one.link else one.reason
 
 
-def plan_document(plan: Plan) -> dict[str, Any]:
+def plan_document(plan: Plan, needs: Mapping[str, CellNeeds]) -> dict[str, Any]:
     """Return the plan as JSON."""
-    return {
-        "schema": PLAN_SCHEMA,
-        "name": plan.name,
-        "description": plan.description,
-        "axes": list(plan.axes),
-        "cells": [cell_document(cell) for cell in plan.cells],
-    }
+    cells = [{**cell_document(cell), "needs": needs[cell.name].document()} for cell in plan.cells]
+    return {"schema": PLAN_SCHEMA, **_head(plan), "cells": cells}
+
+
+def _head(plan: Plan) -> dict[str, Any]:
+    return {"name": plan.name, "description": plan.description, "axes": list(plan.axes)}
 
 
 def cell_document(cell: Cell) -> dict[str, Any]:
@@ -92,6 +117,7 @@ def cell_document(cell: Cell) -> dict[str, Any]:
         "expected": None
         if expected is None
         else {"outcome": expected.outcome, "reason": expected.reason, "link": expected.link},
+        "budget": None if cell.budget is None else asdict(cell.budget),
     }
 
 
@@ -123,11 +149,12 @@ def document(found: MatrixResults) -> dict[str, Any]:
             **cell_document(cell),
             "standing": standings[cell.name],
             "changed": changed(found.before.get(cell.name), found.of(cell)),
+            "over_budget": list(breaches(cell, found.of(cell), found.before.get(cell.name))),
             "result": found.of(cell).document(),
         }
         for cell in found.plan.cells
     ]
-    return {**plan_document(found.plan), "schema": SCHEMA, "exit_code": int(found.exit_code), "cells": cells}
+    return {"schema": SCHEMA, **_head(found.plan), "cells": cells, "exit_code": int(found.exit_code)}
 
 
 def plan_of(values: Mapping[str, Any]) -> Plan:
@@ -145,7 +172,8 @@ def cell_of(values: Mapping[str, Any]) -> Cell:
         if found is None
         else Expectation(Rule({}), CellOutcome(found["outcome"]), found["reason"], found["link"])
     )
-    return Cell(dict(values["choices"]), options, expected)
+    budget = CellBudget(**found) if (found := values.get("budget")) else None
+    return Cell(dict(values["choices"]), options, expected, budget)
 
 
 def results_of(values: Mapping[str, Any]) -> dict[str, CellResult]:
@@ -220,6 +248,9 @@ def faults(found: MatrixResults) -> Iterator[str]:
             yield f"{cell.name}: as expected: {_why(cell.expected)}"
         elif how is Standing.VERIFIED_UNEXPECTEDLY and cell.expected is not None:
             yield f"{cell.name}: verified, though expected to fail: {_why(cell.expected)}"
+        elif how is Standing.OVER_BUDGET:
+            over = breaches(cell, result, found.before.get(cell.name))
+            yield f"{cell.name}: over budget: {'; '.join(over)}"
         elif how is not Standing.GOOD and result.outcome is not CellOutcome.NOT_RUN:
             yield f"{cell.name}: {result.error or result.outcome}; again: {cell.command}"
 

@@ -26,11 +26,12 @@ from kbtf_ci.infra.locks import exclusive, lock_of
 from kbtf_ci.infra.matrix_file import read_matrix
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.model.cluster import ClusterOptions
-from kbtf_ci.model.matrix import OPEN, Cell, CellResult, MatrixResults, Plan, standing
+from kbtf_ci.model.matrix import OPEN, Cell, CellResult, MatrixResults, Plan
 from kbtf_ci.report import matrix as report
 from kbtf_ci.report.html.matrix_page import matrix_page
 from kbtf_ci.workflow import cluster_extra
 from kbtf_ci.workflow.cell import CellsPlace, Watch, run_cell
+from kbtf_ci.workflow.matrix_needs import warn_of_disk
 
 _RESULTS: Final = "matrix.json"
 _BEFORE: Final = "before.json"
@@ -84,12 +85,14 @@ def run_matrix(whole: Plan, folder: Path, options: MatrixOptions, reporter: Repo
             write(found, folder)
             cell = next(one for one in wanted.cells if one.name == result.name)
             count = sum(not _is_open(found.of(one), one) for one in wanted.cells)
-            reporter.note(report.ended(cell, result, standing(cell, result), count, len(wanted.cells)))
+            how = found.standings[cell.name]
+            reporter.note(report.ended(cell, result, how, count, len(wanted.cells)))
 
         place = CellsPlace(folder / _CELLS, ended, reporter)
         if todo and options.cluster.named:
             _on_workers(whole.name, todo, options.cluster, place)
-        else:
+        elif todo:
+            warn_of_disk(todo, reporter)
             _Machine(place, _at_once(options.at_once)).run(todo)
         return replace(found, plan=wanted)
 

@@ -14,6 +14,7 @@ from kbtf_ci.commands.main import main
 from kbtf_ci.errors import UsageError
 from kbtf_ci.infra.matrix_file import known_matrices, read_matrix
 from kbtf_ci.model.matrix import CellOutcome, Plan
+from kbtf_ci.model.matrix_budget import CellBudget
 
 WHOLE = """
 description = "two by two"
@@ -35,6 +36,13 @@ pahole = "forky"
 outcome = "build failed"
 reason = "it is too new"
 link = "https://example.org/1"
+[[budget]]
+btf-bytes = 100
+growth = 2.5
+[[budget]]
+pahole = "forky"
+lost-modules = 0
+btf-bytes = 90
 """
 
 
@@ -55,9 +63,11 @@ def test_axes_options_and_rules_are_read_and_paths_are_those_of_its_folder(tmp_p
         "--kconfig-add", "CONFIG_A=y", "--pahole", str(tmp_path / "bin/pahole"),
     )  # fmt: skip
     assert mine.expected is None
+    assert mine.budget == CellBudget(btf_bytes=100, growth=2.5)
     (forky, _) = (cell for cell in plan.cells if cell.choices["pahole"] == "forky")
     assert forky.expected is not None
     assert (forky.expected.outcome, forky.expected.reason) == (CellOutcome.BUILD_FAILED, "it is too new")
+    assert forky.budget == CellBudget(btf_bytes=90, growth=2.5, lost_modules=0)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +88,9 @@ def test_axes_options_and_rules_are_read_and_paths_are_those_of_its_folder(tmp_p
         ("[axes]\nsuite = ['a']\n[[expect]]\nsuite = 'a'\noutcome = 'x'\nreason = 'x'", "expect.0.outcome"),
         ("[axes]\nsuite = ['a']\n[[expect]]\noutcome = 'verified'\nreason = 'x'", "expect.0.outcome"),
         ("[axes]\nsuite = ['a']\n[[expect]]\nsuite = 'a'\noutcome = 'refused'", "expect.0.reason"),
+        ("[axes]\nsuite = ['a']\n[[budget]]\nsuite = 'a'", "budget 1: allows everything"),
+        ("[axes]\nsuite = ['a']\n[[budget]]\nbtf-bytes = -1", "budget.0.btf-bytes"),
+        ("[axes]\nsuite = ['a']\n[[budget]]\ngrowth = 1\nbytes = 1", "budget 1: no axis 'bytes'"),
         ("[axes]\nsuite = ['a', 'a']", "cells a and a are one"),
         ("[axes\n", "not valid TOML"),
         ("axis = 1\n[axes]\nsuite = ['a']", "key 'axis'"),

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from kbtf_ci.errors import ExitCode, UsageError
 from kbtf_ci.model.matrix import (
+    Budgeted,
     Cell,
     CellOutcome,
     CellResult,
@@ -20,12 +22,15 @@ from kbtf_ci.model.matrix import (
     OptionValue,
     Plan,
     Rule,
+    Rules,
     Standing,
+    breaches,
     changed,
     multiply,
     outcome_of,
     standing,
 )
+from kbtf_ci.model.matrix_budget import CellBudget
 
 AXES = {
     "kernel": [Choice("6.12", {"suite": "trixie"}), Choice("7.2", {"suite": "forky", "fragment": ("a",)})],
@@ -38,16 +43,25 @@ OLD_ON_NEW = Expectation(
 COMMON: dict[str, OptionValue] = {"config": "smoke", "fragment": ("z",), "variables": ("A=1",), "sha256": ""}
 PLAN = multiply(
     "m", "all of it", COMMON, AXES,
-    exclude=[Rule({"toolchain": ("clang",), "pahole": ("old",)})], expect=[OLD_ON_NEW],
+    Rules(
+        exclude=[Rule({"toolchain": ("clang",), "pahole": ("old",)})], expect=[OLD_ON_NEW],
+        budgets=[
+            Budgeted(Rule({"pahole": ("new",)}), CellBudget(growth=5)),
+            Budgeted(Rule({"kernel": ("6.12",)}), CellBudget(btf_bytes=50, lost_modules=0, seconds=900.5)),
+        ],
+    ),
 )  # fmt: skip
+OF_OTHERS = multiply(
+    "m", "", {"modules": "/m", "accel": "kvm"}, {"kernel": [Choice("d", {"kernel": ("a.deb", "b.deb")})]}
+)
 
 
 def cell(name: str, plan: Plan = PLAN) -> Cell:
     return next(one for one in plan.cells if one.name == name)
 
 
-def result(one: Cell, outcome: CellOutcome = CellOutcome.VERIFIED, **values: object) -> CellResult:
-    return CellResult(one.name, one.digest, outcome, **values)  # type: ignore[arg-type]
+def result(one: Cell, outcome: CellOutcome = CellOutcome.VERIFIED, **values: Any) -> CellResult:
+    return CellResult(one.name, one.digest, outcome, **values)
 
 
 GOOD = {
@@ -62,6 +76,7 @@ FOUND = MatrixResults(
     {"6.12/gcc/old": GOOD["6.12/gcc/old"]},
 )
 OPEN = MatrixResults(PLAN, {})
+OVER = MatrixResults(PLAN, {**ALL_GOOD.results, "6.12/gcc/new": result(cell("6.12/gcc/new"), btf_bytes=51)})
 
 
 def test_every_combination_but_the_excluded_ones_is_a_cell_and_those_of_one_build_lie_together() -> None:
@@ -78,9 +93,8 @@ def test_a_cell_is_one_command() -> None:
         "kbtf-ci run --btf-server --config smoke --fragment z --fragment a --pahole forky --suite forky "
         "--toolchain gcc A=1"
     )
-    others = multiply("m", "", {"modules": "/m"}, {"kernel": [Choice("d", {"kernel": ("a.deb", "b.deb")})]})
-    assert others.cells[0].words == (
-        "verify", "--kernel", "a.deb", "--kernel", "b.deb", "--modules", "/m",
+    assert OF_OTHERS.cells[0].words == (
+        "verify", "--accel", "kvm", "--kernel", "a.deb", "--kernel", "b.deb", "--modules", "/m",
     )  # fmt: skip
 
 
@@ -104,23 +118,26 @@ def test_cells_that_share_objects_come_together_wherever_they_are() -> None:
 
 def test_what_is_excluded_may_come_back_by_name() -> None:
     every = multiply(
-        "m", "", COMMON, AXES, exclude=[Rule({"kernel": ("6.12", "7.2")})],
-        include=[{"kernel": "7.2", "toolchain": "gcc", "pahole": "old"}], expect=[OLD_ON_NEW],
+        "m", "", COMMON, AXES,
+        Rules(
+            exclude=[Rule({"kernel": ("6.12", "7.2")})],
+            include=[{"kernel": "7.2", "toolchain": "gcc", "pahole": "old"}], expect=[OLD_ON_NEW],
+        ),
     )  # fmt: skip
     assert [one.name for one in every.cells] == ["7.2/gcc/old"]
     assert every.cells[0].expected == OLD_ON_NEW
 
 
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("rules", "words"),
     [
-        ({"exclude": [Rule({"kernel": ("6.12", "7.2")})]}, "the matrix m has no cell"),
-        ({"include": [{"kernel": "7.2", "toolchain": "gcc", "pahole": "old"}]}, "are one: kbtf-ci run"),
+        (Rules(exclude=[Rule({"kernel": ("6.12", "7.2")})]), "the matrix m has no cell"),
+        (Rules(include=[{"kernel": "7.2", "toolchain": "gcc", "pahole": "old"}]), "are one: kbtf-ci run"),
     ],
 )
-def test_no_cell_and_one_cell_twice_are_refused(values: dict[str, object], words: str) -> None:
+def test_no_cell_and_one_cell_twice_are_refused(rules: Rules, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        multiply("m", "", COMMON, AXES, **values)  # type: ignore[arg-type]
+        multiply("m", "", COMMON, AXES, rules)
 
 
 def test_a_kernel_of_others_is_not_built() -> None:
@@ -175,3 +192,33 @@ def test_what_changed_since_the_time_before_is_told() -> None:
     assert changed(one, replace(one, outcome=CellOutcome.GUEST_DIED)) == "verified before"
     assert changed(one, replace(one, verified=59, btf_bytes=12)) == "60 of 60 before, +3 bytes of BTF"
     assert changed(one, replace(one, outcome=CellOutcome.INFRASTRUCTURE)) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "now", "before", "lines"),
+    [
+        ("6.12/gcc/old", {"btf_bytes": 50, "modules": 60, "seconds": 900.0}, None, []),
+        ("6.12/gcc/old", {"btf_bytes": 51}, None, ["51 bytes of BTF, and the budget is 50"]),
+        ("7.2/gcc/new", {"btf_bytes": 100, "seconds": 9999.0}, None, []),
+        ("6.12/gcc/old", {"seconds": 901.0}, None, ["901 s, and the budget is 900.5"]),
+        (
+            "7.2/gcc/new", {"btf_bytes": 43}, {"btf_bytes": 40},
+            ["BTF has grown by 7.50 %, and the budget is 5 %"],
+        ),
+        ("7.2/gcc/new", {"btf_bytes": 42, "modules": 1}, {"btf_bytes": 40, "modules": 9}, []),
+        ("6.12/gcc/old", {"modules": 59}, {"modules": 60}, ["1 modules fewer, and the budget is 0"]),
+        ("6.12/gcc/old", {"modules": 59}, {"outcome": CellOutcome.NOT_RUN, "modules": 60}, []),
+    ],
+)  # fmt: skip
+def test_a_verified_cell_that_takes_more_than_it_may_counts(
+    name: str, now: dict[str, Any], before: dict[str, Any] | None, lines: list[str]
+) -> None:
+    one = cell(name)
+    earlier = None if before is None else replace(result(one), **before)
+    assert list(breaches(one, result(one, **now), earlier)) == lines
+    assert standing(one, result(one, **now), earlier) is (Standing.OVER_BUDGET if lines else Standing.GOOD)
+    assert standing(one, result(one, CellOutcome.NOT_VERIFIED, **now), earlier) is Standing.UNEXPECTED
+    found = MatrixResults(PLAN, {**GOOD, name: result(one, **now)}, {name: earlier} if earlier else {})
+    assert found.exit_code is ExitCode.NOT_VERIFIED  # 7.2/gcc/old is verified unexpectedly
+    good = MatrixResults(PLAN.named([name]), found.results, found.before)
+    assert good.exit_code is (ExitCode.NOT_VERIFIED if lines else ExitCode.VERIFIED)

@@ -20,7 +20,8 @@ from kbtf_ci.commands.main import main
 from kbtf_ci.model.matrix import Choice, MatrixResults, multiply
 from kbtf_ci.report import matrix
 from kbtf_ci.report.html.matrix_page import matrix_page
-from tests.unit.model.test_matrix import ALL_GOOD, FOUND, OPEN, PLAN
+from kbtf_ci.workflow.matrix_needs import needs_of
+from tests.unit.model.test_matrix import ALL_GOOD, FOUND, OPEN, OVER, PLAN
 
 HOSTILE = "<script>alert(1)</script> | `x` \x1b[31m ::error::"
 
@@ -36,11 +37,14 @@ def test_the_table_has_a_row_a_cell_the_worst_first_and_says_why() -> None:
     assert f"6.12/gcc/old: 1 of 60; {again}" in lines
     assert lines[-1] == "6 cells: 4 good, 1 unexpected, 1 verified unexpectedly"
     assert list(matrix.text(ALL_GOOD))[-2] == "7.2/gcc/old: as expected: too old (a/b)"
+    over = list(matrix.text(OVER))
+    assert "verified (OVER BUDGET)" in over[1]
+    assert "6.12/gcc/new: over budget: 51 bytes of BTF, and the budget is 50" in over
     assert list(matrix.text(OPEN))[-1] == "6 cells: 6 open"
 
 
 def test_what_is_written_is_read_back() -> None:
-    for found in (FOUND, ALL_GOOD, OPEN):
+    for found in (FOUND, ALL_GOOD, OPEN, OVER):
         values = json.loads(json.dumps(matrix.document(found)))
         plan, results = matrix.plan_of(values), matrix.results_of(values)
         assert [(one.name, one.digest, one.command) for one in plan.cells] == [
@@ -64,7 +68,11 @@ def test_hostile_names_are_text_everywhere() -> None:
     page = _Scripts()
     page.feed(matrix_page(found))
     assert page.scripts == 0
-    for text in ("".join(matrix.text(found)), "".join(matrix.plan_text(plan)), matrix.markdown(found)):
+    for text in (
+        "".join(matrix.text(found)),
+        "".join(matrix.plan_text(plan, needs_of(plan))),
+        matrix.markdown(found),
+    ):
         assert "\x1b" not in text
     assert "<script>" not in matrix.markdown(found).replace("`<script>", "")
     assert plan.cells[0].folder == "_script_alert_1_script_x_31m_error_"
@@ -110,3 +118,21 @@ def test_github_takes_so_many_cells(tmp_path: Path) -> None:
     path.write_text(f"[axes]\nsuite = {[f's{number}' for number in range(257)]}")
     done = CliRunner().invoke(main, ["matrix", "plan", str(path), "--github"])
     assert (done.exit_code, "257 cells, and GitHub Actions takes 256" in done.output) == (2, True)
+
+
+def test_the_plan_says_what_each_cell_needs_and_what_will_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "m.toml"
+    path.write_text("""
+[axes]
+config = ["smoke", "defconfig", "nosuch"]
+pahole = ["bookworm", { name = "kvm", pahole = "trixie", accel = "kvm", memory = "1G", arch = "arm64" }]
+toolchain = ["clang-19"]
+""")
+    done = CliRunner().invoke(main, ["matrix", "plan", str(path)])
+    assert done.exit_code == 0
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    assert "6 of them are compiled, the others link and write BTF anew; together 20 GiB of disk" in lines
+    image = "needs trixie's image with clang-19, "
+    assert image + "2 GiB of disk, a guest of x86_64 with 768 MiB and 2 CPUs" in lines
+    assert image + "8 GiB of disk, a guest of arm64 with 1 GiB and 2 CPUs, a worker with kvm" in lines
+    assert sum(line.startswith("will be refused: --config nosuch: no such profile") for line in lines) == 2

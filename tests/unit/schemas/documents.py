@@ -12,6 +12,7 @@ from typing import Any
 
 from kbtf_ci.btf.cases.catalogue import CASES
 from kbtf_ci.errors import GuestError
+from kbtf_ci.infra.matrix_file import read_matrix
 from kbtf_ci.kernel.btfcache import CacheStats
 from kbtf_ci.model.bisect import Commit, Ends, Found, Judgement, Mark, Standing, Step, Subject, Words
 from kbtf_ci.model.bundle import Bundle, Seen
@@ -62,6 +63,7 @@ from kbtf_ci.report import (
 )
 from kbtf_ci.workflow.btf_cache import Surveyed
 from kbtf_ci.workflow.doctor import judge_disk
+from kbtf_ci.workflow.matrix_needs import needs_of
 from tests.support.bundles import MANIFEST_VALUES
 from tests.unit.model import test_matrix as multiplied
 from tests.unit.model import test_regeneration as regenerated
@@ -143,11 +145,14 @@ def of_run() -> Documents:
 
 
 def of_matrix_plan() -> Documents:
-    return [matrix.plan_document(multiplied.PLAN)]
+    return [
+        matrix.plan_document(plan, needs_of(plan))
+        for plan in (multiplied.PLAN, multiplied.OF_OTHERS, read_matrix("toolchains"))
+    ]
 
 
 def of_matrix() -> Documents:
-    return [matrix.document(found) for found in (multiplied.FOUND, multiplied.OPEN, multiplied.ALL_GOOD)]
+    return [matrix.document(found) for found in (multiplied.FOUND, multiplied.OPEN, multiplied.OVER)]
 
 
 def of_check() -> Documents:
