@@ -89,8 +89,8 @@ def opened_tree(path: Path, libbpf: Path | None, scratch: Path) -> Iterator[Paho
 
 @contextmanager
 def _folder_of(path: Path, option: str, scratch: Path) -> Iterator[Path]:
-    if path.is_dir():
-        yield path
+    if not path.is_file():
+        yield path  # what is no folder either read_tree() tells
         return
     try:
         scratch.mkdir(parents=True, exist_ok=True)

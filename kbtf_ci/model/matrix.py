@@ -23,7 +23,7 @@ OptionValue = str | int | bool | tuple[str, ...]
 # The options that a cell may have, by their long names on the command line of run and verify.
 _SINGLE: Final = (
     "config", "directory", "sha256", "suite", "arch", "toolchain", "pahole", "pahole-tree", "libbpf-tree",
-    "load", "memory", "cpus", "append", "prove", "fail-on", "accel", "modules",
+    "load", "memory", "cpus", "append", "prove", "fail-on", "accel", "modules", "engine",
 )  # fmt: skip
 _REPEATED: Final = ("fragment", "kconfig-add", "timeouts", "kernel")
 _FLAGS: Final = ("btf-cache", "btf-server")
