@@ -17,7 +17,16 @@ from kbtf_ci.infra.locks import exclusive, keep_in_use, lock_of
 from kbtf_ci.infra.runner import Command, Mount, Runner, run
 
 PROGRAM: Final = "pahole"
+LIBBPF: Final = "libbpf"  # beside one that brings its own: the version of that
 _OUT: Final = "/out"
+
+
+def embedded_libbpf(program: Path) -> str:
+    """Return the version of the libbpf in a pahole that was built here, ``"1.8"``; "" where none is said."""
+    try:
+        return program.with_name(LIBBPF).read_text().strip()
+    except OSError:
+        return ""
 
 
 def kept_program(folder: Path, make: Callable[[Path], None]) -> Path:

@@ -18,6 +18,7 @@ from kbtf_ci.errors import BuildError, InfrastructureError, UsageError
 from kbtf_ci.infra.runner import Command, Mount, Runner, run
 from kbtf_ci.kernel.diagnostics import Diagnostics
 from kbtf_ci.kernel.kbuild import Kbuild, pahole_mounts
+from kbtf_ci.kernel.kept_pahole import embedded_libbpf
 from kbtf_ci.model.run_record import PaholeRecord
 
 # A name with a dot in front becomes nobody's default goal: make hands --eval on to every make below it.
@@ -121,14 +122,17 @@ library=$(ldd "$program" 2> /dev/null | sed -n 's/^[[:space:]]*libbpf\.so[^ ]* =
 
 
 def libbpf(runner: Runner, pahole: Pahole) -> str:
-    """Return the version of the libbpf that a pahole is started with: ``"1.5.0"``, or ``"built in"``.
+    """Return the version of the libbpf that a pahole is started with: ``"1.5.0"``, or ``"1.8 built in"``.
 
-    "" where nothing tells it. Raises UsageError when the program is gone.
+    Of one that was not built here it is "built in" alone, "" where nothing tells it. Raises UsageError when
+    the program is gone.
     """
     done = run(runner, Command(("sh", "-c", _LIBBPF, pahole.program), pahole.mounts, label="libbpf"))
     answer = done.text.strip()
-    if done.status != 0 or answer == "built in":
-        return answer if done.status == 0 else ""
+    if done.status != 0:
+        return ""
+    if answer == "built in":
+        return f"{embedded_libbpf(pahole.host) if pahole.host else ''} {answer}".strip()
     number = re.fullmatch(r"libbpf\.so\.(\d+(?:\.\d+)*)", answer)
     return number[1] if number else ""
 

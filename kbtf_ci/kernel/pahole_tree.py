@@ -42,6 +42,10 @@ cmake -S "$scratch/pahole" -B "$scratch/build" -DCMAKE_BUILD_TYPE=Release -DBUIL
   -DCMAKE_POLICY_VERSION_MINIMUM=3.5 -DLIBBPF_EMBEDDED="$4"
 cmake --build "$scratch/build" --target pahole --parallel "$5"
 cp "$scratch/build/pahole" "$3/pahole"
+version=$scratch/pahole/lib/bpf/src/libbpf_version.h
+if [ -f "$version" ]; then
+  sed -n 's/^#define LIBBPF_M[AI][JN]OR_VERSION //p' "$version" | paste -sd. > "$3/libbpf"
+fi
 """
 # What such a tree always has, and what tells that libbpf is checked out in it (a submodule since 1.13).
 _MARKS: Final = ("CMakeLists.txt", "pahole.c", "btf_encoder.c")

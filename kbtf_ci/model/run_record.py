@@ -67,8 +67,9 @@ class SourceRecord(_Part):
 class PaholeRecord(_Part):
     """The pahole that wrote the modules' BTF, and kbuild's flags for it.
 
-    ``libbpf`` is the version of the one that it was started with, "built in" where it brings its own, "" if
-    nobody asked: what that does not know is left out of BTF without a word.
+    ``libbpf`` is the version of the one that it was started with, with "built in" behind it where it brings
+    its own and alone where nothing tells which, "" if nobody asked: what that does not know is left out of
+    BTF without a word.
     """
 
     program: str

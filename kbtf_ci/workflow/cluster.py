@@ -191,12 +191,13 @@ class Cluster:
         # Behind the first cell make finds everything compiled.
         compiling = self._compiling[cell.compiled] = max(took, self._compiling[cell.compiled])
         waiting = self._following.pop(cell.name, ())
-        near, *far = shares(waiting, compiling, result.seconds - took, self._idle()) or ((),)
+        if not waiting:
+            return
+        near, *far = shares(waiting, compiling, result.seconds - took, self._idle())
         placed = [(near, [worker] if worker else []), *((share, self._others({worker})) for share in far)]
         for share, where in placed:
-            if share:
-                self._following[share[0].name] = share[1:]
-                yield share[0], where
+            self._following[share[0].name] = share[1:]
+            yield share[0], where
 
     def _idle(self) -> int:
         """Return how many cells more the workers may run now."""

@@ -18,8 +18,10 @@ import pytest
 from kbtf_ci.errors import BuildError, InfrastructureError, UsageError
 from kbtf_ci.infra.runner import Command
 from kbtf_ci.infra.tarball import is_tarball
+from kbtf_ci.kernel.pahole import Pahole, libbpf
 from kbtf_ci.kernel.pahole_tree import forget_btf_of_other, kept_pahole, opened_tree, read_tree
 from tests.support import faketree
+from tests.support.local import LocalRunner
 
 MARKS = ("CMakeLists.txt", "pahole.c", "btf_encoder.c")
 
@@ -228,3 +230,13 @@ def test_what_another_pahole_wrote_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "pahole").write_text("two")
     forget_btf_of_other(kbuild)
     assert there() == ["keep.o"]
+
+
+def test_the_libbpf_in_a_pahole_that_was_built_here_is_known(tmp_path: Path) -> None:
+    program = tmp_path / "pahole"
+    program.write_text("#!/bin/sh\n")  # which no library is linked to
+    program.chmod(0o755)
+    pahole = Pahole(str(program), (), program)
+    assert libbpf(LocalRunner(), pahole) == "built in"
+    (tmp_path / "libbpf").write_text("1.8\n")
+    assert libbpf(LocalRunner(), pahole) == "1.8 built in"
