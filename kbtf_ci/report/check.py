@@ -17,6 +17,11 @@ from kbtf_ci.model.usable import Unusable
 SCHEMA = "kbtf-ci/check/1"
 STALE = "would load, but its BTF does not belong to this vmlinux"
 _LOG_LINES = 6
+_REPEATED_STRUCTS = (
+    "for BPF these are other types than vmlinux's; libbpf up to 1.5 writes them so of Linux 6.15 and later "
+    "where the compiler has typeof_unqual, 1.6 does not"
+)
+_REPEATED_TYPEDEFS = "libbpf writes them so from 1.7 on, up to its commit 5b0f3729"
 
 
 def document(
@@ -68,6 +73,7 @@ def entry(one: Prediction) -> dict[str, Any]:
         "unusable": unusable_entries(one.unusable),
         "extra_bytes": one.extra_bytes,
         "repeated_typedefs": one.repeated_typedefs,
+        "repeated_structs": one.repeated_structs,
     }
 
 
@@ -147,20 +153,20 @@ def _remarks(predictions: Sequence[Prediction]) -> Iterator[str]:
     extra = [one.extra_bytes for one in predictions if one.extra_bytes]
     if extra:
         yield f"{len(extra)} modules hold a .BTF.extra section ({sum(extra):,} bytes), which is not judged"
-    if line := repeats(predictions):
-        yield line
+    yield from repeats(predictions)
 
 
-def repeats(predictions: Iterable[Prediction]) -> str:
-    """Return in a line what modules have of vmlinux's once more, "" for nothing."""
-    found = [one.repeated_typedefs for one in predictions if one.repeated_typedefs]
-    if not found:
-        return ""
-    return (
-        f"{len(found)} modules repeat typedefs of vmlinux ({sum(found):,}), and types that lead to these: "
-        "they load, and are larger than they have to be; libbpf writes them so from 1.7 on, up to its commit "
-        "5b0f3729"
-    )
+def repeats(predictions: Sequence[Prediction]) -> Iterator[str]:
+    """Yield a line for each kind of type that modules have of vmlinux's once more."""
+    for what, counts, why in (
+        ("structs", [one.repeated_structs for one in predictions], _REPEATED_STRUCTS),
+        ("typedefs", [one.repeated_typedefs for one in predictions], _REPEATED_TYPEDEFS),
+    ):
+        if modules := sum(count > 0 for count in counts):
+            yield (
+                f"{modules} modules repeat {what} of vmlinux ({sum(counts):,}), and types that lead to "
+                f"these: they load, and are larger than they have to be; {why}"
+            )
 
 
 def one_line(predictions: Sequence[Prediction]) -> str:

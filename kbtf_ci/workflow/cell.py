@@ -24,6 +24,7 @@ from kbtf_ci.errors import InfrastructureError, KbtfError
 from kbtf_ci.infra.leash import leash
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.rundir import RunDirectory
+from kbtf_ci.model.cause import causes
 from kbtf_ci.model.matrix import Cell, CellOutcome, CellResult, outcome_of
 from kbtf_ci.model.results import Results
 
@@ -86,7 +87,7 @@ def run_cell(
         outcome=outcome,
         seconds=seconds,
         exit_code=status,
-        error="" if outcome is CellOutcome.VERIFIED else _last_error(log),
+        error="" if outcome is CellOutcome.VERIFIED else _last_error(log) or _first_cause(run),
         run=str(run) if run.is_dir() else "",
         kbtf_ci=__version__,
         **_of_run(run),
@@ -156,6 +157,18 @@ def _tail(log: Path, size: int) -> str:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - size))
         return file.read().decode(errors="replace")
+
+
+def _first_cause(run: Path) -> str:
+    """Return what ended a whole run otherwise than well, with how much else did; "" where nothing says it."""
+    try:
+        found = [
+            one.title for one in causes(Results.parse((run / "results.json").read_bytes())) if one.counts
+        ]
+    except (ValueError, OSError):
+        return ""
+    more = f" (and {len(found) - 1} causes more)" if len(found) > 1 else ""
+    return f"{found[0]}{more}" if found else ""
 
 
 def _of_run(run: Path) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def _spec(image: KernelFile, kernel: BuiltKernel, this: Run) -> KernelSpec:
 
 def _tell(taken: Intake, reporter: Reporter) -> None:
     reporter.note(one_line(taken.predictions))
-    if line := repeats(taken.predictions):
+    for line in repeats(taken.predictions):
         reporter.warn(line)
     for one in taken.overridden:
         reporter.note(f"{one.module.file} is not loaded: modprobe takes {one.by.file} in its place")

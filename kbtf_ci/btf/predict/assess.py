@@ -11,12 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 
-import numpy as np
-
-from kbtf_ci.btf.base_match.repeats import repeated_typedefs, typedefs_of
+from kbtf_ci.btf.base_match.repeats import OfBase, Repeats
 from kbtf_ci.btf.base_match.resolve import BaseMismatch, find_base_mismatch
 from kbtf_ci.btf.base_match.targets import Targets
-from kbtf_ci.btf.format.names import Ints
 from kbtf_ci.btf.predict.merged import are_fine, whole_btf
 from kbtf_ci.btf.rules.check import Kernel, Verdict, check
 from kbtf_ci.btf.rules.loader import LoaderCheck, StructModule, check_loader
@@ -98,15 +95,16 @@ class Assessor:
             mismatch = find_base_mismatch(verdict.btf, self.targets)
         return self._assessed(module, verdict, mismatch)
 
-    def repeated_typedefs(self, one: Assessment) -> int:
-        """Return how many typedefs of vmlinux a module's BTF has once more; 0 where it is refused."""
+    def repeats(self, one: Assessment) -> Repeats:
+        """Return what of vmlinux a module's BTF has once more; nothing of one that is refused."""
         btf = one.verdict.btf
-        return 0 if btf is None or btf.base is None else repeated_typedefs(btf, self._typedefs)
+        if btf is None or btf.base is None or self._of_vmlinux is None:
+            return Repeats()
+        return self._of_vmlinux.repeated_in(btf)
 
     @cached_property
-    def _typedefs(self) -> Ints:
-        vmlinux = self.kernel.vmlinux
-        return np.empty(0, np.int64) if vmlinux is None else typedefs_of(vmlinux)
+    def _of_vmlinux(self) -> OfBase | None:
+        return None if self.kernel.vmlinux is None else OfBase.of(self.kernel.vmlinux)
 
     def assess_all(self, modules: Sequence[ModuleFile]) -> Iterator[Assessment]:
         """Yield for each of ``modules`` what assess() returns, much sooner where most are fine."""

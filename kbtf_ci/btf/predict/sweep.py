@@ -187,6 +187,7 @@ def _work(number: int, paths: Sequence[Path]) -> tuple[list[Prediction], Any]:
 
 def predicted(one: Assessment, assessor: Assessor, *, siblings_have_btf: bool) -> Prediction:
     """Return what is worth handing on of an assessment."""
+    repeats = assessor.repeats(one)
     why = diagnose(one, assessor, siblings_have_btf=siblings_have_btf)
     return Prediction(
         name=one.module.name,
@@ -204,7 +205,8 @@ def predicted(one: Assessment, assessor: Assessor, *, siblings_have_btf: bool) -
         loader_checks=not one.module.raw,
         unusable=_unusable(one, assessor),
         extra_bytes=one.module.extra_bytes,
-        repeated_typedefs=assessor.repeated_typedefs(one),
+        repeated_typedefs=repeats.typedefs,
+        repeated_structs=repeats.structs,
     )
 
 

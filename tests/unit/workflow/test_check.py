@@ -99,6 +99,19 @@ def test_typedefs_that_vmlinux_has_are_counted_and_cost_no_verdict(bench: Bench)
     assert "1 modules repeat typedefs of vmlinux (2)" in bench.check(larger).stdout
 
 
+def test_structs_that_vmlinux_has_are_counted_where_struct_module_is_among_them(bench: Bench) -> None:
+    _int, _pointer, module, *others = bench.base.records
+    split = pair.split(bench.base)
+    for one_of_vmlinux in others[:2]:
+        split.raw(*one_of_vmlinux)
+    assert bench.only(bench.module(split.bytes()))["repeated_structs"] == 0  # they may be the module's own
+    split.raw(*module)
+    larger = bench.module(split.bytes())
+    one = bench.only(larger)
+    assert (one["repeated_structs"], one["repeated_typedefs"], one["outcome"]) == (3, 0, "VERIFIED")
+    assert "1 modules repeat structs of vmlinux (3)" in bench.check(larger).stdout
+
+
 def test_a_folder_is_searched_and_an_empty_one_refused(bench: Bench) -> None:
     (bench.folder / "tree/net").mkdir(parents=True)
     bench.module(pair.split(bench.base).bytes(), "tree/net/a.ko")

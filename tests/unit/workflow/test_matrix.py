@@ -24,6 +24,7 @@ from kbtf_ci.workflow import matrix as workflow
 from kbtf_ci.workflow.matrix import MatrixOptions
 from tests.support.schemas import valid
 from tests.support.waiting import PATIENCE_S
+from tests.unit.schemas.documents import of_results
 
 # Each ends with 2, of a profile or a fragment that is none.
 TEXT = """
@@ -161,6 +162,20 @@ def test_what_is_stopped_ends_in_order_and_is_no_verdict(played: Path) -> None:
     found = cells.run_cell(Cell({"a": "b"}, {"config": "x"}), played / "cell", 1, cells.Watch(stop))
     assert found.outcome is CellOutcome.NOT_RUN
     assert (played / "ended").exists()
+
+
+def test_a_cell_that_is_not_verified_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rich = next(iter(of_results()))
+    (tmp_path / "results.json").write_text(json.dumps(rich))
+    program = tmp_path / "played"
+    program.write_text(f"#!/bin/sh\nmkdir cell/run && cp {tmp_path}/results.json cell/run/ && exit 1\n")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(program))
+    watch = cells.Watch(threading.Event())
+    found = cells.run_cell(Cell({"a": "b"}, {"config": "x"}), Path("cell"), 1, watch)
+    assert found.outcome is CellOutcome.NOT_VERIFIED
+    assert found.error.startswith("The run ended early (and ")
 
 
 def test_what_a_cell_says_last_is_told(played: Path) -> None:
