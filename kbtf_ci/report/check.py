@@ -19,7 +19,7 @@ STALE = "would load, but its BTF does not belong to this vmlinux"
 _LOG_LINES = 6
 _REPEATED_STRUCTS = (
     "for BPF these are other types than vmlinux's; libbpf up to 1.5 writes them so of Linux 6.15 and later "
-    "where the compiler has typeof_unqual, 1.6 does not"
+    "where a gcc with typeof_unqual built it, 1.6 does not"
 )
 _REPEATED_TYPEDEFS = "libbpf writes them so from 1.7 on, up to its commit 5b0f3729"
 

@@ -87,7 +87,12 @@ def _text(path: Path | None) -> str | None:
 
 
 def require_workers(client: Client, cells: Sequence[Cell]) -> None:
-    """Raise InfrastructureError where there is no worker, one of another kbtf-ci, or none for a cell."""
+    """Raise InfrastructureError where there is no worker, one of another kbtf-ci, or none for a cell.
+
+    For the first one it waits a little: it may have been started just now.
+    """
+    with suppress(TimeoutError):
+        client.wait_for_workers(1, timeout=CONNECT_S)
     workers = client.scheduler_info(n_workers=-1)["workers"]
     if not workers:
         raise InfrastructureError(

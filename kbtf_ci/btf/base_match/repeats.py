@@ -9,8 +9,8 @@ struct of a module's is another than vmlinux's.
 * Typedefs: libbpf 1.7 hashes those of base and module in two ways, since its commit 37027144; 5b0f3729
   mends it.
 * Structs: where a compiler describes one type twice in a compilation unit, libbpf up to 1.5 takes the struct
-  around it for another. The kernel's per-CPU pointers are such since 6.15 (commit ac053946f5c4) where the
-  compiler has typeof_unqual; libbpf's commits c8a28812 and 5ee9fbf7, in 1.6, mend it.
+  around it for another. By gcc with typeof_unqual the kernel's per-CPU pointers are such since 6.15 (commit
+  ac053946f5c4), by clang 21 they are not; libbpf's commits c8a28812 and 5ee9fbf7, in 1.6, mend it.
 """
 
 from __future__ import annotations

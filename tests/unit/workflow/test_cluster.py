@@ -174,6 +174,7 @@ def test_another_version_and_no_worker_are_told(three: Client, monkeypatch: pyte
     monkeypatch.setattr(cluster, "__version__", "0.0")
     with pytest.raises(InfrastructureError, match=r"worker inproc:.* has kbtf-ci .*, and this is 0\.0"):
         cluster.require_workers(three, PLAN.cells)
+    monkeypatch.setattr(cluster, "CONNECT_S", 1)
     with workers(0) as client, pytest.raises(InfrastructureError, match="the scheduler has no worker"):
         cluster.require_workers(client, PLAN.cells)
 
