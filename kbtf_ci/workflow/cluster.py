@@ -161,7 +161,7 @@ class Cluster:
     def _told(self, event: tuple[Any, Any]) -> None:
         values = event[1]
         if isinstance(values, Mapping):
-            cell, worker, line = (str(values.get(key)) for key in ("cell", "worker", "line"))
+            cell, worker, line = (str(values.get(key)) for key in ("cell", "name", "line"))
             self._reporter.progress(f"{cell} on {worker}: {line}")
 
     def _submit(self, cell: Cell, workers: Sequence[str] = ()) -> Future[str]:

@@ -72,7 +72,7 @@ def run_task(text: str) -> str:
     stop = threading.Event()
     slots = _slots(worker.state.nthreads)
     with _watched(stop, _wanted(worker, str(worker.get_current_task()))), slots:
-        told = _Told(lambda line: worker.log_event(TOPIC, {"cell": cell.name, "worker": who, "line": line}))
+        told = _Told(lambda line: worker.log_event(TOPIC, {"cell": cell.name, "name": who, "line": line}))
         told("begins")
         jobs = max(1, len(os.sched_getaffinity(0)) // worker.state.nthreads)
         result, files = _alone(cell, folder, jobs, Watch(stop, told))

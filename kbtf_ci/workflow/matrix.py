@@ -103,6 +103,7 @@ def _on_workers(name: str, todo: list[Cell], options: ClusterOptions, place: Cel
 
     with cluster.connected(options) as client:
         cluster.require_workers(client, todo)
+        place.reporter.stage(f"{len(todo)} cells")
         cluster.Cluster(client, name, place).run(todo)
 
 

@@ -99,6 +99,17 @@ def three() -> Iterator[Client]:
         yield client
 
 
+class Listening(TerminalReporter):
+    """Keeps all that is said of progress."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        super().__init__(quiet=quiet)
+        self.lines: list[str] = []
+
+    def progress(self, text: str, done: int = 0, total: int | None = None) -> None:
+        self.lines.append(text)
+
+
 class Heard:
     """A place for cells that hears what each comes to."""
 
@@ -213,9 +224,12 @@ def test_a_matrix_is_run_by_real_workers_with_real_commands(processes: DaskProce
     with cluster.connected(ClusterOptions(scheduler_file=processes.file)) as client:
         client.wait_for_workers(3, timeout=PATIENCE_S)
     options = MatrixOptions(cluster=ClusterOptions(scheduler_file=processes.file))
-    reporter = TerminalReporter(quiet=True)
+    reporter = heard = Listening(quiet=True)
     found = workflow.run_matrix(plan, tmp_path / "far", options, reporter)
     here = workflow.run_matrix(plan, tmp_path / "here", MatrixOptions(at_once=1), reporter)
+    assert {line for line in heard.lines if line.endswith(": begins")} == {
+        f"{one.name} on {one.worker}: begins" for one in found.results.values()
+    }
     assert found.standings == here.standings
     assert {one.outcome for one in found.results.values()} == {CellOutcome.REFUSED}
     assert {one.worker for one in found.results.values()} <= {"a", "b", "c"}
