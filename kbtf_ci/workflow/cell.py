@@ -167,7 +167,7 @@ def _first_cause(run: Path) -> str:
         ]
     except (ValueError, OSError):
         return ""
-    more = f" (and {len(found) - 1} causes more)" if len(found) > 1 else ""
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return f"{found[0]}{more}" if found else ""
 
 
