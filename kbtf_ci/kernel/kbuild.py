@@ -97,11 +97,13 @@ class Kbuild:
     def argv(self, *arguments: str) -> tuple[str, ...]:
         """Return make's command line for ``arguments`` (targets and variables) in the container."""
         compiler = self.compiler
+        # rustc gets it for its linker, as one word (cmd_host-rust of scripts/Makefile.host).
+        cached = "" if compiler.rust else "ccache "
         tools = [
             *self.target.variables,
             *compiler.variables,
             f"CC=ccache {compiler.program(self.target.prefix)}",
-            f"HOSTCC=ccache {compiler.host_program}",
+            f"HOSTCC={cached}{compiler.host_program}",
         ]
         if self.wrapper is not None:
             tools.append(f"PAHOLE={PROGRAM}")

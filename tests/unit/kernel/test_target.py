@@ -41,12 +41,15 @@ def test_another_compiler_takes_the_place_of_gcc_and_clang_brings_its_own_linker
             LocalRunner(), tree, Path("/b"), Path("/c"), 2, "none", target=target_of(arch),
             compiler=compiler_named(name),
         ).argv("all")
-        for arch in ("x86_64", "s390x") for name in ("gcc-13", "clang-19")
+        for arch in ("x86_64", "s390x") for name in ("gcc-13", "clang-19", "clang-19+rust")
     }  # fmt: skip
     assert {"CC=ccache gcc-13", "HOSTCC=ccache gcc-13"} <= set(words["x86_64", "gcc-13"])
     assert {"CC=ccache s390x-linux-gnu-gcc-13", "HOSTCC=ccache gcc-13"} <= set(words["s390x", "gcc-13"])
     for arch in ("x86_64", "s390x"):
         assert {"LLVM=-19", "CC=ccache clang-19", "HOSTCC=ccache clang-19"} <= set(words[arch, "clang-19"])
+        assert {"CC=ccache clang-19", "HOSTCC=clang-19"} <= set(
+            words[arch, "clang-19+rust"]
+        )  # rustc's linker
     assert not any(word.startswith("LLVM=") for word in words["x86_64", "gcc-13"])
 
 
