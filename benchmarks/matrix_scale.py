@@ -26,7 +26,8 @@ from kbtf_ci import __version__
 from kbtf_ci.model.matrix import Cell, CellOutcome, CellResult, Choice, multiply
 from kbtf_ci.report.terminal import TerminalReporter
 from kbtf_ci.workflow.cell import CellsPlace
-from kbtf_ci.workflow.cluster import Cluster, require_workers
+from kbtf_ci.workflow.cluster import require_workers
+from kbtf_ci.workflow.dispatch import Cluster
 
 
 def main() -> None:

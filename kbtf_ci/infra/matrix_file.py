@@ -139,6 +139,8 @@ class _Reader:
         place = f"axes.{axis}, value {number}"
         if not isinstance(value, Mapping):
             name = str(value)
+            if not name:
+                raise self._fault(place, "an empty value has no name", 'as { name = "own", pahole = "" }')
             return Choice(name, self._options(place, {axis: value}))
         options = dict(value)
         name = options.pop(_NAME, None)

@@ -53,6 +53,45 @@ def offers(resources: Mapping[str, float], wanted: Mapping[str, float]) -> bool:
     return all(resources.get(name, 0.0) >= amount for name, amount in wanted.items())
 
 
+@dataclass(frozen=True)
+class Chain:
+    """Cells that follow each other, as they share compiled objects, and where the first is to be run.
+
+    ``near`` is the address of the worker that has these, "" for none, ``away`` those of workers on which it
+    came to no verdict.
+    """
+
+    cells: tuple[Cell, ...]
+    near: str = ""
+    away: frozenset[str] = frozenset()
+
+
+Workers = Mapping[str, Mapping[str, float]]  # resources by address
+
+
+def able_workers(chain: Chain, workers: Workers) -> list[str]:
+    """Return the workers that offer what a chain's first cell wants, whether they have a place or not."""
+    wanted = needs(chain.cells[0])
+    return [address for address, resources in workers.items() if offers(resources, wanted)]
+
+
+def place_for(chain: Chain, workers: Workers, taken: Mapping[str, int]) -> str | None:
+    """Return the worker on which a chain's first cell begins now; None where it has to wait for one.
+
+    That is the near one while it is there, else one where it was not tried, else any. ``taken`` says how many
+    cells each worker has.
+    """
+    able = able_workers(chain, workers)
+    able = [chain.near] if chain.near in able else [one for one in able if one not in chain.away] or able
+    free = [address for address in able if taken.get(address, 0) < int(workers[address][CELL])]
+    return min(free, key=lambda address: taken.get(address, 0), default=None)
+
+
+def free_places(workers: Workers, taken: Mapping[str, int]) -> int:
+    """Return how many cells more all workers may run now."""
+    return sum(max(0, int(one.get(CELL, 0)) - taken.get(address, 0)) for address, one in workers.items())
+
+
 def shares(
     waiting: Sequence[Cell], compiling: float, each: float, workers: int
 ) -> tuple[tuple[Cell, ...], ...]:

@@ -279,6 +279,10 @@ def _cell(common: Mapping[str, OptionValue], chosen: Mapping[str, Choice], rules
 def _check_different(cells: Sequence[Cell]) -> None:
     seen: dict[str, Cell] = {}
     for cell in cells:
+        if cell.folder in ("", ".", ".."):
+            raise UsageError(
+                f"cell '{cell.name}': its name can be no folder's", hint="give its value another"
+            )
         for key in (cell.folder, cell.digest):
             if key in seen:
                 raise UsageError(f"cells {seen[key].name} and {cell.name} are one: {cell.command}")

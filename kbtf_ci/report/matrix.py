@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
+from pydantic import TypeAdapter
+
 from kbtf_ci.infra.text import printable
 from kbtf_ci.model.cell_needs import CellNeeds, disk_together
 from kbtf_ci.model.cluster import CELL
@@ -28,6 +30,7 @@ from kbtf_ci.model.matrix import (
 from kbtf_ci.model.matrix_budget import CellBudget
 from kbtf_ci.report.markdown_text import text as markdown_text
 
+_RESULT: Final = TypeAdapter(CellResult)
 PLAN_SCHEMA: Final = "kbtf-ci/matrix-plan/1"
 SCHEMA: Final = "kbtf-ci/matrix/1"
 _COLUMNS: Final = (
@@ -183,7 +186,7 @@ def results_of(values: Mapping[str, Any]) -> dict[str, CellResult]:
 
 def result_of(values: Mapping[str, Any]) -> CellResult:
     """Return the result in a document; raises as plan_of()."""
-    return CellResult(**{**values, "outcome": CellOutcome(values["outcome"])})
+    return _RESULT.validate_json(json.dumps(values), strict=True)
 
 
 def ended(cell: Cell, result: CellResult, how: Standing, count: int, total: int) -> str:

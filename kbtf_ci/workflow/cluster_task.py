@@ -27,6 +27,7 @@ from kbtf_ci import __version__
 from kbtf_ci.errors import InfrastructureError
 from kbtf_ci.infra.locks import exclusive_with_children, lock_of
 from kbtf_ci.infra.paths import cache_root
+from kbtf_ci.model.cluster import CELL
 from kbtf_ci.model.matrix import Cell, CellOutcome, CellResult
 from kbtf_ci.model.prune import Kind
 from kbtf_ci.report.matrix import cell_of
@@ -47,6 +48,8 @@ LOG: Final = "output.log"
 _MOST_BYTES: Final = 8 << 20  # of one file
 _POLL_S: Final = 1.0
 _TELL_S: Final = 5.0
+_OF_OTHERS_S: Final = 300.0  # for what a worker that died has left to clean up
+_AT_WORK: Final = ("running", "paused")
 _CANCELLED: Final = frozenset({"cancelled", "resumed", "forgotten", "released"})
 # Cells at once in this process, by its threads: a cancelled task's thread is still at work.
 _SLOTS: Final[dict[int, threading.Semaphore]] = {}
@@ -70,13 +73,19 @@ def run_task(text: str) -> str:
     who = str(worker.name)
     folder = cells_folder() / f"{_safe(asked['matrix'])}-{cell.folder}"
     stop = threading.Event()
-    slots = _slots(worker.state.nthreads)
+    slots, places = _slots(worker.state.nthreads), _places(worker)
     with _watched(stop, _wanted(worker, str(worker.get_current_task()))), slots:
         told = _Told(lambda line: worker.log_event(TOPIC, {"cell": cell.name, "name": who, "line": line}))
         told("begins")
-        jobs = max(1, len(os.sched_getaffinity(0)) // worker.state.nthreads)
+        jobs = max(1, len(os.sched_getaffinity(0)) // places)
         result, files = _alone(cell, folder, jobs, Watch(stop, told))
     return json.dumps({"result": result.document(), "worker": who, "address": worker.address, "files": files})
+
+
+def _places(worker: Any) -> int:
+    """Return how many cells a worker runs at once: dask worker has a thread a core, whatever it offers."""
+    threads = int(worker.state.nthreads)
+    return max(1, min(threads, int(worker.state.total_resources.get(CELL, threads))))
 
 
 def cells_folder() -> Path:
@@ -109,7 +118,12 @@ def _alone(
 
     Its files are taken before another one of the same name may begin there.
     """
-    with exclusive_with_children(lock_of(folder), lambda: not watch.stop.is_set()) as descriptor:
+    end = time.monotonic() + _OF_OTHERS_S
+    with exclusive_with_children(
+        lock_of(folder), lambda: not watch.stop.is_set() and time.monotonic() < end
+    ) as descriptor:
+        if descriptor is None and not watch.stop.is_set():
+            raise InfrastructureError(f"{folder}: an earlier worker's cell there does not end")
         if descriptor is None:
             return CellResult(cell.name, cell.digest, CellOutcome.NOT_RUN, kbtf_ci=__version__), {}
         result = run_cell(cell, folder, jobs, watch, (descriptor,))
@@ -127,7 +141,7 @@ def _wanted(worker: Any, key: str) -> Callable[[], bool]:
 
     def wanted() -> bool:
         task = worker.state.tasks.get(key)
-        return task is not None and task.state not in _CANCELLED and worker.status.name == "running"
+        return task is not None and task.state not in _CANCELLED and worker.status.name in _AT_WORK
 
     return wanted
 
@@ -162,8 +176,11 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _packed(path: Path) -> Mapping[str, str] | None:
-    """Return a file as it comes back, its beginning where it is too large; None where there is none."""
-    if not path.is_file():
+    """Return a file as it comes back; None where there is none.
+
+    Of a log that is too large its beginning comes, of others nothing: what is cut is no document.
+    """
+    if not path.is_file() or (path.suffix != ".log" and path.stat().st_size > _MOST_BYTES):
         return None
     with path.open("rb") as file:
         data = file.read(_MOST_BYTES)

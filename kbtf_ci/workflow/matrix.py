@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -71,10 +70,10 @@ def run_matrix(whole: Plan, folder: Path, options: MatrixOptions, reporter: Repo
     wanted = whole.named(options.only)
     with _held(folder, reporter):
         kept = _Kept.read(folder)
-        if options.again:
-            kept = kept.begun_anew({cell.name for cell in wanted.cells})
+        before = MatrixResults(whole, kept.results)
+        todo = [cell for cell in wanted.cells if options.again or _is_open(before.of(cell), cell)]
+        kept = kept.begun_anew({cell.name for cell in todo})
         found = MatrixResults(whole, kept.results, kept.before)
-        todo = [cell for cell in wanted.cells if _is_open(found.of(cell), cell)]
         if len(todo) < len(wanted.cells):
             reporter.note(f"{len(wanted.cells) - len(todo)} of {len(wanted.cells)} cells are done, and kept")
         write(found, folder)
@@ -99,12 +98,12 @@ def run_matrix(whole: Plan, folder: Path, options: MatrixOptions, reporter: Repo
 
 def _on_workers(name: str, todo: list[Cell], options: ClusterOptions, place: CellsPlace) -> None:
     cluster_extra.require()
-    from kbtf_ci.workflow import cluster  # noqa: PLC0415 - distributed is an extra
+    from kbtf_ci.workflow import cluster, dispatch  # noqa: PLC0415 - distributed is an extra
 
     with cluster.connected(options) as client:
         cluster.require_workers(client, todo)
         place.reporter.stage(f"{len(todo)} cells")
-        cluster.Cluster(client, name, place).run(todo)
+        dispatch.Cluster(client, name, place).run(todo)
 
 
 def write(found: MatrixResults, folder: Path) -> None:
@@ -155,15 +154,20 @@ class _Kept:
             folder,
             report.plan_of(found) if found else None,
             report.results_of(found) if found else {},
-            report.results_of(before) if before else {},
+            {name: one for name, one in report.results_of(before).items() if one.outcome not in OPEN}
+            if before
+            else {},
         )
 
     def begun_anew(self, names: Collection[str]) -> _Kept:
-        """Let what cells of these names came to be what was before."""
-        if (self.folder / _RESULTS).is_file():
-            shutil.copyfile(self.folder / _RESULTS, self.folder / _BEFORE)
+        """Let what cells of these names came to be what was before; for others that stays what it was."""
         left = {name: one for name, one in self.results.items() if name not in names}
-        return replace(self, results=left, before=self.results or self.before)
+        gone = {name: one for name, one in self.results.items() if name in names and one.outcome not in OPEN}
+        before = {**self.before, **gone}
+        if gone and self.plan is not None:
+            document = report.document(MatrixResults(self.plan, before))
+            rundir.write_text(self.folder / _BEFORE, json.dumps(document, indent=1) + "\n")
+        return replace(self, results=left, before=before)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -91,6 +91,8 @@ def test_axes_options_and_rules_are_read_and_paths_are_those_of_its_folder(tmp_p
         ("[axes]\nsuite = ['a']\n[[budget]]\nsuite = 'a'", "budget 1: allows everything"),
         ("[axes]\nsuite = ['a']\n[[budget]]\nbtf-bytes = -1", "budget.0.btf-bytes"),
         ("[axes]\nsuite = ['a']\n[[budget]]\ngrowth = 1\nbytes = 1", "budget 1: no axis 'bytes'"),
+        ("[axes]\npahole = ['', 'bookworm']", "axes.pahole, value 1: an empty value has no name"),
+        ("[axes]\nsuite = ['..']", "cell '..': its name can be no folder's"),
         ("[axes]\nsuite = ['a', 'a']", "cells a and a are one"),
         ("[axes\n", "not valid TOML"),
         ("axis = 1\n[axes]\nsuite = ['a']", "key 'axis'"),

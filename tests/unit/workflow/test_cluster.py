@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,14 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Client, LocalCluster, get_worker
+from distributed import Client, LocalCluster, Worker, get_worker
 
 from kbtf_ci import __version__
-from kbtf_ci.errors import ExitCode, InfrastructureError, UsageError
+from kbtf_ci.errors import ExitCode, InfrastructureError, InterruptError, UsageError
 from kbtf_ci.model.cluster import ClusterOptions, needs
 from kbtf_ci.model.matrix import Cell, CellOutcome, CellResult, Choice, multiply
 from kbtf_ci.report.terminal import TerminalReporter
-from kbtf_ci.workflow import cluster
+from kbtf_ci.workflow import cluster, dispatch
 from kbtf_ci.workflow import matrix as workflow
 from kbtf_ci.workflow.cell import CellsPlace
 from kbtf_ci.workflow.matrix import MatrixOptions
@@ -124,7 +126,7 @@ class Heard:
 
 def test_every_cell_is_run_once_and_what_comes_back_is_kept(three: Client, tmp_path: Path) -> None:
     heard = Heard(tmp_path)
-    cluster.Cluster(three, "kept", heard.place, good).run(PLAN.cells)
+    dispatch.Cluster(three, "kept", heard.place, good).run(PLAN.cells)
     assert heard.names == sorted(cell.name for cell in PLAN.cells)
     one = heard.results[0]
     cell = next(cell for cell in PLAN.cells if cell.name == one.name)
@@ -137,7 +139,7 @@ def test_every_cell_is_run_once_and_what_comes_back_is_kept(three: Client, tmp_p
 
 def test_cells_of_one_build_go_where_the_first_of_them_was(three: Client, tmp_path: Path) -> None:
     heard = Heard(tmp_path)
-    cluster.Cluster(three, "near", heard.place, slow).run(PLAN.cells)
+    dispatch.Cluster(three, "near", heard.place, slow).run(PLAN.cells)
     for compiler in ("gcc", "clang"):
         assert len({one.worker for one in heard.results if one.name.startswith(compiler)}) == 1
     assert len({one.worker for one in heard.results}) == 2
@@ -152,21 +154,110 @@ def test_idle_workers_get_a_share_of_one_build_where_it_pays(three: Client, tmp_
     one_build = [cell for cell in PLAN.cells if cell.name.startswith("gcc")]
     for task, spread in ((slow, 1), (long_behind_a_short_compile, 2)):
         heard = Heard(tmp_path)
-        cluster.Cluster(three, "shared", heard.place, task).run(one_build)
+        dispatch.Cluster(three, "shared", heard.place, task).run(one_build)
         assert heard.names == sorted(cell.name for cell in one_build)
         assert len({one.worker for one in heard.results}) == spread
 
 
 def test_what_came_to_no_verdict_is_tried_elsewhere(three: Client, tmp_path: Path) -> None:
     heard = Heard(tmp_path)
-    cluster.Cluster(three, "elsewhere", heard.place, broken_on_first).run(PLAN.cells)
+    dispatch.Cluster(three, "elsewhere", heard.place, broken_on_first).run(PLAN.cells)
     assert {one.outcome for one in heard.results} == {CellOutcome.VERIFIED}
     assert "0" not in {one.worker for one in heard.results}
 
 
+def of_another_cell(text: str) -> str:
+    values = json.loads(answer(text))
+    values["result"]["name"] = PLAN.cells[-1].name
+    return json.dumps(values)
+
+
+def of_another_version(text: str) -> str:
+    values = json.loads(answer(text))
+    values["result"]["kbtf_ci"] = "0.0"
+    return json.dumps(values)
+
+
+def of_wrong_types(text: str) -> str:
+    values = json.loads(answer(text))
+    values["result"]["seconds"] = "long"
+    return json.dumps(values)
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        (of_another_cell, "the answer is another cell's"),
+        (of_another_version, r"it was run by kbtf-ci 0\.0, and this is"),
+        (of_wrong_types, "seconds"),
+    ],
+)
+def test_an_answer_is_held_to_its_cell(
+    three: Client, tmp_path: Path, task: Callable[[str], str], words: str
+) -> None:
+    heard = Heard(tmp_path)
+    dispatch.Cluster(three, "answers", heard.place, task).run(PLAN.cells[:1])
+    (one,) = heard.results
+    assert (one.name, one.outcome) == (PLAN.cells[0].name, CellOutcome.INFRASTRUCTURE)
+    assert re.search(words, one.error)
+    assert "\n" not in one.error
+
+
+def test_what_came_back_is_kept_on_no_worker_and_in_the_place_of_what_was(
+    three: Client, tmp_path: Path
+) -> None:
+    stale = tmp_path / PLAN.cells[0].folder / "run/report.html"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    dispatch.Cluster(three, "released", Heard(tmp_path).place, good).run(PLAN.cells)
+    assert not stale.exists()
+    assert (stale.parent / "run.json").exists()
+    end = time.monotonic() + PATIENCE_S
+    while any(three.has_what().values()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_cell_goes_to_no_worker_that_lacks_what_it_wants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two workers one offers KVM, and comes to no verdict: the other one is no way out."""
+    monkeypatch.setattr(dispatch, "_TELL_S", 0.0)
+    monkeypatch.setattr(dispatch, "_GIVE_UP_S", 3.0)
+    cells = multiply("m", "", {"accel": "kvm"}, {"toolchain": [Choice("gcc", {"toolchain": "gcc"})]}).cells
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0",
+            resources={"cell": 1}, silence_logs=50,
+        ) as local,
+        Client(local, set_as_default=False) as client,
+    ):  # fmt: skip
+        heard = Heard(tmp_path)
+        dispatch.Cluster(client, "kvm", heard.place, raising).run(cells)
+        assert [one.error for one in heard.results] == ["no worker offers cell=1 kvm=1 any more"]
+        local.sync(_add_worker, local.scheduler_address)
+        heard = Heard(tmp_path)
+        dispatch.Cluster(client, "kvm", heard.place, raising).run(cells)
+        (one,) = heard.results
+        assert "no space for" in one.error
+
+
+async def _add_worker(address: str) -> None:
+    await Worker(address, nthreads=1, resources={"cell": 1, "kvm": 1}, name="kvm")
+
+
+def test_an_interrupt_is_no_answer(three: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> str:
+        raise InterruptError("interrupted by SIGINT")
+
+    monkeypatch.setattr("distributed.Future.result", interrupted)
+    with pytest.raises(InterruptError):
+        dispatch.Cluster(three, "interrupted", Heard(tmp_path).place, good).run(PLAN.cells[:1])
+
+
 def test_what_fails_everywhere_is_the_machines_fault_in_a_line(three: Client, tmp_path: Path) -> None:
     heard = Heard(tmp_path)
-    cluster.Cluster(three, "raising", heard.place, raising).run(PLAN.cells[:1])
+    dispatch.Cluster(three, "raising", heard.place, raising).run(PLAN.cells[:1])
     (one,) = heard.results
     assert one.outcome is CellOutcome.INFRASTRUCTURE
     assert "no space for" in one.error
@@ -294,7 +385,7 @@ class Played:
             time.sleep(0.05)
 
     def kill_worker_of(self, cell: str) -> None:
-        (pid,) = self.pids(cell)
+        (pid,) = (one for one in self.pids(cell) if not (self.folder / f"ended-{one}").exists())
         parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         (victim,) = (one for one in self.workers if one.pid == parent)
         victim.kill()
@@ -315,7 +406,7 @@ def test_a_killed_workers_cell_ends_and_is_run_again_once_it_is_gone(played: Pla
 
     def run() -> None:
         with played.client() as client:
-            cluster.Cluster(client, "killed", heard.place).run(played.PLAN.cells)
+            dispatch.Cluster(client, "killed", heard.place).run(played.PLAN.cells)
 
     running = threading.Thread(target=run)
     running.start()
@@ -331,27 +422,22 @@ def test_a_killed_workers_cell_ends_and_is_run_again_once_it_is_gone(played: Pla
     assert len(played.pids("clang")) == 1
 
 
-def test_a_cell_that_costs_its_workers_their_lives_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
-    (tmp_path / "play").mkdir()
-    with dask_processes(tmp_path / "dask") as processes:
-        played = Played(processes, tmp_path / "play")
-        heard = Heard(tmp_path / "out")
+def test_a_cell_that_costs_its_workers_their_lives_is_given_up(played: Played, tmp_path: Path) -> None:
+    heard = Heard(tmp_path / "out")
 
-        def run() -> None:
-            with played.client() as client:
-                cluster.Cluster(client, "deadly", heard.place).run(played.PLAN.cells[:1])
+    def run() -> None:
+        with played.client() as client:
+            dispatch.Cluster(client, "deadly", heard.place).run(played.PLAN.cells[:1])
 
-        running = threading.Thread(target=run)
-        running.start()
-        played.until(lambda: played.pids("gcc"))
+    running = threading.Thread(target=run)
+    running.start()
+    for number in (1, 2, 3):
+        played.until(lambda: len(played.pids("gcc")) == number)  # noqa: B023
         played.kill_worker_of("gcc")
-        running.join(PATIENCE_S)
+    running.join(PATIENCE_S)
     (one,) = heard.results
-    assert (one.outcome, one.error[:17]) == (CellOutcome.INFRASTRUCTURE, "its workers died:")
-    assert len(played.pids("gcc")) == 1
+    assert (one.outcome, one.error[:10]) == (CellOutcome.INFRASTRUCTURE, "its worker")
+    assert len(played.pids("gcc")) == 3
 
 
 def test_a_client_that_was_killed_or_interrupted_leaves_no_cell(played: Played, tmp_path: Path) -> None:
@@ -420,6 +506,25 @@ def test_behind_tls_cells_run_and_who_shows_nothing_is_told(
             pass
         served.terminate()
         assert served.wait(PATIENCE_S) == ExitCode.INTERRUPTED
+
+
+def test_a_scheduler_that_dies_amid_a_run_is_one_line_and_leaves_no_cell(
+    played: Played, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.toml"
+    path.write_text(f"[axes]\ntoolchain = {list(played.NAMES)}")
+    words = ("matrix", "run", path, "-o", tmp_path / "out", "--scheduler-file", played.processes.file)
+    client = subprocess.Popen(
+        [sys.executable, "-m", "kbtf_ci", *map(str, words)], stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s"},
+    )  # fmt: skip
+    played.until(lambda: all(played.pids(name) for name in played.NAMES))
+    played.processes.started[0].kill()
+    _, said = client.communicate(timeout=PATIENCE_S)
+    assert client.returncode == ExitCode.INFRASTRUCTURE
+    assert "kbtf-ci: the scheduler is gone\n" in said
+    assert "internal error" not in said
+    played.until(lambda: all(played.gone(pid) for name in played.NAMES for pid in played.pids(name)))
 
 
 def test_without_the_extra_the_way_out_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

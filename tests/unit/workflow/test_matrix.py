@@ -88,6 +88,17 @@ def test_cells_are_run_anew_when_asked_for_and_stand_beside_what_they_were(tmp_p
     assert workflow.read_results(folder).results["nosuch-b.toml/trace"].outcome is CellOutcome.VERIFIED
 
 
+def test_what_was_before_stays_for_cells_that_are_not_run_again(tmp_path: Path) -> None:
+    plan, folder = matrix(tmp_path), tmp_path / "out"
+    run(plan, folder)
+    one, other = "nosuch-a.toml/trace", "nosuch-b.toml/trace"
+    first = run(plan, folder, MatrixOptions(at_once=2, only=(one,), again=True))
+    assert set(first.before) == {one}
+    second = run(plan, folder, MatrixOptions(at_once=2, only=(other,), again=True))
+    assert set(second.before) == {one, other}
+    assert set(workflow.read_results(folder).before) >= {one, other}
+
+
 def test_a_cell_of_other_options_or_of_another_version_is_run_again(tmp_path: Path) -> None:
     plan, folder = matrix(tmp_path), tmp_path / "out"
     run(plan, folder)
