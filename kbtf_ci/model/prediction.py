@@ -24,7 +24,8 @@ class Prediction:
     to this vmlinux. ``cause`` and ``advice`` are for a person, "" where all is fine. ``loader_checks``:
     whether the checks before BTF's were made, for which raw BTF has not enough to show. ``unusable`` are
     kfuncs of it that no BPF program can call. ``extra_bytes`` is the size of ``.BTF.extra``, which is not
-    judged; ``repeated_typedefs`` and ``repeated_structs`` how many of vmlinux's it has once more.
+    judged; ``repeated_typedefs`` and ``repeated_structs`` how many of vmlinux's it has once more;
+    ``empty_btf``: there is no type in it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Prediction:
     extra_bytes: int = 0
     repeated_typedefs: int = 0
     repeated_structs: int = 0
+    empty_btf: bool = False
 
     @property
     def is_fine(self) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from kbtf_ci.infra.text import printable
+from kbtf_ci.model.names import some
 from kbtf_ci.model.outcome import Outcome, errno_text
 from kbtf_ci.model.prediction import Disagreement, Prediction
 from kbtf_ci.model.usable import Unusable
@@ -74,6 +75,7 @@ def entry(one: Prediction) -> dict[str, Any]:
         "extra_bytes": one.extra_bytes,
         "repeated_typedefs": one.repeated_typedefs,
         "repeated_structs": one.repeated_structs,
+        "empty_btf": one.empty_btf,
     }
 
 
@@ -153,11 +155,17 @@ def _remarks(predictions: Sequence[Prediction]) -> Iterator[str]:
     extra = [one.extra_bytes for one in predictions if one.extra_bytes]
     if extra:
         yield f"{len(extra)} modules hold a .BTF.extra section ({sum(extra):,} bytes), which is not judged"
-    yield from repeats(predictions)
+    yield from curious(predictions)
 
 
-def repeats(predictions: Sequence[Prediction]) -> Iterator[str]:
-    """Yield a line for each kind of type that modules have of vmlinux's once more."""
+def curious(predictions: Sequence[Prediction]) -> Iterator[str]:
+    """Yield what modules' BTF has that the kernel takes and nobody wants: no type, or vmlinux's once more."""
+    if empty := [one.name for one in predictions if one.empty_btf]:
+        yield (
+            f"{len(empty)} modules have BTF without a type: they load, and no BPF program can use them; "
+            "pahole leaves out what is written in Rust, and functions that it finds ambiguous: "
+            f"{printable(some(empty))}"
+        )
     for what, counts, why in (
         ("structs", [one.repeated_structs for one in predictions], _REPEATED_STRUCTS),
         ("typedefs", [one.repeated_typedefs for one in predictions], _REPEATED_TYPEDEFS),

@@ -31,7 +31,7 @@ from kbtf_ci.model.prediction import Prediction
 from kbtf_ci.model.signatures import signatures_forced_by
 from kbtf_ci.model.vmlinux_seen import VmlinuxSeen
 from kbtf_ci.objfile.files import KernelFile, open_kernel, read_kernel_file
-from kbtf_ci.report.check import one_line, repeats
+from kbtf_ci.report.check import curious, one_line
 from kbtf_ci.report.results import GuestFacts
 from kbtf_ci.workflow.extra import with_extra
 from kbtf_ci.workflow.guests import GuestFactory, GuestOptions, bootable
@@ -112,7 +112,7 @@ def _spec(image: KernelFile, kernel: BuiltKernel, this: Run) -> KernelSpec:
 
 def _tell(taken: Intake, reporter: Reporter) -> None:
     reporter.note(one_line(taken.predictions))
-    for line in repeats(taken.predictions):
+    for line in curious(taken.predictions):
         reporter.warn(line)
     for one in taken.overridden:
         reporter.note(f"{one.module.file} is not loaded: modprobe takes {one.by.file} in its place")

@@ -207,6 +207,7 @@ def predicted(one: Assessment, assessor: Assessor, *, siblings_have_btf: bool) -
         extra_bytes=one.module.extra_bytes,
         repeated_typedefs=repeats.typedefs,
         repeated_structs=repeats.structs,
+        empty_btf=one.verdict.btf is not None and len(one.verdict.btf.records) == 0,
     )
 
 

@@ -81,7 +81,8 @@ UNUSABLE = (
 )
 REFUSED = Prediction(
     "cut", "kernel/lib/cut.ko", Outcome.REJECTED, 22, "header.magic", ("BPF: Invalid magic",), 30,
-    cause="damaged", advice="Get it again.", extra_bytes=8, repeated_typedefs=3, repeated_structs=4,
+    cause="damaged", advice="Get it again.", extra_bytes=8, repeated_typedefs=3,
+    repeated_structs=4, empty_btf=True,
 )  # fmt: skip
 STALE = Prediction(
     "xfs", "kernel/fs/xfs/xfs.ko", Outcome.VERIFIED, btf_bytes=10, sysfs_bytes=10, sysfs_sha256="aa",

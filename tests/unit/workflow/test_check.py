@@ -99,6 +99,14 @@ def test_typedefs_that_vmlinux_has_are_counted_and_cost_no_verdict(bench: Bench)
     assert "1 modules repeat typedefs of vmlinux (2)" in bench.check(larger).stdout
 
 
+def test_btf_without_a_type_is_told(bench: Bench) -> None:
+    empty = Sketch(bench.base.end_id, len(bench.base.strings))
+    one = bench.only(bench.module(empty.bytes()))
+    assert (one["empty_btf"], one["btf_bytes"], one["outcome"], one["cause"]) == (True, 24, "VERIFIED", "")
+    told = "1 modules have BTF without a type: they load, and no BPF program can use them"
+    assert told in bench.check(bench.folder / "m.ko").stdout
+
+
 def test_structs_that_vmlinux_has_are_counted_where_struct_module_is_among_them(bench: Bench) -> None:
     _int, _pointer, module, *others = bench.base.records
     split = pair.split(bench.base)
