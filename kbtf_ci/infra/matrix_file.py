@@ -40,6 +40,8 @@ _EXPECTED: Final = (
     CellOutcome.GUEST_DIED,
     CellOutcome.REFUSED,
 )
+# Of these "dwarves" is a path as well; of the others it may be a name of something that ships, or a suite.
+_NEVER_NAMES: Final = frozenset(("directory", "pahole-tree", "libbpf-tree", "modules"))
 _NAME: Final = "name"
 _Selector = dict[str, str | list[str]]
 
@@ -172,7 +174,8 @@ class _Reader:
 
     def _located(self, key: str, text: str) -> str:
         """Return a path as it is from any folder; what is a name stays one."""
-        if key not in _PATHS or "://" in text or not ("/" in text or text.startswith("~")):
+        is_path = key in _NEVER_NAMES or "/" in text or text.startswith("~")
+        if key not in _PATHS or "://" in text or not text or not is_path:
             return text
         return str((self._path.parent / Path(text).expanduser()).resolve())
 

@@ -70,6 +70,27 @@ def test_axes_options_and_rules_are_read_and_paths_are_those_of_its_folder(tmp_p
     assert forky.budget == CellBudget(btf_bytes=90, growth=2.5, lost_modules=0)
 
 
+def test_what_is_never_a_name_is_a_path_without_a_slash_too(tmp_path: Path) -> None:
+    plan = read(
+        tmp_path,
+        """
+[options]
+directory = "linux"
+libbpf-tree = "libbpf"
+config = "smoke"
+[axes]
+pahole-tree = ["dwarves", { name = "none", pahole-tree = "", libbpf-tree = "", pahole = "forky" }]
+""",
+    )
+    first, second = plan.cells
+    assert first.options["directory"] == str(tmp_path / "linux")
+    assert first.options["libbpf-tree"] == str(tmp_path / "libbpf")
+    assert first.options["pahole-tree"] == str(tmp_path / "dwarves")
+    assert (first.name, first.options["config"]) == ("dwarves", "smoke")
+    assert second.options["pahole"] == "forky"
+    assert not {"pahole-tree", "libbpf-tree"} & second.options.keys()
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
