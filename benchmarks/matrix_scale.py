@@ -24,6 +24,7 @@ from distributed import Client, LocalCluster, get_worker
 
 from kbtf_ci import __version__
 from kbtf_ci.model.matrix import Cell, CellOutcome, CellResult, Choice, multiply
+from kbtf_ci.report.matrix import cell_of
 from kbtf_ci.report.terminal import TerminalReporter
 from kbtf_ci.workflow.cell import CellsPlace
 from kbtf_ci.workflow.cluster import require_workers
@@ -71,10 +72,10 @@ def _cells(number: int, together: int) -> list[Cell]:
 
 
 def _sleep(text: str, *, seconds: float, size: int) -> str:
-    cell = json.loads(text)["cell"]
+    cell = cell_of(json.loads(text)["cell"])
     time.sleep(seconds)
     data = bytes(size * 3 // 4)
-    result = CellResult(cell["name"], "", CellOutcome.VERIFIED, seconds, kbtf_ci=__version__)
+    result = CellResult(cell.name, cell.digest, CellOutcome.VERIFIED, seconds, kbtf_ci=__version__)
     worker = get_worker()
     file = {"sha256": hashlib.sha256(data).hexdigest(), "base64": base64.b64encode(data).decode()}
     return json.dumps({

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Client, LocalCluster, Worker, get_worker
+from distributed import Client, LocalCluster, Scheduler, SpecCluster, Worker, get_worker
 
 from kbtf_ci import __version__
 from kbtf_ci.errors import ExitCode, InfrastructureError, InterruptError, UsageError
@@ -218,32 +218,36 @@ def test_what_came_back_is_kept_on_no_worker_and_in_the_place_of_what_was(
         time.sleep(0.05)
 
 
+@contextmanager
+def unlike(*resources: dict[str, float]) -> Iterator[Client]:
+    """Workers each of which offers something else."""
+    options = [{"nthreads": 1, "resources": one, "memory_limit": 0} for one in resources]
+    spec = {number: {"cls": Worker, "options": one} for number, one in enumerate(options)}
+    scheduler = {"cls": Scheduler, "options": {"dashboard_address": ":0", "protocol": "inproc"}}
+    with (
+        SpecCluster(workers=spec, scheduler=scheduler, silence_logs=50) as local,
+        Client(local, set_as_default=False) as client,
+    ):
+        yield client
+
+
 def test_a_cell_goes_to_no_worker_that_lacks_what_it_wants(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two workers one offers KVM, and comes to no verdict: the other one is no way out."""
+    """Where the one that offers it comes to no verdict the others are no way out."""
     monkeypatch.setattr(dispatch, "_TELL_S", 0.0)
     monkeypatch.setattr(dispatch, "_GIVE_UP_S", 3.0)
     cells = multiply("m", "", {"accel": "kvm"}, {"toolchain": [Choice("gcc", {"toolchain": "gcc"})]}).cells
-    with (
-        LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0",
-            resources={"cell": 1}, silence_logs=50,
-        ) as local,
-        Client(local, set_as_default=False) as client,
-    ):  # fmt: skip
-        heard = Heard(tmp_path)
-        dispatch.Cluster(client, "kvm", heard.place, raising).run(cells)
-        assert [one.error for one in heard.results] == ["no worker offers cell=1 kvm=1 any more"]
-        local.sync(_add_worker, local.scheduler_address)
-        heard = Heard(tmp_path)
-        dispatch.Cluster(client, "kvm", heard.place, raising).run(cells)
-        (one,) = heard.results
-        assert "no space for" in one.error
-
-
-async def _add_worker(address: str) -> None:
-    await Worker(address, nthreads=1, resources={"cell": 1, "kvm": 1}, name="kvm")
+    plain = {"cell": 1.0}
+    for offered, words in (
+        ([plain, plain], "no worker offers cell=1 kvm=1 any more"),
+        ([plain, {"cell": 1.0, "kvm": 1.0}, {}], "no space for"),
+    ):
+        with unlike(*offered) as client:
+            heard = Heard(tmp_path)
+            dispatch.Cluster(client, "kvm", heard.place, raising).run(cells)
+            (one,) = heard.results
+            assert words in one.error
 
 
 def test_an_interrupt_is_no_answer(three: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
