@@ -14,7 +14,7 @@ from distributed import Client, Security
 
 from kbtf_ci import __version__
 from kbtf_ci.errors import InfrastructureError
-from kbtf_ci.model.cluster import ClusterOptions, needs, offers, shown
+from kbtf_ci.model.cluster import ClusterOptions, Workers, needs, offers, shown
 from kbtf_ci.model.matrix import Cell
 from kbtf_ci.workflow import cluster_task
 
@@ -70,6 +70,24 @@ def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
+def workers_of(client: Client) -> Workers:
+    """Return workers' resources by their addresses. Raises InfrastructureError where the scheduler is gone.
+
+    Client.scheduler_info() may return what the client itself asked for meanwhile, which is of five alone.
+    """
+    try:
+        found = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
+    except (
+        OSError,
+        TimeoutError,
+        AttributeError,
+    ) as error:  # the last one of a client that has closed itself
+        raise InfrastructureError(
+            "the scheduler is gone", hint="what had come back is kept: the same command goes on"
+        ) from error
+    return {address: worker.get("resources") or {} for address, worker in found.items()}
+
+
 def require_workers(client: Client, cells: Sequence[Cell]) -> None:
     """Raise InfrastructureError where there is no worker, one of another kbtf-ci, or none for a cell.
 
@@ -77,7 +95,7 @@ def require_workers(client: Client, cells: Sequence[Cell]) -> None:
     """
     with suppress(TimeoutError):
         client.wait_for_workers(1, timeout=CONNECT_S)
-    workers = client.scheduler_info(n_workers=-1)["workers"]
+    workers = workers_of(client)
     if not workers:
         raise InfrastructureError(
             "the scheduler has no worker", hint="kbtf-ci worker, or dask worker --resources cell=1, is one"
@@ -92,7 +110,7 @@ def require_workers(client: Client, cells: Sequence[Cell]) -> None:
             )
     for cell in cells:
         wanted = needs(cell)
-        if not any(offers(worker.get("resources") or {}, wanted) for worker in workers.values()):
+        if not any(offers(resources, wanted) for resources in workers.values()):
             words = shown(wanted)
             raise InfrastructureError(
                 f"cell {cell.name}: none of {len(workers)} workers offers {words}",

@@ -24,12 +24,13 @@ from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 
 from kbtf_ci import __version__
-from kbtf_ci.errors import InfrastructureError, InterruptError
-from kbtf_ci.model.cluster import Chain, able_workers, free_places, needs, place_for, shares, shown
+from kbtf_ci.errors import InterruptError
+from kbtf_ci.model.cluster import Chain, Workers, able_workers, free_places, needs, place_for, shares, shown
 from kbtf_ci.model.matrix import OPEN, Cell, CellOutcome, CellResult
 from kbtf_ci.report.matrix import cell_document
 from kbtf_ci.workflow import cluster_task
 from kbtf_ci.workflow.cell import CellsPlace
+from kbtf_ci.workflow.cluster import workers_of
 from kbtf_ci.workflow.cluster_answer import Answer
 
 # What a cell that came to no verdict is given: other machines may have what this one lacks.
@@ -67,6 +68,8 @@ class Cluster:
         self._tries: Counter[str] = Counter()
         # Seconds, by what tells compiled objects from others'.
         self._compiling: dict[str, float] = defaultdict(float)
+        # As they were when looked at last, which costs more the more they are.
+        self._workers: Workers = {}
         # Since when no worker can run a cell, by its name; and of which that was told.
         self._alone: dict[str, float] = {}
         self._told_alone: set[str] = set()
@@ -81,9 +84,13 @@ class Cluster:
             groups[cell.compiled].append(cell)
         self._queue = [Chain(tuple(group)) for group in groups.values()]
         self._client.subscribe_topic(cluster_task.TOPIC, self._hear)
+        next_look = 0.0
         try:
             while self._queue or self._sent:
-                self._send(self._workers())
+                if (now := time.monotonic()) >= next_look:
+                    self._look()
+                    next_look = now + _LOOK_S
+                self._send()
                 with suppress(queue.Empty):
                     self._take(self._done.get(timeout=_LOOK_S))
         finally:
@@ -97,35 +104,33 @@ class Cluster:
             cell, name, line = (str(values.get(key)) for key in ("cell", "name", "line"))
             self._place.reporter.progress(f"{cell} on {name}: {line}")
 
-    def _workers(self) -> Mapping[str, Mapping[str, float]]:
-        """Return workers' resources by their addresses. Raises InfrastructureError without a scheduler."""
-        found: Mapping[str, Any] | None = None
-        with suppress(OSError):
-            found = self._client.scheduler_info(n_workers=-1).get("workers")
-        if found is None or self._client.status != "running":
-            raise InfrastructureError(
-                "the scheduler is gone", hint="what had come back is kept: the same command goes on"
-            )
-        return {address: worker.get("resources") or {} for address, worker in found.items()}
-
     @property
     def _taken(self) -> Counter[str]:
         return Counter(one.address for one in self._sent.values())
 
-    def _send(self, workers: Mapping[str, Mapping[str, float]]) -> None:
-        """Send what has a place; take back what was sent to workers that are gone."""
+    def _look(self) -> None:
+        """Take back what was sent to workers that are gone, and find cells that none can run any more."""
+        self._workers = workers_of(self._client)
         for future, sent in list(self._sent.items()):
-            if sent.address not in workers:
+            if sent.address not in self._workers:
                 del self._sent[future]
                 future.cancel()
                 self._again(sent, f"its worker {sent.address} died")
         for chain in list(self._queue):
-            address = place_for(chain, workers, self._taken)
+            if not able_workers(chain, self._workers):
+                self._wait_for_able(chain)
+
+    def _send(self) -> None:
+        """Send what has a place."""
+        taken = self._taken
+        for chain in list(self._queue):
+            if not free_places(self._workers, taken):
+                return
+            address = place_for(chain, self._workers, taken)
             if address is not None:
                 self._queue.remove(chain)
                 self._submit(chain, address)
-            elif not able_workers(chain, workers):
-                self._wait_for_able(chain)
+                taken[address] += 1
 
     def _submit(self, chain: Chain, address: str) -> None:
         cell = chain.cells[0]
@@ -176,14 +181,14 @@ class Cluster:
                 try:
                     return Answer.parse(sent.chain.cells[0], future.result(timeout=_FETCH_S))
                 except TimeoutError:
-                    if future.status == "error" or sent.address not in self._workers():
+                    if future.status == "error" or sent.address not in workers_of(self._client):
                         raise
         except InterruptError:
             raise
         except KilledWorker:
             return f"its worker {sent.address} died"
         except Exception as error:
-            self._workers()
+            workers_of(self._client)
             return " ".join(f"{type(error).__name__}: {error}".split())[:500]
 
     def _again(self, sent: _Sent, why: str, result: CellResult | None = None) -> None:
@@ -204,7 +209,7 @@ class Cluster:
         # Behind the first cell make finds everything compiled.
         compiling = self._compiling[cell.compiled] = max(took, self._compiling[cell.compiled])
         if following:
-            idle = free_places(self._workers(), self._taken) - len(self._queue)
+            idle = free_places(self._workers, self._taken) - len(self._queue)
             near, *far = shares(following, compiling, result.seconds - took, idle)
             self._queue[:0] = [Chain(near, address), *map(Chain, far)]
 
