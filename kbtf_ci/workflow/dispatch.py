@@ -117,7 +117,9 @@ class Cluster:
                 future.cancel()
                 self._again(sent, f"its worker {sent.address} died")
         for chain in list(self._queue):
-            if not able_workers(chain, self._workers):
+            if able_workers(chain, self._workers):
+                self._alone.pop(chain.cells[0].name, None)
+            else:
                 self._wait_for_able(chain)
 
     def _send(self) -> None:
@@ -134,7 +136,6 @@ class Cluster:
 
     def _submit(self, chain: Chain, address: str) -> None:
         cell = chain.cells[0]
-        self._alone.pop(cell.name, None)
         future = self._client.submit(
             self._task,
             json.dumps({"cell": cell_document(cell), "matrix": self._matrix}),
