@@ -75,16 +75,15 @@ def workers_of(client: Client) -> Workers:
 
     Client.scheduler_info() may return what the client itself asked for meanwhile, which is of five alone.
     """
+    gone = InfrastructureError(
+        "the scheduler is gone", hint="what had come back is kept: the same command goes on"
+    )
+    if client.scheduler is None:  # the client has closed itself
+        raise gone
     try:
         found = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
-    except (
-        OSError,
-        TimeoutError,
-        AttributeError,
-    ) as error:  # the last one of a client that has closed itself
-        raise InfrastructureError(
-            "the scheduler is gone", hint="what had come back is kept: the same command goes on"
-        ) from error
+    except (OSError, TimeoutError) as error:
+        raise gone from error
     return {address: worker.get("resources") or {} for address, worker in found.items()}
 
 
