@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from distributed import Client, Security
 
@@ -25,7 +25,7 @@ CONNECT_S: Final = 30
 def connected(options: ClusterOptions) -> Iterator[Client]:
     """Give a client. Raises InfrastructureError where no scheduler answers."""
     with connect_errors(options):
-        client = Client(
+        client = _Client(  # type: ignore[no-untyped-call]
             address=options.scheduler or None,
             scheduler_file=_text(options.scheduler_file),
             timeout=CONNECT_S,
@@ -35,8 +35,31 @@ def connected(options: ClusterOptions) -> Iterator[Client]:
     try:
         yield client
     finally:
-        with suppress(OSError, TimeoutError):
-            client.close(timeout=CONNECT_S)
+        _end(client)
+
+
+class _Client(Client):
+    """Ends what it has begun where no scheduler answers.
+
+    Dask leaves that to the garbage collector. It may come amid the making of another client, and close() then
+    waits forever for the lock that this one holds.
+    """
+
+    def start(self, **kwargs: Any) -> None:
+        try:
+            super().start(**kwargs)  # type: ignore[no-untyped-call]
+        except BaseException:
+            _end(self)
+            raise
+
+
+def _end(client: Client) -> None:
+    """Close a client, and its loop, which goes on where the client has closed itself."""
+    with suppress(OSError, RuntimeError):  # RuntimeError: of a loop that did not begin
+        client.close(timeout=CONNECT_S)
+    client.status = "closed"
+    with suppress(OSError):
+        client._loop_runner.stop()
 
 
 @contextmanager

@@ -26,8 +26,8 @@ from kbtf_ci.workflow import matrix as workflow
 from kbtf_ci.workflow.matrix import MatrixOptions
 from tests.support.certificates import certificates
 from tests.support.dask import DaskProcesses, dask_processes
-from tests.support.waiting import PATIENCE_S
-from tests.unit.workflow.test_dispatch import Heard
+from tests.support.waiting import PATIENCE_S, wait_until
+from tests.unit.workflow.test_dispatch import Heard, loops
 from tests.unit.workflow.test_matrix import matrix
 
 
@@ -221,6 +221,17 @@ with reporting(quiet=True, debug=False):
 def serving(processes: DaskProcesses, *tls: Path) -> subprocess.Popen[bytes]:
     (processes.folder / "served.py").write_text(SERVED)
     return processes.start("served", processes.file, *tls)
+
+
+def test_a_client_whose_scheduler_is_gone_leaves_no_loop(
+    processes: DaskProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_S", 1)
+    before = loops()
+    with cluster.connected(ClusterOptions(scheduler_file=processes.file)) as client:
+        processes.started[0].kill()
+        wait_until(lambda: client.status == "closed")
+    assert loops() <= before
 
 
 def test_a_worker_of_ours_ends_though_its_scheduler_ends_at_once_with_it(processes: DaskProcesses) -> None:

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -88,6 +89,11 @@ def workers(number: int, **resources: float) -> Iterator[Client]:
 def three() -> Iterator[Client]:
     with workers(3) as client:
         yield client
+
+
+def loops() -> set[threading.Thread]:
+    """Return the threads of Dask's clients in this process."""
+    return {one for one in threading.enumerate() if one.name == "IO loop"}
 
 
 class Heard:
@@ -263,10 +269,13 @@ def test_another_version_and_no_worker_are_told(three: Client, monkeypatch: pyte
         cluster.require_workers(client, PLAN.cells)
 
 
-def test_no_scheduler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("scheduler", ["tcp://127.0.0.1:1", "tls://127.0.0.1:1"])
+def test_no_scheduler_is_one_line_and_leaves_no_loop(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "CONNECT_S", 1)
+    before = loops()
     with (
-        pytest.raises(InfrastructureError, match=r"--scheduler tcp://127\.0\.0\.1:1: no scheduler answers"),
-        cluster.connected(ClusterOptions(scheduler="tcp://127.0.0.1:1")),
+        pytest.raises(InfrastructureError, match=f"--scheduler {scheduler}: no scheduler answers"),
+        cluster.connected(ClusterOptions(scheduler=scheduler)),
     ):
         pass
+    assert loops() <= before
