@@ -10,8 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from kbtf_ci.model.outcome import Outcome
-
-Version = tuple[int, int]
+from kbtf_ci.model.version import Version, shown
 
 # A line of an expected log that stands for any lines on BTF, or none.
 ANY: Final = "..."
@@ -138,8 +137,3 @@ class CaseFacts:
             if need in self.needs and getattr(kernel, trait) is not wanted:
                 return reason
         return ""
-
-
-def shown(version: Version) -> str:
-    """Return a version as people write it."""
-    return ".".join(map(str, version))

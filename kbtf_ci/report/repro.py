@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kbtf_ci.model.case import CaseFacts, Expected, shown
+from kbtf_ci.model.case import CaseFacts, Expected
 from kbtf_ci.model.kernel import KernelFacts
 from kbtf_ci.model.outcome import errno_text
 from kbtf_ci.model.prediction import Prediction
 from kbtf_ci.model.repro import NOT_BUILT, CaseResult, Observed, build_lines, lines_on_btf
+from kbtf_ci.model.version import shown
 
 SCHEMA: Final = "kbtf-ci/repro/1"
 CATALOGUE_SCHEMA: Final = "kbtf-ci/repro-catalogue/1"

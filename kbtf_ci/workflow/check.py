@@ -20,7 +20,7 @@ from kbtf_ci.btf.predict.kernel_btf import (
 )
 from kbtf_ci.btf.predict.sweep import KernelSpec, sweep
 from kbtf_ci.btf.rules.loader import FOREIGN
-from kbtf_ci.btf.rules.versions import Rules, Version, doubt
+from kbtf_ci.btf.rules.versions import Rules, doubt
 from kbtf_ci.errors import ExitCode, UsageError, file_error
 from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.infra.record import Reporter
@@ -30,6 +30,7 @@ from kbtf_ci.model.config import parse_config
 from kbtf_ci.model.options import PrebuiltOptions
 from kbtf_ci.model.prediction import Prediction
 from kbtf_ci.model.usable import Unusable
+from kbtf_ci.model.version import Version
 from kbtf_ci.objfile.elf import unpacked_name
 from kbtf_ci.objfile.files import (
     BTF_MODULE,

@@ -20,11 +20,11 @@ import pytest
 from kbtf_ci.btf.format.header import magic_order
 from kbtf_ci.btf.predict.kernel_btf import rules_of
 from kbtf_ci.btf.rules.check import RULES, Kernel
-from kbtf_ci.btf.rules.versions import parse_version
 from kbtf_ci.container.engine import Engine
 from kbtf_ci.container.image import Toolchain
 from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.infra.runner import Runner
+from kbtf_ci.model.version import parse_version
 from kbtf_ci.objfile.files import read_kernel_file, read_module_file
 from kbtf_ci.report.terminal import TerminalReporter
 from kbtf_ci.workflow import workspace

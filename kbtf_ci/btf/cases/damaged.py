@@ -41,7 +41,8 @@ from kbtf_ci.btf.cases.edit import (
 )
 from kbtf_ci.btf.cases.other_base import first_own_name
 from kbtf_ci.btf.format.wire import HEADER_BYTES, LAYOUT_HEADER_BYTES, MAX_TYPE, Kind
-from kbtf_ci.model.case import Expectation, Version
+from kbtf_ci.model.case import Expectation
+from kbtf_ci.model.version import Version
 
 _TOO_LARGE: Final = MAX_TYPE + 1
 _MEMBER: Final = 3  # words of a struct's member: name, type, offset in bits

@@ -17,10 +17,11 @@ from kbtf_ci.btf.base_match.targets import Targets
 from kbtf_ci.btf.predict.merged import are_fine, whole_btf
 from kbtf_ci.btf.rules.check import Kernel, Verdict, check
 from kbtf_ci.btf.rules.loader import LoaderCheck, StructModule, check_loader
-from kbtf_ci.btf.rules.versions import Rules, Version, parse_version
+from kbtf_ci.btf.rules.versions import Rules
 from kbtf_ci.errors import UsageError
 from kbtf_ci.model.architecture import Architecture
 from kbtf_ci.model.outcome import Outcome
+from kbtf_ci.model.version import Version, parse_version
 from kbtf_ci.objfile.files import KernelFile, ModuleFile
 
 

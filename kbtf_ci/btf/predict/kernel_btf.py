@@ -16,10 +16,11 @@ from kbtf_ci.btf.format.header import Header, magic_order
 from kbtf_ci.btf.format.reader import Btf, BtfError, NewerKindError
 from kbtf_ci.btf.format.wire import HEADER_BYTES, MAX_KIND, Kind, told_kind
 from kbtf_ci.btf.rules.features import read_kinds, read_off
-from kbtf_ci.btf.rules.versions import FIRST, LAST, Rules, Version, is_too_old
+from kbtf_ci.btf.rules.versions import FIRST, LAST, Rules, is_too_old
 from kbtf_ci.btf.usable.kfuncs import unusable_in
 from kbtf_ci.errors import UsageError
 from kbtf_ci.model.usable import Unusable
+from kbtf_ci.model.version import Version
 from kbtf_ci.objfile.files import KernelFile, OpenKernel
 
 

@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Final
 
 from kbtf_ci.btf.format.records import CLASSIC, WIDE, InfoLayout
 from kbtf_ci.btf.format.wire import HEADER_BYTES, LAYOUT_HEADER_BYTES, Kind
-
-Version = tuple[int, int]
+from kbtf_ci.model.version import Version
 
 # The first kernel with split BTF, and the last one whose checks were read and held against its word.
 FIRST: Final[Version] = (5, 11)
@@ -80,12 +78,6 @@ class Rules:
             quiet_mismatch=version >= (6, 3),
             record_bytes=1021 if version >= (6, 3) else 989,
         )
-
-
-def parse_version(text: str) -> Version | None:
-    """Return (major, minor) of a release such as ``6.12.107+deb13-amd64``; None if it does not start so."""
-    match = re.match(r"(\d+)\.(\d+)", text)
-    return (int(match[1]), int(match[2])) if match else None
 
 
 def is_too_old(version: Version) -> bool:

@@ -14,7 +14,6 @@ from typing import Final
 
 from kbtf_ci.btf.format.reader import Btf
 from kbtf_ci.btf.format.wire import Kind
-from kbtf_ci.btf.rules.versions import Version
 from kbtf_ci.btf.usable.destructors import unusable_destructors
 from kbtf_ci.btf.usable.implicit import Implicit
 from kbtf_ci.btf.usable.prototypes import acquires_nothing, is_called_by_none
@@ -22,6 +21,7 @@ from kbtf_ci.btf.usable.registration import FLAGGED_SINCE, Registration, conside
 from kbtf_ci.btf.usable.sets import SECTION, KfuncSet, Symbols, id_words, shaped_sets, told_sets
 from kbtf_ci.btf.usable.types import NoPrototypeError, Types
 from kbtf_ci.model.usable import Unusable
+from kbtf_ci.model.version import Version
 from kbtf_ci.objfile.elf import ElfImage
 
 # Ends of strings: a linker lets a symbol's name be the end of a longer one.

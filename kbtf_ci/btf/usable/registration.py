@@ -16,11 +16,11 @@ from typing import Final
 
 from kbtf_ci.btf.format.reader import Btf
 from kbtf_ci.btf.format.wire import Kind
-from kbtf_ci.btf.rules.versions import Version
 from kbtf_ci.btf.usable.iterators import iterator_fault
 from kbtf_ci.btf.usable.sets import KFUNCS, Kfunc, KfuncSet
 from kbtf_ci.btf.usable.types import NoPrototypeError, Types
 from kbtf_ci.model.usable import Unusable
+from kbtf_ci.model.version import Version
 
 FLAGGED_SINCE: Final = (6, 9)
 _CHECKED_SINCE: Final = (6, 4)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import pytest
 
 from kbtf_ci.btf.format.reader import Btf
-from kbtf_ci.btf.rules.versions import Version
 from kbtf_ci.btf.usable.kfuncs import unusable_in
 from kbtf_ci.model.usable import Unusable
+from kbtf_ci.model.version import Version
 from kbtf_ci.objfile.elf import ElfImage
 from tests.support import sketch as sk
 from tests.support.elf import make_elf

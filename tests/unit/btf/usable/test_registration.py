@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from kbtf_ci.btf.rules.versions import Version
 from kbtf_ci.btf.usable.kfuncs import unusable_in
 from kbtf_ci.model.usable import Unusable
+from kbtf_ci.model.version import Version
 from tests.support import sketch as sk
 from tests.support.kfunc_sets import ACQUIRE, FLAGGED, Kernel, Symbol, make_image, symbols_of
 
