@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
+from kbtf_ci.model.version import Version, parse_version
+
 _PAHOLE: Final = "CONFIG_PAHOLE_VERSION"
+_GCC: Final = "CONFIG_GCC_VERSION"
 _CLANG: Final = "CONFIG_CLANG_VERSION"
 _GENDWARFKSYMS: Final = "CONFIG_GENDWARFKSYMS"
 
@@ -22,14 +25,22 @@ _WITH_SYMBOL_POINTERS: Final = (128, 129)
 # It leaves a function out where an argument is not in the register that the ABI has for it.
 _DROPS_OF_CLANG: Final = 132
 # libbpf commit 37027144, in 1.7.0, to 5b0f3729.
-_REPEATS_TYPEDEFS: Final = "1.7"
+_REPEATS_TYPEDEFS: Final = (1, 7)
+# libbpf commits c8a28812 and 5ee9fbf7. Since kernel commit ac053946f5c4 a per-CPU pointer is one to a named
+# address space where gcc has typeof_unqual, and DWARF describes it twice.
+_KEEPS_STRUCTS_SINCE: Final = (1, 6)
+_SEGMENT_POINTERS: Final = "CONFIG_USE_X86_SEG_SUPPORT"
+_UNQUALIFIED_SINCE: Final = (6, 15)
+_UNQUALIFIED_OF_GCC: Final = 140_000
 
 
-def known_pairs(config: Mapping[str, str], architecture: str, libbpf: str = "") -> tuple[str, ...]:
+def known_pairs(
+    config: Mapping[str, str], architecture: str, libbpf: str = "", kernel: Version | None = None
+) -> tuple[str, ...]:
     """Return a line for each thing that is known to go wrong with a configuration's compiler and pahole.
 
     ``config`` maps ``CONFIG_X`` to its value; ``architecture`` is its name as --arch has it, ``libbpf`` the
-    version of pahole's, "" for not known.
+    version of pahole's, "" for not known, ``kernel`` the kernel's.
     """
     pahole, clang = _number(config, _PAHOLE), _number(config, _CLANG) // 10_000
     who = f"pahole {pahole // 100}.{pahole % 100}"
@@ -51,12 +62,28 @@ def known_pairs(config: Mapping[str, str], architecture: str, libbpf: str = "") 
             "is left out, be it a kfunc (resolve_btfids: unresolved symbol); older paholes keep it, and so "
             "does gcc"
         )
-    if libbpf.startswith(_REPEATS_TYPEDEFS):
-        found.append(
-            f"{who} with libbpf {libbpf}: modules' BTF has vmlinux's typedefs once more, and may be twice as "
-            "large and more; libbpf 1.6 does not do that, nor any with its commit 5b0f3729"
+    return (*found, *_repeats(config, f"{who} with libbpf {libbpf}", parse_version(libbpf), kernel))
+
+
+def _repeats(
+    config: Mapping[str, str], who: str, libbpf: Version | None, kernel: Version | None
+) -> Iterator[str]:
+    if libbpf == _REPEATS_TYPEDEFS:
+        yield (
+            f"{who}: modules' BTF has vmlinux's typedefs once more, and may be twice as large and more; "
+            "libbpf 1.6 does not do that, nor any with its commit 5b0f3729"
         )
-    return tuple(found)
+    described_twice = (
+        config.get(_SEGMENT_POINTERS) == "y"
+        and _number(config, _GCC) >= _UNQUALIFIED_OF_GCC
+        and kernel is not None
+        and kernel >= _UNQUALIFIED_SINCE
+    )
+    if described_twice and libbpf is not None and libbpf < _KEEPS_STRUCTS_SINCE:
+        yield (
+            f"{who}, gcc and Linux 6.15 or later: modules' BTF has vmlinux's structs with per-CPU pointers "
+            "once more, and may be nine times as large; libbpf 1.6 is the first that does not do that"
+        )
 
 
 def _number(config: Mapping[str, str], symbol: str) -> int:

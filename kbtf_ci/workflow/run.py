@@ -39,6 +39,7 @@ from kbtf_ci.model.machines.machine import MachineType
 from kbtf_ci.model.machines.table import machine_of
 from kbtf_ci.model.options import BuildOptions
 from kbtf_ci.model.run_record import GuestProfile, SourceRecord
+from kbtf_ci.model.version import parse_version
 from kbtf_ci.objfile.inventory import inventory, require
 from kbtf_ci.workflow import verify as verification
 from kbtf_ci.workflow import workspace
@@ -151,7 +152,8 @@ def _build(options: BuildOptions, profile: Profile, tools: Tools, this: Run) -> 
             _keep_configuration(configured, directory)
             values = {f"CONFIG_{symbol}": value for symbol, value in configured.values.items()}
             pahole = Pahole(kbuild.real_pahole, (), kbuild.pahole)
-            for line in known_pairs(values, options.arch, libbpf(tools.runner, pahole)):
+            version = parse_version(source.version)
+            for line in known_pairs(values, options.arch, libbpf(tools.runner, pahole), version):
                 reporter.warn(line)
         with record.stage("build"):
             kernel_build.check_disk(folder, profile.disk_mib)

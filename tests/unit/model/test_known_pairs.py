@@ -42,6 +42,31 @@ def test_a_libbpf_that_does_not_repeat_typedefs_is_good(libbpf: str) -> None:
     assert known_pairs(config(0), "x86_64", libbpf) == ()
 
 
+@pytest.mark.parametrize(
+    ("libbpf", "kernel", "gcc", "told"),
+    [
+        ("1.5.0", (7, 2), "140200", True),
+        ("1.1.2", (6, 15), "140200", True),
+        ("1.5 built in", (7, 2), "160000", True),
+        ("1.6.3", (7, 2), "140200", False),
+        ("1.5.0", (6, 12), "140200", False),
+        ("1.5.0", (7, 2), "130300", False),
+        ("1.5.0", (7, 2), "0", False),
+        ("built in", (7, 2), "140200", False),
+        ("1.5.0", None, "140200", False),
+    ],
+)
+def test_a_libbpf_that_repeats_structs_of_such_a_kernel_is_told(
+    libbpf: str, kernel: tuple[int, int] | None, gcc: str, told: bool
+) -> None:
+    values = config(CONFIG_GCC_VERSION=gcc, CONFIG_USE_X86_SEG_SUPPORT="y")
+    found = known_pairs(values, "x86_64", libbpf, kernel)
+    assert [line.partition(":")[0] for line in found] == [
+        f"pahole 1.30 with libbpf {libbpf}, gcc and Linux 6.15 or later"
+    ] * told
+    assert known_pairs({**values, "CONFIG_USE_X86_SEG_SUPPORT": "n"}, "x86_64", libbpf, kernel) == ()
+
+
 def test_a_libbpf_that_repeats_typedefs_is_told() -> None:
     (line,) = known_pairs(config(0, 132), "x86_64", "1.7.0")
     assert line.startswith("pahole 1.32 with libbpf 1.7.0: modules' BTF has vmlinux's typedefs once more")
