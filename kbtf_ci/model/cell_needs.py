@@ -16,6 +16,7 @@ from kbtf_ci.model.matrix import Cell
 class CellNeeds:
     """The toolchain's suite, compiler and architecture; MiB of build directory and guest; its CPUs.
 
+    ``suite`` is "" where the machine's own tools are taken (``engine = "host"``).
     ``disk_mib`` is 0 where nothing is built, and where its profile does not say; ``memory_mib`` is None where
     it is by what is loaded, ``cpus`` where that is left to the guest. ``resources`` are a worker's.
     ``refused`` is why it will not run at all, "" where it may.

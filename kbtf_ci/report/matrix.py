@@ -85,7 +85,8 @@ def _needs(one: CellNeeds, *, shared: bool) -> str:
     disk = [f"{_size(one.disk_mib)} of disk"] if one.disk_mib and not shared else []
     # Every worker offers cells.
     more = [f"a worker with {name}" for name in one.resources if name != CELL]
-    return f"needs {one.suite}'s image{built}, " + ", ".join([*disk, guest, *more])
+    tools = f"{one.suite}'s image" if one.suite else "tools of the machine's own"
+    return f"needs {tools}{built}, " + ", ".join([*disk, guest, *more])
 
 
 def _size(mib: int) -> str:

@@ -19,6 +19,7 @@ from kbtf_ci.model.cluster import needs as resources_of
 from kbtf_ci.model.compiler import compiler_named
 from kbtf_ci.model.matrix import Cell, Plan
 from kbtf_ci.model.options import DEFAULT_CONFIG, DEFAULT_SUITE, BuildOptions
+from kbtf_ci.model.run_record import HOST
 
 
 def needs_of(plan: Plan) -> Mapping[str, CellNeeds]:
@@ -41,7 +42,7 @@ def warn_of_disk(cells: Sequence[Cell], reporter: Reporter) -> None:
 def _of_cell(cell: Cell) -> CellNeeds:
     text = {key: str(value) for key, value in cell.options.items() if not isinstance(value, tuple)}
     plain = CellNeeds(
-        suite=text.get("suite", DEFAULT_SUITE),
+        suite="" if text.get("engine") == HOST else text.get("suite", DEFAULT_SUITE),
         toolchain=text.get("toolchain", ""),
         architecture=text.get("arch", NATIVE.architecture),
         memory_mib=_number(text.get("memory", ""), parse_size_mib),

@@ -136,3 +136,14 @@ toolchain = ["clang-19"]
     assert image + "2 GiB of disk, a guest of x86_64 with 768 MiB and 2 CPUs" in lines
     assert image + "8 GiB of disk, a guest of arm64 with 1 GiB and 2 CPUs, a worker with kvm" in lines
     assert sum(line.startswith("will be refused: --config nosuch: no such profile") for line in lines) == 2
+
+
+def test_a_cell_on_the_host_needs_its_tools_and_no_image(tmp_path: Path) -> None:
+    path = tmp_path / "m.toml"
+    path.write_text('[axes]\nengine = ["host", "container"]\n[options]\nkernel = "linux.deb"\n')
+    done = CliRunner().invoke(main, ["matrix", "plan", str(path)])
+    needs = [line.strip() for line in done.stdout.splitlines() if line.strip().startswith("needs")]
+    assert needs == [
+        "needs tools of the machine's own, a guest of x86_64",
+        "needs trixie's image, a guest of x86_64",
+    ]
