@@ -80,7 +80,7 @@ def _sleep(text: str, *, seconds: float, size: int) -> str:
     file = {"sha256": hashlib.sha256(data).hexdigest(), "base64": base64.b64encode(data).decode()}
     return json.dumps({
         "result": result.document(), "worker": str(worker.name), "address": worker.address,
-        "files": {"report.html": file},
+        "files": {"report.html": file}, "left_out": [],
     })  # fmt: skip
 
 

@@ -22,14 +22,16 @@ from kbtf_ci.report.matrix import result_of
 from kbtf_ci.workflow import cluster_task
 
 _MOST_FILES: Final = 32 << 20  # bytes of all files of one cell
+_NAMES: Final = (cluster_task.LOG, *cluster_task.FILES)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A cell's result with its worker's name, and its files by name; what is too much of them is left out."""
+    """A cell's result with its worker's name, its files by name, and which stayed there as too large."""
 
     result: CellResult
     files: Mapping[str, bytes]
+    left_out: tuple[str, ...]
 
     @classmethod
     def parse(cls, cell: Cell, text: str) -> Answer:
@@ -40,7 +42,10 @@ class Answer:
             raise ValueError(f"the answer is another cell's: {result.name}")
         if result.kbtf_ci != __version__:
             raise ValueError(f"it was run by kbtf-ci {result.kbtf_ci}, and this is {__version__}")
-        return cls(replace(result, run="", worker=str(values["worker"])), _files(values["files"]))
+        files = _files(values["files"])
+        left = {*values["files"], *values["left_out"]} - files.keys()
+        known = tuple(name for name in _NAMES if name in left)
+        return cls(replace(result, run="", worker=str(values["worker"])), files, known)
 
     def kept(self, folder: Path) -> CellResult:
         """Write the files in the place of what lies in a cell's folder, and return the result with its run.
@@ -60,7 +65,7 @@ class Answer:
 
 def _files(values: Mapping[str, Mapping[str, str]]) -> Mapping[str, bytes]:
     found: dict[str, bytes] = {}
-    for name in (cluster_task.LOG, *cluster_task.FILES):
+    for name in _NAMES:
         if name not in values:
             continue
         data = base64.b64decode(values[name]["base64"], validate=True)

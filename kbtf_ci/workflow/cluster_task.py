@@ -65,7 +65,8 @@ def run_task(text: str) -> str:
     """Run the cell in a document on this worker, and return what it came to, with its reports.
 
     ``text`` is JSON: ``cell`` as in a plan, ``matrix`` for the folder's name. So is what comes back:
-    ``result``, ``worker`` by its name and ``address``, and ``files`` by name, with ``sha256`` and ``base64``.
+    ``result``, ``worker`` by its name and ``address``, ``files`` by name, with ``sha256`` and ``base64``, and
+    ``left_out``, the names of those that are too large.
     """
     asked = json.loads(text)
     cell = cell_of(asked["cell"])
@@ -78,8 +79,8 @@ def run_task(text: str) -> str:
         told = _Told(lambda line: worker.log_event(TOPIC, {"cell": cell.name, "name": who, "line": line}))
         told("begins")
         jobs = max(1, len(os.sched_getaffinity(0)) // places)
-        result, files = _alone(cell, folder, jobs, Watch(stop, told))
-    return json.dumps({"result": result.document(), "worker": who, "address": worker.address, "files": files})
+        found = _alone(cell, folder, jobs, Watch(stop, told))
+    return json.dumps({**found, "worker": who, "address": worker.address})
 
 
 def _places(worker: Any) -> int:
@@ -111,9 +112,7 @@ class _Told:
             self._send(line)
 
 
-def _alone(
-    cell: Cell, folder: Path, jobs: int, watch: Watch
-) -> tuple[CellResult, Mapping[str, Mapping[str, str]]]:
+def _alone(cell: Cell, folder: Path, jobs: int, watch: Watch) -> Mapping[str, Any]:
     """Run the cell once whatever was started in its folder before, by a worker that is gone, has ended.
 
     Its files are taken before another one of the same name may begin there.
@@ -125,10 +124,12 @@ def _alone(
         if descriptor is None and not watch.stop.is_set():
             raise InfrastructureError(f"{folder}: an earlier worker's cell there does not end")
         if descriptor is None:
-            return CellResult(cell.name, cell.digest, CellOutcome.NOT_RUN, kbtf_ci=__version__), {}
+            not_run = CellResult(cell.name, cell.digest, CellOutcome.NOT_RUN, kbtf_ci=__version__)
+            return {"result": not_run.document(), "files": {}, "left_out": []}
         result = run_cell(cell, folder, jobs, watch, (descriptor,))
-        files = {name: one for name, path in _files(folder) if (one := _packed(path)) is not None}
-        return result, files
+        packed = {name: _packed(path) for name, path in _files(folder)}
+        files = {name: one for name, one in packed.items() if one is not None}
+        return {"result": result.document(), "files": files, "left_out": sorted(packed.keys() - files)}
 
 
 def _slots(threads: int) -> threading.Semaphore:
@@ -171,16 +172,17 @@ def _safe(name: str) -> str:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    yield LOG, folder / LOG
-    yield from ((name, folder / "run" / name) for name in FILES)
+    """Yield what there is of a cell's files, by name."""
+    places = {LOG: folder / LOG, **{name: folder / "run" / name for name in FILES}}
+    yield from ((name, path) for name, path in places.items() if path.is_file())
 
 
 def _packed(path: Path) -> Mapping[str, str] | None:
-    """Return a file as it comes back; None where there is none.
+    """Return a file as it comes back; None where it is too large.
 
-    Of a log that is too large its beginning comes, of others nothing: what is cut is no document.
+    Of a log that is its beginning comes, of others nothing: what is cut is no document.
     """
-    if not path.is_file() or (path.suffix != ".log" and path.stat().st_size > _MOST_BYTES):
+    if path.suffix != ".log" and path.stat().st_size > _MOST_BYTES:
         return None
     with path.open("rb") as file:
         data = file.read(_MOST_BYTES)

@@ -169,7 +169,11 @@ class Cluster:
         if isinstance(found, str):
             self._again(sent, found)
             return
-        result = found.kept(self._place.folder / sent.chain.cells[0].folder)
+        cell = sent.chain.cells[0]
+        if found.left_out:
+            stayed = f"{', '.join(found.left_out)} stayed on worker {found.result.worker}: too large"
+            self._place.reporter.warn(f"{cell.name}: {stayed}")
+        result = found.kept(self._place.folder / cell.folder)
         if result.outcome in OPEN:
             self._again(sent, result.error or result.outcome, result)
         else:

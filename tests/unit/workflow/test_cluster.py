@@ -93,6 +93,10 @@ cell = sys.argv[sys.argv.index("--toolchain") + 1]
 (place / f"{{cell}}-{{os.getpid()}}").touch()
 while not (place / "go").exists():
     time.sleep(0.05)
+run = pathlib.Path(sys.argv[sys.argv.index("--output-dir") + 1])
+run.mkdir()
+(run / "report.html").write_bytes(bytes(9 << 20))
+(run / "summary.md").write_text("summed up")
 sys.exit(2)
 """
 
@@ -169,6 +173,9 @@ def test_a_killed_workers_cell_ends_and_is_run_again_once_it_is_gone(played: Pla
     assert heard.names == ["clang", "gcc"]
     assert {one.outcome for one in heard.results} == {CellOutcome.REFUSED}
     assert len(played.pids("clang")) == 1
+    assert len([line for line in heard.reporter.warnings if "report.html stayed on worker" in line]) == 2
+    assert len(list(heard.place.folder.rglob("summary.md"))) == 2
+    assert not list(heard.place.folder.rglob("report.html"))
 
 
 def test_a_cell_that_costs_its_workers_their_lives_is_given_up(played: Played, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,8 +39,9 @@ PLAN = multiply(
 
 
 def answer(
-    text: str, outcome: str = "verified", files: dict[str, bytes] | None = None, **times: float
-) -> str:
+    text: str, outcome: str = "verified", files: dict[str, bytes] | None = None, left_out: Sequence[str] = (),
+    **times: float,
+) -> str:  # fmt: skip
     cell = json.loads(text)["cell"]
     digest = next(one.digest for one in PLAN.cells if one.name == cell["name"])
     result = CellResult(cell["name"], digest, CellOutcome(outcome), kbtf_ci=__version__, **times)  # type: ignore[arg-type]
@@ -51,6 +52,7 @@ def answer(
             name: {"sha256": hashlib.sha256(data).hexdigest(), "base64": base64.b64encode(data).decode()}
             for name, data in (files or {}).items()
         },
+        "left_out": list(left_out),
     })  # fmt: skip
 
 
@@ -96,12 +98,24 @@ def loops() -> set[threading.Thread]:
     return {one for one in threading.enumerate() if one.name == "IO loop"}
 
 
+class Warned(TerminalReporter):
+    """Keeps what it is to warn of."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
 class Heard:
     """A place for cells that hears what each comes to."""
 
     def __init__(self, folder: Path) -> None:
         self.results: list[CellResult] = []
-        self.place = CellsPlace(folder, self.results.append, TerminalReporter(quiet=True))
+        self.reporter = Warned()
+        self.place = CellsPlace(folder, self.results.append, self.reporter)
 
     @property
     def names(self) -> list[str]:
@@ -119,6 +133,25 @@ def test_every_cell_is_run_once_and_what_comes_back_is_kept(three: Client, tmp_p
     assert one.run == str(tmp_path / cell.folder / "run")
     assert one.worker in {"0", "1", "2"}
     assert not list(tmp_path.rglob("evil"))
+
+
+def too_much(text: str) -> str:
+    files = {"output.log": b"said\n", "results.json": b"x" * 100, "run.json": b"{}"}
+    return answer(text, files=files, left_out=("report.html", "../../evil"))
+
+
+def test_of_what_is_too_large_it_is_told_that_it_stayed(
+    three: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kbtf_ci.workflow.cluster_answer._MOST_FILES", 50)
+    heard = Heard(tmp_path)
+    dispatch.Cluster(three, "large", heard.place, too_much).run(PLAN.cells[:1])
+    (one,) = heard.results
+    assert heard.reporter.warnings == [
+        f"{one.name}: results.json, report.html stayed on worker {one.worker}: too large"
+    ]
+    kept = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert kept == {"output.log", "run.json"}
 
 
 def test_cells_of_one_build_go_where_the_first_of_them_was(three: Client, tmp_path: Path) -> None:
