@@ -44,6 +44,14 @@ _GIVE_UP_S: Final = 600.0
 Task = Callable[[str], str]
 
 
+@dataclass
+class _Alone:
+    """Since when no worker can run a cell, and whether that was told."""
+
+    since: float
+    told: bool = False
+
+
 @dataclass(frozen=True)
 class _Sent:
     chain: Chain
@@ -70,9 +78,8 @@ class Cluster:
         self._compiling: dict[str, float] = defaultdict(float)
         # As they were when looked at last, which costs more the more they are.
         self._workers: Workers = {}
-        # Since when no worker can run a cell, by its name; and of which that was told.
-        self._alone: dict[str, float] = {}
-        self._told_alone: set[str] = set()
+        # By the cell's name.
+        self._alone: dict[str, _Alone] = {}
 
     def run(self, cells: Sequence[Cell]) -> None:
         """Run cells until each has come to something; what is interrupted is not wanted on any worker.
@@ -150,12 +157,13 @@ class Cluster:
     def _wait_for_able(self, chain: Chain) -> None:
         """Tell of a cell that no worker can run any more, and give it up in the end."""
         cell, words = chain.cells[0], shown(needs(chain.cells[0]))
-        waited = time.monotonic() - self._alone.setdefault(cell.name, time.monotonic())
+        alone = self._alone.setdefault(cell.name, _Alone(time.monotonic()))
+        waited = time.monotonic() - alone.since
         if waited >= _GIVE_UP_S:
             self._queue.remove(chain)
             self._ended(chain, _lost(cell, f"no worker offers {words} any more"), "")
-        elif waited >= _TELL_S and cell.name not in self._told_alone:
-            self._told_alone.add(cell.name)
+        elif waited >= _TELL_S and not alone.told:
+            alone.told = True
             self._place.reporter.warn(f"{cell.name} waits: no worker offers {words} any more")
 
     def _take(self, future: Future[str]) -> None:

@@ -20,7 +20,7 @@ from distributed import Client, LocalCluster, Scheduler, SpecCluster, Worker, ge
 
 from kbtf_ci import __version__
 from kbtf_ci.errors import InfrastructureError, InterruptError
-from kbtf_ci.model.cluster import ClusterOptions, needs
+from kbtf_ci.model.cluster import ClusterOptions, Workers, needs
 from kbtf_ci.model.matrix import Cell, CellOutcome, CellResult, Choice, multiply
 from kbtf_ci.report.terminal import TerminalReporter
 from kbtf_ci.workflow import cluster, dispatch
@@ -265,6 +265,38 @@ def test_a_cell_goes_to_no_worker_that_lacks_what_it_wants(
             dispatch.Cluster(client, "kvm", heard.place, raising).run(cells)
             (one,) = heard.results
             assert words in one.error
+
+
+GATE = threading.Event()
+
+
+def gated(text: str) -> str:
+    GATE.wait(PATIENCE_S)
+    return answer(text)
+
+
+def test_each_time_that_no_worker_can_run_a_cell_it_is_told(
+    three: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "_TELL_S", 0.0)
+    monkeypatch.setattr(dispatch, "_LOOK_S", 0.05)
+    looks = 0
+
+    def workers_of(client: Client) -> Workers:
+        nonlocal looks
+        looks += 1
+        if looks > 8:
+            GATE.set()
+        address, offers = min(cluster.workers_of(client).items())
+        return {address: {} if looks in (1, 5, 6) else offers}
+
+    monkeypatch.setattr(dispatch, "workers_of", workers_of)
+    first, second = PLAN.cells[0], PLAN.cells[-1]
+    heard = Heard(tmp_path)
+    dispatch.Cluster(three, "anew", heard.place, gated).run([first, second])
+    words = "waits: no worker offers cell=1 any more"
+    assert heard.reporter.warnings == [f"{one.name} {words}" for one in (first, second, second)]
+    assert heard.names == sorted([first.name, second.name])
 
 
 def test_an_interrupt_is_no_answer(three: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
