@@ -17,7 +17,7 @@ from kbtf_ci.infra.profiles import Profile
 from kbtf_ci.infra.runner import run
 from kbtf_ci.kernel.diagnostics import Diagnostics
 from kbtf_ci.kernel.kbuild import BUILD, Kbuild
-from kbtf_ci.kernel.kconfig_files import Definition, definitions, unmet
+from kbtf_ci.kernel.kconfig_files import Definition, definitions, names_now, unmet
 from kbtf_ci.model.config import config_lines
 
 # Kconfig works on a copy in here, so that .config keeps its time stamp when nothing changes.
@@ -210,7 +210,11 @@ def _make(kbuild: Kbuild, targets: Sequence[str], variable: str) -> None:
 def _refuse_lost(
     requested: Iterable[Request], values: Mapping[str, str], known: Mapping[str, Sequence[Definition]]
 ) -> None:
-    lost = [request for request in requested if values.get(request.symbol, "n") != request.value]
+    lost = [
+        request
+        for request in requested
+        if all(values.get(symbol, "n") != request.value for symbol in names_now(request.symbol, known))
+    ]
     if not lost:
         return
     lines = [f"{request.place}: {_lost_line(request, values, known)}" for request in lost]

@@ -1,18 +1,18 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""What the tree's Kconfig files say of a symbol: that it exists, and what it depends on.
+"""What the tree's Kconfig files say of a symbol: that it exists, what it depends on, and where it went.
 
 Kbuild itself decides every value; this reads the same files only to explain a decision, so it knows the
-few statements of Documentation/kbuild/kconfig-language.rst that carry dependencies.
+few statements of Documentation/kbuild/kconfig-language.rst that carry dependencies and renamings.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _TOKEN = re.compile(r"\s*(&&|\|\||!=|<=|>=|[!=<>()]|\"[^\"]*\"|'[^']*'|\$\([^)]*\)|[\w./-]+)")
@@ -21,11 +21,17 @@ _TRISTATE = {"n": 0, "m": 1, "y": 2}
 
 @dataclass(frozen=True)
 class Definition:
-    """One ``config`` entry: its place, and the conditions on it, those of enclosing blocks first."""
+    """One ``config`` entry: its place, and the conditions on it, those of enclosing blocks first.
+
+    ``defaults`` are those of its own. One that is ``transitional`` is an old name: it is read from a
+    configuration and not written, and the symbol that has it for a default is what it stands for.
+    """
 
     symbol: str
     place: str
     depends: tuple[str, ...]
+    defaults: tuple[str, ...] = ()
+    transitional: bool = False
 
 
 def definitions(tree: Path, source_arch: str = "x86") -> dict[str, list[Definition]]:
@@ -35,6 +41,13 @@ def definitions(tree: Path, source_arch: str = "x86") -> dict[str, list[Definiti
         for definition in _read(path, path.relative_to(tree)):
             found.setdefault(definition.symbol, []).append(definition)
     return found
+
+
+def names_now(symbol: str, known: Mapping[str, Sequence[Definition]]) -> tuple[str, ...]:
+    """Return the symbols that a transitional one stands for; itself where it is not one."""
+    if not any(one.transitional for one in known.get(symbol, ())):
+        return (symbol,)
+    return tuple(new for new, entries in known.items() if any(symbol in one.defaults for one in entries))
 
 
 def _kconfig_files(tree: Path, source_arch: str) -> Iterator[Path]:
@@ -49,28 +62,50 @@ def _kconfig_files(tree: Path, source_arch: str) -> Iterator[Path]:
 _STATEMENTS = frozenset(
     ["config", "menuconfig", "if", "endif", "menu", "endmenu", "choice", "endchoice", "comment", "source"]
 )
+# Of an entry, with what Definition has of them.
+_ATTRIBUTES = frozenset(["depends", "default", "transitional"])
+
+
+@dataclass
+class _Entry:
+    """A symbol's, or a block's, which has no symbol."""
+
+    symbol: str
+    number: int
+    depends: list[str] = field(default_factory=list)
+    defaults: list[str] = field(default_factory=list)
+    transitional: bool = False
+
+    def add(self, word: str, rest: str) -> None:
+        """Take in a statement of the entry."""
+        if word == "depends":
+            self.depends.append(rest.removeprefix("on "))
+        elif word == "default":
+            self.defaults.append(rest)
+        else:
+            self.transitional = True
 
 
 def _read(path: Path, shown: Path) -> Iterator[Definition]:
-    blocks: list[list[str]] = []  # the conditions of each open if, menu and choice
-    entry: tuple[str, int, list[str]] | None = None
+    blocks = [_Entry("", 0)]  # the file, and each open if, menu and choice
+    entry: _Entry | None = None
     for number, word, rest in _statements(path.read_text(errors="replace").replace("\\\n", " ")):
-        if word == "depends":
-            (entry[2] if entry else blocks[-1] if blocks else []).append(rest.removeprefix("on "))
+        if word in _ATTRIBUTES:
+            (entry or blocks[-1]).add(word, rest)
             continue
         if entry:
             yield _definition(entry, blocks, shown)
-        entry = (rest, number, []) if word in ("config", "menuconfig") else None
+        entry = _Entry(rest, number) if word in ("config", "menuconfig") else None
         if word in ("if", "menu", "choice"):
-            blocks.append([rest] if word == "if" else [])
-        elif word in ("endif", "endmenu", "endchoice") and blocks:
+            blocks.append(_Entry("", number, [rest] if word == "if" else []))
+        elif word in ("endif", "endmenu", "endchoice") and blocks[1:]:
             blocks.pop()
     if entry:
         yield _definition(entry, blocks, shown)
 
 
 def _statements(text: str) -> Iterator[tuple[int, str, str]]:
-    """Yield (line number, keyword, rest) of block statements and dependencies, help texts passed over."""
+    """Yield (line number, keyword, rest) of block statements and attributes, help texts passed over."""
     help_indent: int | None = None
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
@@ -80,14 +115,23 @@ def _statements(text: str) -> Iterator[tuple[int, str, str]]:
         word, rest = (*stripped.split(maxsplit=1), "", "")[:2]
         if help_indent is None and word in ("help", "---help---"):
             help_indent = indent
-        elif help_indent is None and (word in _STATEMENTS or (word == "depends" and rest.startswith("on "))):
+        elif help_indent is None and (word in _STATEMENTS or _is_attribute(word, rest)):
             yield number, word, " ".join(rest.split("#")[0].split())
 
 
-def _definition(entry: tuple[str, int, list[str]], blocks: list[list[str]], shown: Path) -> Definition:
-    symbol, number, own = entry
-    outer = [condition for block in blocks for condition in block]
-    return Definition(symbol, f"{shown}:{number}", (*outer, *own))
+def _is_attribute(word: str, rest: str) -> bool:
+    return word in _ATTRIBUTES and (word != "depends" or rest.startswith("on "))
+
+
+def _definition(entry: _Entry, blocks: Sequence[_Entry], shown: Path) -> Definition:
+    outer = [condition for block in blocks for condition in block.depends]
+    return Definition(
+        entry.symbol,
+        f"{shown}:{entry.number}",
+        (*outer, *entry.depends),
+        tuple(entry.defaults),
+        entry.transitional,
+    )
 
 
 def unmet(definition: Definition, values: Mapping[str, str]) -> list[str]:

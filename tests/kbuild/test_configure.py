@@ -74,6 +74,16 @@ def test_a_lost_symbol_names_its_place_and_its_unmet_dependency(tmp_path: Path) 
     assert not (tmp_path / "build/.config").exists()
 
 
+def test_an_old_name_is_held_to_what_it_stands_for(tmp_path: Path) -> None:
+    profile = faketree.profile(tmp_path, "CONFIG_DELTA_ONE=y\n")
+    kbuild = faketree.kbuild(tmp_path)
+    assert configure(kbuild, profile, ()).values["DELTA"] == "y"
+    script = tmp_path / "tree/scripts/olddefconfig.sh"
+    script.write_text(script.read_text().replace("CONFIG_DELTA=", "CONFIG_OTHER="))
+    with pytest.raises(UsageError, match="CONFIG_DELTA_ONE=y was asked for"):
+        configure(kbuild, profile, ())
+
+
 @pytest.mark.parametrize(
     ("version", "fault"),
     [("0", "pahole is missing"), ("118", "pahole 1.18 writes no split BTF, 1.19 is the first that does")],

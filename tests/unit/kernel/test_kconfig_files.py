@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kbtf_ci.kernel.kconfig_files import Definition, definitions, unmet
+from kbtf_ci.kernel.kconfig_files import Definition, definitions, names_now, unmet
 from tests.support import faketree
 
 
@@ -17,6 +17,13 @@ def test_conditions_of_enclosing_blocks_come_first(tmp_path: Path) -> None:
         Definition("ALPHA_FS", "fs/Kconfig:4", ("BLOCK", "MODULES && (BLOCK || !MODULES)"))
     ]
     assert known["GAMMA"][0].depends == ("MODULES", 'PAHOLE_VERSION < 100 || BETA="m"')
+
+
+def test_an_old_name_leads_to_the_new_one(tmp_path: Path) -> None:
+    known = definitions(faketree.plant(tmp_path))
+    assert names_now("DELTA_ONE", known) == ("DELTA",)
+    assert names_now("DELTA", known) == ("DELTA",)
+    assert names_now("NO_SUCH", known) == ("NO_SUCH",)
 
 
 def test_a_help_text_is_no_statement(tmp_path: Path) -> None:
