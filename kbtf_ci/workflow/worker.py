@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final
 
+import dask
 from distributed import Worker
 
 from kbtf_ci.errors import InfrastructureError, InterruptError
@@ -20,6 +21,9 @@ from kbtf_ci.workflow.cluster import CONNECT_S, connect_errors, security_of
 from kbtf_ci.workflow.cluster_task import cells_folder
 from kbtf_ci.workflow.doctor import Finding, examine
 
+# Its threads wait for cells' commands: there is nothing to sample a hundred times a second, and the cores are
+# wanted for compiling.
+_SETTINGS: Final = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "1s"}
 _KVM_FINDING: Final = "KVM"
 _CLOSE_S: Final = 10  # for its words to a scheduler, which may be gone itself
 
@@ -49,7 +53,7 @@ async def serve(options: ClusterOptions, resources: Mapping[str, float], cells: 
 
     Raises InterruptError once a signal came, InfrastructureError where no scheduler answers.
     """
-    with _interruptible():
+    with _interruptible(), dask.config.set(_SETTINGS):
         with connect_errors(options):
             worker = await Worker(
                 options.scheduler or None,

@@ -250,6 +250,15 @@ def test_a_worker_of_ours_ends_though_its_scheduler_ends_at_once_with_it(process
     assert served.wait(PATIENCE_S) == ExitCode.INTERRUPTED
 
 
+def test_a_worker_of_ours_leaves_the_cores_to_its_cells(processes: DaskProcesses) -> None:
+    serving(processes)
+    with cluster.connected(ClusterOptions(scheduler_file=processes.file)) as client:
+        client.wait_for_workers(1, timeout=PATIENCE_S)
+        (periodic,) = client.run(lambda dask_worker: sorted(dask_worker.periodic_callbacks)).values()
+    assert "heartbeat" in periodic
+    assert not {"profile", "profile-cycle"} & set(periodic)
+
+
 def test_behind_tls_cells_run_and_who_shows_nothing_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
