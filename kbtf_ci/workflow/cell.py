@@ -28,7 +28,8 @@ from kbtf_ci.model.cause import causes
 from kbtf_ci.model.matrix import Cell, CellOutcome, CellResult, outcome_of
 from kbtf_ci.model.results import Results
 
-_ERROR: Final = re.compile(r"^kbtf-ci: (.*)$", re.MULTILINE)
+_ERROR: Final = re.compile(r"^(?:kbtf-ci|Error): (.*)$", re.MULTILINE)  # Error: of an option's value
+_TRACEBACK: Final = "Traceback (most recent call last)"
 _POLL_S: Final = 0.5
 # A command that is asked to end removes its containers, which an engine under load takes its time for.
 _PATIENCE_S: Final = 120
@@ -75,23 +76,40 @@ def run_cell(
     building = ("--jobs", str(jobs)) if "kernel" not in cell.options else ()
     # What a job of CI is told of, the matrix tells.
     more = (*building, "--no-annotate", "--output-dir", str(run))
-    argv = (sys.executable, "-m", "kbtf_ci", *cell.words, *more)
+    # -P: what lies in the user's folder is no module of ours.
+    argv = (sys.executable, "-P", "-m", "kbtf_ci", *cell.words, *more)
     began = time.monotonic()
     with log.open("wb") as output:
         status = _status_of(argv, output.fileno(), inherited, _watching(log, watch))
     seconds = round(time.monotonic() - began, 1)
-    outcome = CellOutcome.NOT_RUN if watch.stop.is_set() else outcome_of(status)
+    results = _results(run)
+    outcome = CellOutcome.NOT_RUN if watch.stop.is_set() else _outcome(status, results)
     return CellResult(
         name=cell.name,
         digest=cell.digest,
         outcome=outcome,
         seconds=seconds,
         exit_code=status,
-        error="" if outcome is CellOutcome.VERIFIED else _last_error(log) or _first_cause(run),
+        error="" if outcome is CellOutcome.VERIFIED else _last_error(log) or _first_cause(results),
         run=str(run) if run.is_dir() else "",
         kbtf_ci=__version__,
-        **_of_run(run),
+        **_of_run(run, results),
     )
+
+
+def _results(run: Path) -> Results | None:
+    """Return what a run came to, None where it did not get that far."""
+    try:
+        return Results.parse((run / "results.json").read_bytes())
+    except (ValueError, OSError):
+        return None
+
+
+def _outcome(status: int, results: Results | None) -> CellOutcome:
+    """Return what a command came to; of modules nothing without results: a broken Python exits with 1 too."""
+    found = outcome_of(status)
+    of_modules = found in (CellOutcome.VERIFIED, CellOutcome.NOT_VERIFIED)
+    return CellOutcome.INFRASTRUCTURE if of_modules and results is None else found
 
 
 def _watching(log: Path, watch: Watch) -> Callable[[], bool]:
@@ -148,9 +166,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _last_error(log: Path) -> str:
-    """Return the line in which the command told why it ended, "" for none."""
-    found = _ERROR.findall(_tail(log, _TAIL_BYTES))
-    return str(found[-1]) if found else ""
+    """Return the line in which the command told why it ended, "" for none; of a traceback the last."""
+    text = _tail(log, _TAIL_BYTES)
+    if found := _ERROR.findall(text):
+        return str(found[-1])
+    return text.strip().rpartition("\n")[2] if _TRACEBACK in text else ""
 
 
 def _tail(log: Path, size: int) -> str:
@@ -159,19 +179,14 @@ def _tail(log: Path, size: int) -> str:
         return file.read().decode(errors="replace")
 
 
-def _first_cause(run: Path) -> str:
+def _first_cause(results: Results | None) -> str:
     """Return what ended a whole run otherwise than well, with how much else did; "" where nothing says it."""
-    try:
-        found = [
-            one.title for one in causes(Results.parse((run / "results.json").read_bytes())) if one.counts
-        ]
-    except (ValueError, OSError):
-        return ""
+    found = [one.title for one in causes(results) if one.counts] if results else []
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return f"{found[0]}{more}" if found else ""
 
 
-def _of_run(run: Path) -> dict[str, Any]:
+def _of_run(run: Path, results: Results | None) -> dict[str, Any]:
     """Return what a run directory says of its kernel and modules; of one that is not whole what is there."""
     found: dict[str, Any] = {}
     with suppress(KbtfError, OSError):
@@ -184,8 +199,7 @@ def _of_run(run: Path) -> dict[str, Any]:
             "compile_s": record.build_seconds.get("compile"),
             "link_s": record.build_seconds.get("link"),
         }
-    with suppress(ValueError, OSError):
-        results = Results.parse((run / "results.json").read_bytes())
+    if results:
         found |= {
             "modules": len(results.modules),
             "verified": results.verified,

@@ -189,6 +189,35 @@ def test_a_cell_that_is_not_verified_says_why(tmp_path: Path, monkeypatch: pytes
     assert found.error.startswith("The run ended early (and ")
 
 
+@pytest.mark.parametrize(
+    ("status", "said"), [(0, "Usage: kbtf-ci"), (1, "Traceback (most recent call last)")]
+)
+def test_without_results_nothing_is_said_of_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, said: str
+) -> None:
+    program = tmp_path / "played"
+    program.write_text(f"#!/bin/sh\nprintf '{said}\\n  x\\nImportError: no click\\n'; exit {status}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    found = cells.run_cell(
+        Cell({"a": "b"}, {"config": "x"}), tmp_path / "cell", 1, cells.Watch(threading.Event())
+    )
+    assert found.outcome is CellOutcome.INFRASTRUCTURE
+    assert found.error == ("ImportError: no click" if status else "")
+
+
+def test_what_lies_in_the_users_folder_is_no_module_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "click.py").write_text("raise SystemExit(3)")
+    monkeypatch.chdir(tmp_path)
+    found = cells.run_cell(
+        Cell({"a": "b"}, {"accel": "kvmm"}), tmp_path / "cell", 1, cells.Watch(threading.Event())
+    )
+    assert found.outcome is CellOutcome.REFUSED
+    assert "'kvmm' is not one of" in found.error
+
+
 def test_what_a_cell_says_last_is_told(played: Path) -> None:
     stop, heard = threading.Event(), list[str]()
 
