@@ -64,7 +64,8 @@ def version() -> str:
 def run_task(text: str) -> str:
     """Run the cell in a document on this worker, and return what it came to, with its reports.
 
-    ``text`` is JSON: ``cell`` as in a plan, ``matrix`` for the folder's name. So is what comes back:
+    ``text`` is JSON: ``cell`` as in a plan, ``matrix`` for the folder's name, ``call`` for what is told
+    meanwhile. So is what comes back:
     ``result``, ``worker`` by its name and ``address``, ``files`` by name, with ``sha256`` and ``base64``, and
     ``left_out``, the names of those that are too large.
     """
@@ -76,7 +77,8 @@ def run_task(text: str) -> str:
     stop = threading.Event()
     slots, places = _slots(worker.state.nthreads), _places(worker)
     with _watched(stop, _wanted(worker, str(worker.get_current_task()))), slots:
-        told = _Told(lambda line: worker.log_event(TOPIC, {"cell": cell.name, "name": who, "line": line}))
+        head = {"call": asked["call"], "cell": cell.name, "name": who}
+        told = _Told(lambda line: worker.log_event(TOPIC, {**head, "line": line}))
         told("begins")
         jobs = max(1, len(os.sched_getaffinity(0)) // places)
         found = _alone(cell, folder, jobs, Watch(stop, told))

@@ -107,7 +107,8 @@ class Cluster:
 
     def _hear(self, event: tuple[Any, Any]) -> None:
         values = event[1]
-        if isinstance(values, Mapping):
+        # All that use the scheduler hear of all cells.
+        if isinstance(values, Mapping) and values.get("call") == self._id:
             cell, name, line = (str(values.get(key)) for key in ("cell", "name", "line"))
             self._place.reporter.progress(f"{cell} on {name}: {line}")
 
@@ -145,7 +146,7 @@ class Cluster:
         cell = chain.cells[0]
         future = self._client.submit(
             self._task,
-            json.dumps({"cell": cell_document(cell), "matrix": self._matrix}),
+            json.dumps({"cell": cell_document(cell), "matrix": self._matrix, "call": self._id}),
             key=f"kbtf-ci-{self._id}-{cell.folder}-{self._tries[cell.name]}",
             workers=[address],
             resources=dict(needs(cell)),

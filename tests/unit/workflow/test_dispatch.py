@@ -25,7 +25,8 @@ from kbtf_ci.model.matrix import Cell, CellOutcome, CellResult, Choice, multiply
 from kbtf_ci.report.terminal import TerminalReporter
 from kbtf_ci.workflow import cluster, dispatch
 from kbtf_ci.workflow.cell import CellsPlace
-from tests.support.waiting import PATIENCE_S
+from kbtf_ci.workflow.cluster_task import TOPIC
+from tests.support.waiting import PATIENCE_S, wait_until
 
 PLAN = multiply(
     "m",
@@ -99,11 +100,15 @@ def loops() -> set[threading.Thread]:
 
 
 class Warned(TerminalReporter):
-    """Keeps what it is to warn of."""
+    """Keeps what it is to warn of, and what goes on."""
 
     def __init__(self) -> None:
         super().__init__(quiet=True)
         self.warnings: list[str] = []
+        self.told: list[str] = []
+
+    def progress(self, text: str, done: int = 0, total: int | None = None) -> None:
+        self.told.append(text)
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
@@ -297,6 +302,22 @@ def test_each_time_that_no_worker_can_run_a_cell_it_is_told(
     words = "waits: no worker offers cell=1 any more"
     assert heard.reporter.warnings == [f"{one.name} {words}" for one in (first, second, second)]
     assert heard.names == sorted([first.name, second.name])
+
+
+def telling(text: str) -> str:
+    """Tell of this call, and of another one that uses the scheduler too."""
+    call = json.loads(text)["call"]
+    for one, line in ((call, "mine"), ("another", "not mine"), (call, "mine too")):
+        get_worker().log_event(TOPIC, {"call": one, "cell": "c", "name": "n", "line": line})
+    time.sleep(1)
+    return answer(text)
+
+
+def test_of_cells_of_others_nothing_is_told(three: Client, tmp_path: Path) -> None:
+    heard = Heard(tmp_path)
+    dispatch.Cluster(three, "told", heard.place, telling).run(PLAN.cells[:1])
+    wait_until(lambda: len(heard.reporter.told) == 2)
+    assert heard.reporter.told == ["c on n: mine", "c on n: mine too"]
 
 
 def test_an_interrupt_is_no_answer(three: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
