@@ -8,15 +8,19 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Final
 
 from kbtf_ci.errors import ExitCode, UsageError
+from kbtf_ci.model.compiler import Family
 from kbtf_ci.model.matrix_budget import CellBudget
+from kbtf_ci.model.options import DEFAULT_CONFIG, DEFAULT_SUITE
 
 OptionValue = str | int | bool | tuple[str, ...]
 
@@ -26,10 +30,10 @@ _SINGLE: Final = (
     "load", "memory", "cpus", "append", "prove", "fail-on", "accel", "modules", "engine",
 )  # fmt: skip
 _REPEATED: Final = ("fragment", "kconfig-add", "timeouts", "kernel")
-_FLAGS: Final = ("btf-cache", "btf-server")
+FLAGS: Final = ("btf-cache", "btf-server")
 VARIABLES: Final = "variables"  # make's, which have no option
 REPEATED: Final = (*_REPEATED, VARIABLES)
-OPTIONS: Final = (*_SINGLE, *REPEATED, *_FLAGS)
+OPTIONS: Final = (*_SINGLE, *REPEATED, *FLAGS)
 # With a kernel of others nothing is built.
 _OF_A_BUILD: Final = frozenset(
     ("config", "directory", "sha256", "toolchain", "pahole", "pahole-tree", "libbpf-tree", "fragment",
@@ -40,7 +44,13 @@ _NOT_COMPILED_IN: Final = frozenset(
     ("pahole-tree", "libbpf-tree", "load", "memory", "cpus", "append", "prove", "fail-on", "accel",
      "timeouts", "btf-cache", "btf-server")
 )  # fmt: skip
+# What is named and what is left out is the same build.
+_DEFAULTS: Final = {"config": DEFAULT_CONFIG, "suite": DEFAULT_SUITE, "toolchain": Family.GCC.value}
+_TRACING: Final = ("trace",)  # the fragment that --prove puts on top
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._+-]+")
+_LONGEST_FOLDER: Final = 150
+# Far more than anybody waits for.
+_MOST_COMBINATIONS: Final = 100_000
 
 
 class CellOutcome(StrEnum):
@@ -144,10 +154,17 @@ class Cell:
         """The names of its choices, axis by axis."""
         return "/".join(self.choices.values())
 
-    @property
+    @cached_property
     def folder(self) -> str:
-        """Its name as a folder's."""
-        return "__".join(_UNSAFE.sub("_", part) for part in self.choices.values())
+        """Its name as a folder's; where that is not the whole of it, with its options' digest."""
+        whole = "__".join(self.choices.values())
+        name = _UNSAFE.sub("_", whole)[:_LONGEST_FOLDER]
+        return name if name == whole else f"{name}-{self.digest}"
+
+    @property
+    def is_built(self) -> bool:
+        """Whether its kernel is built, and not others'."""
+        return "kernel" not in self.options
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -159,15 +176,22 @@ class Cell:
         """The one command that repeats it."""
         return shlex.join(("kbtf-ci", *self.words))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """What tells its options from others."""
         return _digest(self.options)
 
-    @property
+    @cached_property
     def compiled(self) -> str:
         """What tells its compiled objects from other cells': a suite's pahole or a source of it does not."""
-        left = {key: value for key, value in self.options.items() if key not in _NOT_COMPILED_IN}
+        left = {
+            key: value
+            for key, value in self.options.items()
+            if key not in _NOT_COMPILED_IN and value != _DEFAULTS.get(key)
+        }
+        if self.is_built and "prove" in self.options:
+            fragments = left.get("fragment", ())
+            left["fragment"] = (*_TRACING, *(fragments if isinstance(fragments, tuple) else ()))
         if "pahole-tree" in self.options or "/" not in str(left.get("pahole", "/")):
             left["pahole"] = "made"
         return _digest(left)
@@ -182,7 +206,7 @@ def _words(options: Mapping[str, OptionValue]) -> Iterator[str]:
     yield "verify" if of_others else "run"
     for name, value in sorted(options.items()):
         if isinstance(value, bool):
-            yield from ((f"--{name}",) if value else ())
+            yield f"--{name}" if value else f"--no-{name}"
         elif isinstance(value, tuple):
             yield from (word for one in value for word in _one(name, one))
         else:
@@ -236,8 +260,15 @@ def multiply(
     """Return the plan: every combination of the axes that no rule of ``exclude`` holds for, and ``include``.
 
     A cell that is expected to fail by several takes the first; of budgets it has to keep all. Raises
-    UsageError where nothing is left, where two options do not go together, and where two cells are one.
+    UsageError where nothing is left or too much is there, where two options do not go together, and where
+    two cells are one.
     """
+    number = math.prod(map(len, axes.values()))
+    if number > _MOST_COMBINATIONS:
+        raise UsageError(
+            f"the matrix {name} has {number:,} combinations, and {_MOST_COMBINATIONS:,} are the most",
+            hint="make several matrices of it",
+        )
     product = itertools.product(*axes.values())
     combinations = [dict(zip(axes, chosen, strict=True)) for chosen in product]
     wanted = [
@@ -277,16 +308,19 @@ def _cell(common: Mapping[str, OptionValue], chosen: Mapping[str, Choice], rules
 
 
 def _check_different(cells: Sequence[Cell]) -> None:
-    seen: dict[str, Cell] = {}
+    seen: dict[tuple[str, str], Cell] = {}
     for cell in cells:
         if cell.folder in ("", ".", ".."):
             raise UsageError(
                 f"cell '{cell.name}': its name can be no folder's", hint="give its value another"
             )
-        for key in (cell.folder, cell.digest):
-            if key in seen:
-                raise UsageError(f"cells {seen[key].name} and {cell.name} are one: {cell.command}")
-            seen[key] = cell
+        for key in (("name", cell.name), ("folder", cell.folder), ("options", cell.digest)):
+            other = seen.setdefault(key, cell)
+            if other is not cell:
+                raise UsageError(
+                    f"cells {other.name} and {cell.name} are one by their {key[0]}: {cell.command}",
+                    hint='a value may have another name, as { name = "7.2", suite = "forky" }',
+                )
 
 
 @dataclass(frozen=True)
@@ -322,25 +356,24 @@ class CellResult:
         return dict(vars(self))
 
 
-def standing(cell: Cell, result: CellResult, before: CellResult | None = None) -> Standing:
+def standing(cell: Cell, result: CellResult, baseline: CellResult | None = None) -> Standing:
     """Return how an outcome stands beside what was expected of the cell, and its budget."""
     if result.outcome in OPEN:
         return Standing.OPEN
     if cell.expected is None:
         if result.outcome is not CellOutcome.VERIFIED:
             return Standing.UNEXPECTED
-        return Standing.OVER_BUDGET if breaches(cell, result, before) else Standing.GOOD
+        return Standing.OVER_BUDGET if breaches(cell, result, baseline) else Standing.GOOD
     if result.outcome is CellOutcome.VERIFIED:
         return Standing.VERIFIED_UNEXPECTEDLY
     return Standing.EXPECTED if result.outcome is cell.expected.outcome else Standing.UNEXPECTED
 
 
-def breaches(cell: Cell, result: CellResult, before: CellResult | None) -> tuple[str, ...]:
-    """Return a line for each budget that a verified cell does not keep."""
+def breaches(cell: Cell, result: CellResult, baseline: CellResult | None) -> tuple[str, ...]:
+    """Return a line for each budget that a verified cell does not keep; the ``baseline`` is verified too."""
     if cell.budget is None or result.outcome is not CellOutcome.VERIFIED:
         return ()
-    comparable = before if before is not None and before.outcome not in OPEN else None
-    return tuple(cell.budget.breaches(result, comparable))
+    return tuple(cell.budget.breaches(result, baseline))
 
 
 def changed(before: CellResult | None, now: CellResult) -> str:
@@ -359,21 +392,33 @@ def changed(before: CellResult | None, now: CellResult) -> str:
 
 @dataclass(frozen=True)
 class MatrixResults:
-    """A matrix as far as it was run; ``before`` is what its cells came to the time before, by their names."""
+    """A matrix as far as it was run; all by the names of cells, which the plan may have no longer.
+
+    ``before`` is what a cell came to the time before, ``baseline`` what it was before when it was verified
+    last, which budgets are held against.
+    """
 
     plan: Plan
     results: Mapping[str, CellResult]
     before: Mapping[str, CellResult] = field(default_factory=dict)
+    baseline: Mapping[str, CellResult] = field(default_factory=dict)
 
     def of(self, cell: Cell) -> CellResult:
-        """Return what a cell came to."""
-        return self.results.get(cell.name) or CellResult(cell.name, cell.digest, CellOutcome.NOT_RUN)
+        """Return what a cell came to; by other options than it has now it was not run."""
+        found = self.results.get(cell.name)
+        if found is None or found.digest != cell.digest:
+            return CellResult(cell.name, cell.digest, CellOutcome.NOT_RUN)
+        return found
+
+    def over_budget(self, cell: Cell) -> tuple[str, ...]:
+        """Return a line for each budget that a cell does not keep."""
+        return breaches(cell, self.of(cell), self.baseline.get(cell.name))
 
     @property
     def standings(self) -> Mapping[str, Standing]:
         """How each cell stands, by its name."""
-        before = self.before
-        return {cell.name: standing(cell, self.of(cell), before.get(cell.name)) for cell in self.plan.cells}
+        baseline = self.baseline
+        return {cell.name: standing(cell, self.of(cell), baseline.get(cell.name)) for cell in self.plan.cells}
 
     @property
     def ordered(self) -> tuple[Cell, ...]:

@@ -30,8 +30,8 @@ class Figures(Protocol):
 class CellBudget:
     """What is allowed; None for any.
 
-    ``btf_bytes`` of all modules; ``growth`` of those bytes in percent, and ``lost_modules``, against the run
-    before, without which they hold; ``seconds`` of the whole cell.
+    ``btf_bytes`` of all modules; ``growth`` of those bytes in percent, and ``lost_modules``, against the time
+    before that it was verified, without which they hold; ``seconds`` of the whole cell.
     """
 
     btf_bytes: int | None = None

@@ -22,12 +22,12 @@ _FOUND: Final = re.compile(
 )
 
 
-def text(value: str) -> str:
+def text(value: str, longest: int = LONGEST) -> str:
     """Return a text as it is where all in it is plain words, else as code, on one line and of bounded length.
 
     It may stand in a paragraph, in a heading, and in a table's cell.
     """
-    shown = printable(value)[:LONGEST]
+    shown = printable(value)[:longest]
     return shown if _PLAIN.fullmatch(shown) and not _FOUND.search(shown) else _code(shown)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -24,7 +24,6 @@ from kbtf_ci.model.matrix import (
     Plan,
     Rule,
     Standing,
-    breaches,
     changed,
 )
 from kbtf_ci.model.matrix_budget import CellBudget
@@ -51,6 +50,7 @@ _MARKS: Final = {
     Standing.OVER_BUDGET: " (OVER BUDGET)",
     Standing.OPEN: "",
 }
+_LONGEST_FAULT: Final = 4000  # of a command that is to be repeated
 # GitHub Actions takes no larger matrix.
 GITHUB_CELLS: Final = 256
 
@@ -60,17 +60,20 @@ def plan_text(plan: Plan, needs: Mapping[str, CellNeeds]) -> Iterator[str]:
     yield f"{plan.name}: {len(plan.cells)} cells of {' x '.join(plan.axes)}"
     if plan.description:
         yield printable(plan.description)
-    groups = {cell.compiled for cell in plan.cells}
+    first = {cell.compiled: cell for cell in reversed(plan.cells) if cell.is_built}
     disk = disk_together(plan.cells, needs)
     takes = f"; together {_size(disk)} of disk" if disk else ""
-    yield f"{len(groups)} of them are compiled, the others link and write BTF anew{takes}"
+    others = sum(cell.is_built for cell in plan.cells) - len(first)
+    if first:
+        anew = f", {others} link and write BTF anew" if others else ""
+        yield f"{len(first)} are compiled{anew}{takes}"
     for cell in plan.cells:
         yield ""
-        first = next(one for one in plan.cells if one.compiled == cell.compiled)
-        shared = "" if first is cell else f"  (compiled with {first.name})"
+        with_ = first.get(cell.compiled, cell)
+        shared = "" if with_ is cell else f"  (compiled with {with_.name})"
         yield f"{printable(cell.name)}{printable(shared)}"
         yield f"    {printable(cell.command)}"
-        yield f"    {printable(_needs(needs[cell.name], shared=first is not cell))}"
+        yield f"    {printable(_needs(needs[cell.name], shared=with_ is not cell))}"
         if cell.expected is not None:
             yield f"    expected: {cell.expected.outcome}: {printable(_why(cell.expected))}"
 
@@ -126,9 +129,12 @@ def cell_document(cell: Cell) -> dict[str, Any]:
 
 
 def github(plan: Plan) -> str:
-    """Return a strategy's matrix for fromJSON() in a workflow of GitHub Actions, on one line."""
+    """Return a strategy's matrix for fromJSON() in a workflow of GitHub Actions, on one line.
+
+    What GitHub's runners would take for a command in it is written otherwise; it is the same JSON.
+    """
     cells = [{"cell": cell.name, "command": cell.command} for cell in plan.cells]
-    return json.dumps({"include": cells}, separators=(",", ":"))
+    return json.dumps({"include": cells}, separators=(",", ":")).replace("##", "#\\u0023")
 
 
 def gitlab(plan: Plan) -> str:
@@ -153,12 +159,19 @@ def document(found: MatrixResults) -> dict[str, Any]:
             **cell_document(cell),
             "standing": standings[cell.name],
             "changed": changed(found.before.get(cell.name), found.of(cell)),
-            "over_budget": list(breaches(cell, found.of(cell), found.before.get(cell.name))),
+            "over_budget": list(found.over_budget(cell)),
             "result": found.of(cell).document(),
         }
         for cell in found.plan.cells
     ]
-    return {"schema": SCHEMA, **_head(found.plan), "cells": cells, "exit_code": int(found.exit_code)}
+    names = {cell.name for cell in found.plan.cells}
+    return {
+        "schema": SCHEMA,
+        **_head(found.plan),
+        "cells": cells,
+        "removed": [one.document() for name, one in found.results.items() if name not in names],
+        "exit_code": int(found.exit_code),
+    }
 
 
 def plan_of(values: Mapping[str, Any]) -> Plan:
@@ -176,13 +189,15 @@ def cell_of(values: Mapping[str, Any]) -> Cell:
         if found is None
         else Expectation(Rule({}), CellOutcome(found["outcome"]), found["reason"], found["link"])
     )
-    budget = CellBudget(**found) if (found := values.get("budget")) else None
+    limits = values.get("budget") or {}
+    budget = CellBudget(**{one.name: limits.get(one.name) for one in fields(CellBudget)}) if limits else None
     return Cell(dict(values["choices"]), options, expected, budget)
 
 
 def results_of(values: Mapping[str, Any]) -> dict[str, CellResult]:
-    """Return the results in a document, by the names of cells; raises as plan_of()."""
-    return {one["result"]["name"]: result_of(one["result"]) for one in values["cells"]}
+    """Return the results in a document, those of removed cells too, by their names; raises as plan_of()."""
+    written = [*values.get("removed", ()), *(one["result"] for one in values["cells"])]
+    return {one["name"]: result_of(one) for one in written}
 
 
 def result_of(values: Mapping[str, Any]) -> CellResult:
@@ -253,8 +268,7 @@ def faults(found: MatrixResults) -> Iterator[str]:
         elif how is Standing.VERIFIED_UNEXPECTEDLY and cell.expected is not None:
             yield f"{cell.name}: verified, though expected to fail: {_why(cell.expected)}"
         elif how is Standing.OVER_BUDGET:
-            over = breaches(cell, result, found.before.get(cell.name))
-            yield f"{cell.name}: over budget: {'; '.join(over)}"
+            yield f"{cell.name}: over budget: {'; '.join(found.over_budget(cell))}"
         elif how is not Standing.GOOD and result.outcome is not CellOutcome.NOT_RUN:
             yield f"{cell.name}: {result.error or result.outcome}; again: {cell.command}"
 
@@ -272,6 +286,6 @@ def markdown(found: MatrixResults) -> str:
     lines = [f"# Matrix {markdown_text(found.plan.name)}", "", headline(found), ""]
     lines += [f"| {' | '.join(markdown_text(one) for one in heads)} |", "|" + " --- |" * len(heads)]
     lines += [f"| {' | '.join(markdown_text(one) for one in row)} |" for row in rows(found)]
-    told = [markdown_text(line) for line in faults(found)]
+    told = [markdown_text(line, _LONGEST_FAULT) for line in faults(found)]
     lines += ["", *(f"- {line}" for line in told)] if told else []
     return "".join(f"{line}\n" for line in lines)

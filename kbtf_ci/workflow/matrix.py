@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -19,13 +20,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from kbtf_ci import __version__
-from kbtf_ci.errors import UsageError, file_error
+from kbtf_ci.errors import InfrastructureError, UsageError, file_error
 from kbtf_ci.infra import rundir
 from kbtf_ci.infra.locks import exclusive, lock_of
 from kbtf_ci.infra.matrix_file import read_matrix
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.model.cluster import ClusterOptions
-from kbtf_ci.model.matrix import OPEN, Cell, CellResult, MatrixResults, Plan
+from kbtf_ci.model.matrix import OPEN, Cell, CellOutcome, CellResult, MatrixResults, Plan
 from kbtf_ci.report import matrix as report
 from kbtf_ci.report.html.matrix_page import matrix_page
 from kbtf_ci.workflow import cluster_extra
@@ -34,6 +35,7 @@ from kbtf_ci.workflow.matrix_needs import warn_of_disk
 
 _RESULTS: Final = "matrix.json"
 _BEFORE: Final = "before.json"
+_BASELINE: Final = "baseline.json"
 PAGE: Final = "matrix.html"
 _CELLS: Final = "cells"
 # What a cell's compiler, linker and guest take beside others', by the defconfig's own: 3 GiB and some.
@@ -70,10 +72,11 @@ def run_matrix(whole: Plan, folder: Path, options: MatrixOptions, reporter: Repo
     wanted = whole.named(options.only)
     with _held(folder, reporter):
         kept = _Kept.read(folder)
+        _require_common(kept.plan, whole, folder)
         before = MatrixResults(whole, kept.results)
         todo = [cell for cell in wanted.cells if options.again or _is_open(before.of(cell), cell)]
         kept = kept.begun_anew({cell.name for cell in todo})
-        found = MatrixResults(whole, kept.results, kept.before)
+        found = MatrixResults(whole, kept.results, kept.before, kept.baseline)
         if len(todo) < len(wanted.cells):
             reporter.note(f"{len(wanted.cells) - len(todo)} of {len(wanted.cells)} cells are done, and kept")
         write(found, folder)
@@ -89,21 +92,34 @@ def run_matrix(whole: Plan, folder: Path, options: MatrixOptions, reporter: Repo
 
         place = CellsPlace(folder / _CELLS, ended, reporter)
         if todo and options.cluster.named:
-            _on_workers(whole.name, todo, options.cluster, place)
+            _on_workers(_owner(folder), todo, options.cluster, place)
         elif todo:
             warn_of_disk(todo, reporter)
             _Machine(place, _at_once(options.at_once)).run(todo)
-        return replace(found, plan=wanted)
+        return replace(found, plan=wanted, results={cell.name: found.of(cell) for cell in wanted.cells})
 
 
-def _on_workers(name: str, todo: list[Cell], options: ClusterOptions, place: CellsPlace) -> None:
+def _require_common(kept: Plan | None, whole: Plan, folder: Path) -> None:
+    """Refuse a folder with the results of another matrix: two files may have one name."""
+    if kept is not None and not {one.name for one in kept.cells} & {one.name for one in whole.cells}:
+        raise UsageError(
+            f"{folder}: holds a matrix of other cells, as {kept.cells[0].name}", hint="name another with -o"
+        )
+
+
+def _owner(folder: Path) -> str:
+    """Return what tells this matrix from any other that the same workers may run."""
+    return f"{socket.gethostname()}:{os.getuid()}:{folder.absolute()}"
+
+
+def _on_workers(owner: str, todo: list[Cell], options: ClusterOptions, place: CellsPlace) -> None:
     cluster_extra.require()
     from kbtf_ci.workflow import cluster, dispatch  # noqa: PLC0415 - distributed is an extra
 
     with cluster.connected(options) as client:
         cluster.require_workers(client, todo)
         place.reporter.stage(f"{len(todo)} cells")
-        dispatch.Cluster(client, name, place).run(todo)
+        dispatch.Cluster(client, owner, place).run(todo)
 
 
 def write(found: MatrixResults, folder: Path) -> None:
@@ -117,7 +133,7 @@ def read_results(folder: Path) -> MatrixResults:
     kept = _Kept.read(folder)
     if kept.plan is None:
         raise UsageError(f"{folder}: holds no matrix ({_RESULTS})", hint="kbtf-ci matrix run makes one")
-    return MatrixResults(kept.plan, kept.results, kept.before)
+    return MatrixResults(kept.plan, kept.results, kept.before, kept.baseline)
 
 
 def _is_open(result: CellResult, cell: Cell) -> bool:
@@ -140,45 +156,65 @@ def _held(folder: Path, reporter: Reporter) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Kept:
-    """What a folder holds of a matrix; ``before`` is what its cells came to before they were run again."""
+    """What a folder holds of a matrix; ``before`` is what its cells came to before they were run again.
+
+    ``baseline`` is the same of those that were verified.
+    """
 
     folder: Path
     plan: Plan | None
     results: Mapping[str, CellResult]
     before: Mapping[str, CellResult]
+    baseline: Mapping[str, CellResult]
 
     @classmethod
     def read(cls, folder: Path) -> _Kept:
-        found, before = _read(folder / _RESULTS), _read(folder / _BEFORE)
+        found = _read(folder / _RESULTS)
+        before, baseline = (_read_results(folder / name) for name in (_BEFORE, _BASELINE))
         return cls(
             folder,
             report.plan_of(found) if found else None,
             report.results_of(found) if found else {},
-            {name: one for name, one in report.results_of(before).items() if one.outcome not in OPEN}
-            if before
-            else {},
+            {name: one for name, one in before.items() if one.outcome not in OPEN},
+            {name: one for name, one in (baseline or before).items() if one.outcome is CellOutcome.VERIFIED},
         )
 
     def begun_anew(self, names: Collection[str]) -> _Kept:
         """Let what cells of these names came to be what was before; for others that stays what it was."""
         left = {name: one for name, one in self.results.items() if name not in names}
         gone = {name: one for name, one in self.results.items() if name in names and one.outcome not in OPEN}
-        before = {**self.before, **gone}
+        verified = {name: one for name, one in gone.items() if one.outcome is CellOutcome.VERIFIED}
+        found = replace(
+            self,
+            results=left,
+            before={**self.before, **gone},
+            baseline={**self.baseline, **verified},
+        )
         if gone and self.plan is not None:
-            document = report.document(MatrixResults(self.plan, before))
-            rundir.write_text(self.folder / _BEFORE, json.dumps(document, indent=1) + "\n")
-        return replace(self, results=left, before=before)
+            for name, kept in ((_BEFORE, found.before), (_BASELINE, found.baseline)):
+                document = report.document(MatrixResults(self.plan, kept))
+                rundir.write_text(self.folder / name, json.dumps(document, indent=1) + "\n")
+        return found
+
+
+def _read_results(path: Path) -> Mapping[str, CellResult]:
+    values = _read(path)
+    return report.results_of(values) if values else {}
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         values: dict[str, Any] = json.loads(path.read_bytes())
-        report.results_of(values), report.plan_of(values)
+        if values["schema"] != report.SCHEMA:
+            raise ValueError(f"schema {values['schema']}")
+        # What cannot be shown is none either.
+        found = MatrixResults(report.plan_of(values), report.results_of(values))
+        report.document(found), list(report.text(found))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise file_error(error, path, "cannot be read") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{path}: not the results of a matrix: {error}", hint="remove it") from error
     return values
 
@@ -229,4 +265,8 @@ class _Machine:
         def told(line: str) -> None:
             self._place.reporter.progress(line if self._at_once == 1 else f"{cell.name}: {line}")
 
-        return run_cell(cell, self._place.folder / cell.folder, self._jobs, Watch(self._stop, told))
+        try:
+            return run_cell(cell, self._place.folder / cell.folder, self._jobs, Watch(self._stop, told))
+        except InfrastructureError as error:
+            outcome = CellOutcome.INFRASTRUCTURE
+            return CellResult(cell.name, cell.digest, outcome, error=error.message, kbtf_ci=__version__)

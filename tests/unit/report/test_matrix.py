@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from kbtf_ci.commands.main import main
-from kbtf_ci.model.matrix import Choice, MatrixResults, multiply
+from kbtf_ci.model.matrix import CellOutcome, CellResult, Choice, MatrixResults, multiply
 from kbtf_ci.report import matrix
 from kbtf_ci.report.html.matrix_page import matrix_page
 from kbtf_ci.workflow.matrix_needs import needs_of
@@ -53,6 +53,21 @@ def test_what_is_written_is_read_back() -> None:
         assert MatrixResults(plan, results).standings == replace(found, before={}).standings
 
 
+def test_results_of_removed_cells_are_kept() -> None:
+    part = PLAN.named(["6.12/gcc/new"])
+    values = json.loads(json.dumps(matrix.document(MatrixResults(part, ALL_GOOD.results))))
+    assert [one["name"] for one in values["cells"]] == ["6.12/gcc/new"]
+    assert matrix.results_of(values) == ALL_GOOD.results
+
+
+def test_a_command_in_markdown_is_whole() -> None:
+    options = {"variables": tuple(f"V{number}=1" for number in range(100))}
+    plan = multiply("m", "", options, {"suite": [Choice("a", {"suite": "trixie"})]})
+    (one,) = plan.cells
+    result = CellResult(one.name, one.digest, CellOutcome.BUILD_FAILED, error="broken")
+    assert f"again: {one.command}" in matrix.markdown(MatrixResults(plan, {one.name: result}))
+
+
 class _Scripts(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +90,7 @@ def test_hostile_names_are_text_everywhere() -> None:
     ):
         assert "\x1b" not in text
     assert "<script>" not in matrix.markdown(found).replace("`<script>", "")
-    assert plan.cells[0].folder == "_script_alert_1_script_x_31m_error_"
+    assert plan.cells[0].folder == f"_script_alert_1_script_x_31m_error_-{plan.cells[0].digest}"
 
 
 def test_the_plan_is_a_strategy_for_github_and_a_pipeline_for_gitlab() -> None:
@@ -83,6 +98,9 @@ def test_the_plan_is_a_strategy_for_github_and_a_pipeline_for_gitlab() -> None:
     assert [one["cell"] for one in found["include"]] == [cell.name for cell in PLAN.cells]
     assert found["include"][0]["command"] == PLAN.cells[0].command
     assert "\n" not in matrix.github(PLAN)
+    odd = multiply("m", "", {}, {"suite": [Choice("x###[y", {"suite": "##[error]"})]})
+    assert "##" not in matrix.github(odd)
+    assert json.loads(matrix.github(odd))["include"][0]["cell"] == "x###[y"
     pipeline = YAML(typ="safe").load(matrix.gitlab(PLAN))
     jobs = {name: job for name, job in pipeline.items() if name != "include"}
     assert all(cell.command in job["script"][0] for cell, job in zip(PLAN.cells, jobs.values(), strict=True))
@@ -131,7 +149,7 @@ toolchain = ["clang-19"]
     done = CliRunner().invoke(main, ["matrix", "plan", str(path)])
     assert done.exit_code == 0
     lines = [line.strip() for line in done.stdout.splitlines()]
-    assert "6 of them are compiled, the others link and write BTF anew; together 20 GiB of disk" in lines
+    assert "6 are compiled; together 20 GiB of disk" in lines
     image = "needs trixie's image with clang-19, "
     assert image + "2 GiB of disk, a guest of x86_64 with 768 MiB and 2 CPUs" in lines
     assert image + "8 GiB of disk, a guest of arm64 with 1 GiB and 2 CPUs, a worker with kvm" in lines
@@ -142,6 +160,7 @@ def test_a_cell_on_the_host_needs_its_tools_and_no_image(tmp_path: Path) -> None
     path = tmp_path / "m.toml"
     path.write_text('[axes]\nengine = ["host", "container"]\n[options]\nkernel = "linux.deb"\n')
     done = CliRunner().invoke(main, ["matrix", "plan", str(path)])
+    assert "compiled" not in done.stdout
     needs = [line.strip() for line in done.stdout.splitlines() if line.strip().startswith("needs")]
     assert needs == [
         "needs tools of the machine's own, a guest of x86_64",

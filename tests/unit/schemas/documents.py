@@ -153,7 +153,8 @@ def of_matrix_plan() -> Documents:
 
 
 def of_matrix() -> Documents:
-    return [matrix.document(found) for found in (multiplied.FOUND, multiplied.OPEN, multiplied.OVER)]
+    found = (multiplied.FOUND, multiplied.OPEN, multiplied.OVER, multiplied.REMOVED)
+    return [matrix.document(one) for one in found]
 
 
 def of_check() -> Documents:

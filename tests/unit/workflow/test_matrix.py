@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,6 +111,73 @@ def test_a_cell_of_other_options_or_of_another_version_is_run_again(tmp_path: Pa
     assert {one.outcome for one in run(plan, folder).results.values()} == {CellOutcome.REFUSED}
 
 
+def doctored(folder: Path, **values: object) -> None:
+    """Let every cell in a folder have come to something else."""
+    kept = folder / "matrix.json"
+    found = json.loads(kept.read_text())
+    for one in found["cells"]:
+        one["result"] |= values
+    kept.write_text(json.dumps(found))
+
+
+def test_what_other_options_came_to_is_shown_as_no_cells_result(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    run(matrix(tmp_path), folder)
+    doctored(folder, outcome="verified")
+    plan = matrix(tmp_path, TEXT + "[options]\nsuite = 'forky'\n")
+    run(plan, folder, MatrixOptions(at_once=2, only=("nosuch-a.toml/trace",)))
+    shown = workflow.read_results(folder)
+    assert set(shown.standings.values()) == {Standing.OPEN, Standing.UNEXPECTED}
+    assert shown.exit_code is ExitCode.NOT_VERIFIED
+
+
+def test_budgets_are_held_against_what_was_verified_last(tmp_path: Path) -> None:
+    """A failure in between is no baseline."""
+    text = TEXT.partition("[[expect]]")[0] + "[[budget]]\nlost-modules = 0\n"
+    plan, folder = matrix(tmp_path, text), tmp_path / "out"
+    run(plan, folder)
+    doctored(folder, outcome="verified", modules=700)
+    again = MatrixOptions(at_once=2, again=True)
+    assert run(plan, folder, again).exit_code is ExitCode.NOT_VERIFIED  # refused
+    found = run(plan, folder, again)
+    assert {one.modules for one in found.baseline.values()} == {700}
+    assert {one.outcome for one in found.before.values()} == {CellOutcome.REFUSED}
+    doctored(folder, outcome="verified", modules=3)
+    shown = workflow.read_results(folder)
+    assert set(shown.standings.values()) == {Standing.OVER_BUDGET}
+    assert shown.over_budget(plan.cells[0]) == ("697 modules fewer, and the budget is 0",)
+
+
+def test_cells_that_come_back_into_the_plan_are_not_run_again(tmp_path: Path) -> None:
+    plan, folder = matrix(tmp_path), tmp_path / "out"
+    run(plan, folder)
+    log = folder / "cells/nosuch-b.toml__trace/output.log"
+    stamp = log.stat().st_mtime_ns
+    run(matrix(tmp_path, TEXT.replace(', "nosuch-b.toml"', "")), folder)
+    valid("matrix", json.loads((folder / "matrix.json").read_text()))
+    assert set(run(matrix(tmp_path), folder).standings) == {cell.name for cell in plan.cells}
+    assert log.stat().st_mtime_ns == stamp
+
+
+def test_a_matrix_of_other_cells_is_left_alone(tmp_path: Path) -> None:
+    run(matrix(tmp_path), tmp_path / "out")
+    other = matrix(tmp_path, '[axes]\nfragment = ["nosuch"]\n')
+    with pytest.raises(UsageError, match=r"holds a matrix of other cells, as nosuch-a\.toml/trace"):
+        run(other, tmp_path / "out")
+
+
+def test_a_cell_that_cannot_begin_leaves_the_others_theirs(tmp_path: Path) -> None:
+    plan, folder = matrix(tmp_path), tmp_path / "out"
+    run(plan, folder)
+    in_the_way = folder / "cells" / plan.cells[0].folder
+    shutil.rmtree(in_the_way)
+    in_the_way.touch()
+    found = run(plan, folder, MatrixOptions(at_once=2, again=True))
+    assert found.results[plan.cells[0].name].outcome is CellOutcome.INFRASTRUCTURE
+    assert "cannot be made" in found.results[plan.cells[0].name].error
+    assert [one.outcome for one in found.results.values()].count(CellOutcome.REFUSED) == 3
+
+
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine").touch()
@@ -118,6 +186,20 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "out/matrix.json").write_text("{}")
     with pytest.raises(UsageError, match="not the results of a matrix"):
         run(matrix(tmp_path), tmp_path / "out")
+    run(matrix(tmp_path), tmp_path / "good")
+    values = json.loads((tmp_path / "good/matrix.json").read_text())
+    first = values["cells"][0]
+    verified = {**first["result"], "outcome": "verified"}
+    for damage in (
+        {"schema": "kbtf-ci/bisect/1"},
+        {"axes": [1]},
+        {"cells": [{**first, "options": []}]},
+        {"cells": [{**first, "choices": {"config": 1}}]},
+        {"cells": [{**first, "budget": {"btf_bytes": "x"}, "result": verified}]},
+    ):
+        (tmp_path / "out/matrix.json").write_text(json.dumps(values | damage))
+        with pytest.raises(UsageError, match=r"matrix\.json: not the results of a matrix"):
+            workflow.read_results(tmp_path / "out")
     with pytest.raises(UsageError, match="holds no matrix"):
         workflow.read_results(tmp_path)
 
