@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from kbtf_ci.errors import UsageError, file_error
 from kbtf_ci.infra.paths import shipped
+from kbtf_ci.infra.profiles import known_fragments, known_profiles
 from kbtf_ci.infra.tarball import is_tarball
 from kbtf_ci.model.invalid import first_fault
 from kbtf_ci.model.matrix import (
+    FLAGS,
     OPTIONS,
     REPEATED,
+    VARIABLES,
     Budgeted,
     CellOutcome,
     Choice,
@@ -42,6 +46,9 @@ _EXPECTED: Final = (
 )
 # Of these "dwarves" is a path as well; of the others it may be a name of something that ships, or a suite.
 _NEVER_NAMES: Final = frozenset(("directory", "pahole-tree", "libbpf-tree", "modules"))
+# Of these a name is a file's beside the matrix, where there is one and it does not ship.
+_FILES: Final = frozenset(("config", "fragment", "kernel"))
+_VARIABLE: Final = re.compile(r"[A-Za-z_]\w*=")
 _NAME: Final = "name"
 _Selector = dict[str, str | list[str]]
 
@@ -61,11 +68,11 @@ class _Expect(BaseModel):
 
 
 class _Budget(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)  # true is no number
     btf_bytes: int | None = Field(default=None, ge=0, alias="btf-bytes")
-    growth: float | None = None
+    growth: float | None = Field(default=None, allow_inf_nan=False)
     lost_modules: int | None = Field(default=None, ge=0, alias="lost-modules")
-    seconds: float | None = Field(default=None, gt=0)
+    seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
 class _File(BaseModel):
@@ -103,6 +110,10 @@ def read_matrix(text: str) -> Plan:
     except ValidationError as error:
         raise UsageError(f"{path}: {first_fault(error)}") from error
     return _Reader(path).plan(values)
+
+
+def _shipped_names() -> set[str]:
+    return {*known_profiles(), *known_fragments()}
 
 
 class _Reader:
@@ -154,8 +165,9 @@ class _Reader:
 
     def _options(self, place: str, values: Mapping[str, Any]) -> dict[str, OptionValue]:
         found = {key: self._option(place, key, value) for key, value in values.items()}
-        pahole = Path(str(found.get("pahole", "")) or "/dev/null")
-        if pahole.is_dir() or is_tarball(pahole):
+        pahole = Path(str(found.get("pahole", "")))
+        # What has no slash is a suite, whatever lies in the folder where one happens to be.
+        if pahole.is_absolute() and (pahole.is_dir() or is_tarball(pahole)):
             found["pahole-tree"] = found.pop("pahole")
         return found
 
@@ -166,18 +178,37 @@ class _Reader:
         texts = value if many else [value]
         if many and key not in REPEATED:
             raise self._fault(place, f"{key} has one value, not several")
-        if not all(isinstance(one, str | int) for one in texts):
+        if key in FLAGS:
+            if not isinstance(value, bool) and value != "":
+                raise self._fault(place, f"{key}: true or false is wanted")
+            return "" if value == "" else bool(value)
+        if not all(isinstance(one, str | int) and not isinstance(one, bool) for one in texts):
             raise self._fault(place, f"{key}: a text or a number is wanted")
-        if key in REPEATED:
-            return tuple(self._located(key, str(one)) for one in texts if one != "")
-        return value if isinstance(value, bool) else self._located(key, str(value))
+        found = tuple(self._text(place, key, str(one)) for one in texts)
+        return tuple(one for one in found if one) if key in REPEATED else found[0]
+
+    def _text(self, place: str, key: str, text: str) -> str:
+        if "\0" in text:
+            raise self._fault(place, f"{key}: has a zero byte")
+        if key == VARIABLES and text and not _VARIABLE.match(text):
+            raise self._fault(place, f"{key}: {text}: not of the form NAME=VALUE")
+        try:
+            return self._located(key, text)
+        except RuntimeError as error:  # ~nobody
+            raise self._fault(place, f"{key}: {text}: {error}") from error
 
     def _located(self, key: str, text: str) -> str:
         """Return a path as it is from any folder; what is a name stays one."""
-        is_path = key in _NEVER_NAMES or "/" in text or text.startswith("~")
-        if key not in _PATHS or "://" in text or not text or not is_path:
+        if key not in _PATHS or "://" in text or not text:
             return text
-        return str((self._path.parent / Path(text).expanduser()).resolve())
+        beside = self._path.parent / text
+        is_path = (
+            key in _NEVER_NAMES
+            or "/" in text
+            or text.startswith("~")
+            or (key in _FILES and text not in _shipped_names() and beside.exists())
+        )
+        return str((self._path.parent / Path(text).expanduser()).resolve()) if is_path else text
 
     def _rule(self, axes: Mapping[str, Sequence[Choice]], place: str, selector: Mapping[str, Any]) -> Rule:
         if not selector:
@@ -190,6 +221,8 @@ class _Reader:
         names = {axis: tuple(one) if isinstance(one, list) else (one,) for axis, one in selector.items()}
         for axis, chosen in names.items():
             self._check_names(axes, place, axis, chosen)
+            if not chosen:
+                raise self._fault(place, f"axis {axis}: names no value, so it would hold for none")
         return Rule(names)
 
     def _budgeted(self, axes: Mapping[str, Sequence[Choice]], number: int, one: _Budget) -> Budgeted:

@@ -91,6 +91,22 @@ pahole-tree = ["dwarves", { name = "none", pahole-tree = "", libbpf-tree = "", p
     assert not {"pahole-tree", "libbpf-tree"} & second.options.keys()
 
 
+def test_a_file_beside_the_matrix_is_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("my.config", "linux.deb", "trace"):
+        (tmp_path / name).touch()
+    (tmp_path / "elsewhere/trixie").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    text = '[axes]\nfragment = ["my.config", "trace", "no.config"]\n[options]\npahole = "trixie"\n'
+    mine, shipped, nosuch = (one.options for one in read(tmp_path, text).cells)
+    assert mine["fragment"] == (str(tmp_path / "my.config"),)
+    assert (shipped["fragment"], nosuch["fragment"]) == (("trace",), ("no.config",))
+    assert mine["pahole"] == "trixie"
+    (of_others,) = read(tmp_path, '[axes]\nkernel = ["linux.deb"]').cells
+    assert of_others.options["kernel"] == (str(tmp_path / "linux.deb"),)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -115,6 +131,17 @@ pahole-tree = ["dwarves", { name = "none", pahole-tree = "", libbpf-tree = "", p
         ("[axes]\npahole = ['', 'bookworm']", "axes.pahole, value 1: an empty value has no name"),
         ("[axes]\nsuite = ['..']", "cell '..': its name can be no folder's"),
         ("[axes]\nsuite = ['a', 'a']", "cells a and a are one"),
+        ("[axes]\nsuite = [true]", "axes.suit"),
+        ("[axes]\ncpus = [false]", "cpus: a text or a number is wanted"),
+        ("[axes]\nfragment = [['a', true]]", "fragment: a text or a number is wanted"),
+        ("[axes]\nbtf-cache = ['no']", "btf-cache: true or false is wanted"),
+        ("[axes]\nvariables = ['--help']", "variables: --help: not of the form NAME=VALUE"),
+        ('[axes]\nappend = ["a\\u0000b"]', "append: has a zero byte"),
+        ("[axes]\ndirectory = ['~nosuchuser/x']", "directory: ~nosuchuser/x: Could not determine home"),
+        ("[axes]\nsuite = ['a']\n[[exclude]]\nsuite = []", "exclude 1: axis suite: names no value"),
+        ("[axes]\nsuite = ['a']\n[[budget]]\ngrowth = nan", "budget.0.growth"),
+        ("[axes]\nsuite = ['a']\n[[budget]]\nseconds = inf", "budget.0.seconds"),
+        ("[axes]\nsuite = ['a']\n[[budget]]\nbtf-bytes = true", "budget.0.btf-bytes"),
         ("[axes\n", "not valid TOML"),
         ("axis = 1\n[axes]\nsuite = ['a']", "key 'axis'"),
     ],
