@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
 
 from kbtf_ci.errors import ExitCode, InfrastructureError, UsageError
@@ -255,6 +256,7 @@ def test_a_worker_of_ours_leaves_the_cores_to_its_cells(processes: DaskProcesses
     with cluster.connected(ClusterOptions(scheduler_file=processes.file)) as client:
         client.wait_for_workers(1, timeout=PATIENCE_S)
         (periodic,) = client.run(lambda dask_worker: sorted(dask_worker.periodic_callbacks)).values()
+        assert set(client.run(dask.config.get, "distributed.admin.tick.interval").values()) == {"1s"}
     assert "heartbeat" in periodic
     assert not {"profile", "profile-cycle"} & set(periodic)
 
