@@ -22,9 +22,8 @@ from kbtf_ci.commands.options import (
     prove,
 )
 from kbtf_ci.commands.session import finish, reporting
+from kbtf_ci.model.options import TRACING
 from kbtf_ci.workflow import run as workflow
-
-_TRACING = "trace"
 
 
 @click.command()
@@ -38,7 +37,7 @@ def run(*, output: Path | None, quiet: bool, debug: bool, bisect: bool, **option
     """Build a kernel, boot it, and verify the BTF of every module."""
     with reporting(quiet=quiet, debug=debug, bisect=bisect) as reporter:
         if options["prove"]:
-            options["fragments"] = (_TRACING, *options["fragments"])
+            options["fragments"] = (TRACING, *options["fragments"])
         verdict = workflow.run(
             build_options_of(options), guest_options_of(options), output, command_line(), reporter
         )

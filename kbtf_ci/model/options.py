@@ -15,6 +15,7 @@ from kbtf_ci.model.kernel import X86_64
 
 DEFAULT_SUITE = "trixie"
 DEFAULT_CONFIG = "smoke"
+TRACING = "trace"  # the fragment that --prove puts on top
 
 # run.json writes "" for a path that was not given.
 OptionalPath = Annotated[
