@@ -23,7 +23,8 @@ from pathlib import Path
 from distributed import Client, LocalCluster, get_worker
 
 from kbtf_ci import __version__
-from kbtf_ci.model.matrix import Cell, CellOutcome, CellResult, Choice, multiply
+from kbtf_ci.model.matrix import Cell, CellOutcome, Choice, multiply
+from kbtf_ci.model.matrix_results import CellResult
 from kbtf_ci.report.matrix import cell_of
 from kbtf_ci.report.terminal import TerminalReporter
 from kbtf_ci.workflow.cell import CellsPlace

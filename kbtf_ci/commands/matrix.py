@@ -17,7 +17,7 @@ from kbtf_ci.commands.session import echo, echo_json, reporting
 from kbtf_ci.errors import UsageError
 from kbtf_ci.infra.paths import shown_path
 from kbtf_ci.infra.rundir import write_text
-from kbtf_ci.model.matrix import MatrixResults
+from kbtf_ci.model.matrix_results import MatrixResults
 from kbtf_ci.report import matrix as report
 from kbtf_ci.report.html.matrix_page import matrix_page
 from kbtf_ci.workflow import matrix as workflow

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The kbtf-ci authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""A matrix of runs: axes multiplied out into cells, and what each came to. Pure."""
+"""A matrix of runs: axes multiplied out into cells, and how each may end. Pure."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import math
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 from kbtf_ci.errors import ExitCode, UsageError
-from kbtf_ci.model.compiler import Family
+from kbtf_ci.model.compiler import DEFAULT as DEFAULT_COMPILER
 from kbtf_ci.model.matrix_budget import CellBudget
-from kbtf_ci.model.options import DEFAULT_CONFIG, DEFAULT_SUITE
+from kbtf_ci.model.options import DEFAULT_CONFIG, DEFAULT_SUITE, TRACING
 
 OptionValue = str | int | bool | tuple[str, ...]
 
@@ -45,8 +45,7 @@ _NOT_COMPILED_IN: Final = frozenset(
      "timeouts", "btf-cache", "btf-server")
 )  # fmt: skip
 # What is named and what is left out is the same build.
-_DEFAULTS: Final = {"config": DEFAULT_CONFIG, "suite": DEFAULT_SUITE, "toolchain": Family.GCC.value}
-_TRACING: Final = ("trace",)  # the fragment that --prove puts on top
+_DEFAULTS: Final = {"config": DEFAULT_CONFIG, "suite": DEFAULT_SUITE, "toolchain": DEFAULT_COMPILER.name}
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._+-]+")
 _LONGEST_FOLDER: Final = 150
 # Far more than anybody waits for.
@@ -80,27 +79,6 @@ OPEN: Final = (CellOutcome.INFRASTRUCTURE, CellOutcome.NOT_RUN)
 def outcome_of(exit_code: int) -> CellOutcome:
     """Return what an exit code of run or verify says; a code of nobody's is the machine's fault."""
     return _BY_EXIT_CODE.get(exit_code, CellOutcome.INFRASTRUCTURE)
-
-
-class Standing(StrEnum):
-    """An outcome beside what was expected."""
-
-    GOOD = "good"
-    EXPECTED = "expected failure"
-    UNEXPECTED = "unexpected"
-    VERIFIED_UNEXPECTEDLY = "verified unexpectedly"
-    OVER_BUDGET = "over budget"
-    OPEN = "open"
-
-
-_WORST_FIRST: Final = (
-    Standing.UNEXPECTED,
-    Standing.VERIFIED_UNEXPECTEDLY,
-    Standing.OVER_BUDGET,
-    Standing.OPEN,
-    Standing.EXPECTED,
-    Standing.GOOD,
-)
 
 
 @dataclass(frozen=True)
@@ -191,7 +169,7 @@ class Cell:
         }
         if self.is_built and "prove" in self.options:
             fragments = left.get("fragment", ())
-            left["fragment"] = (*_TRACING, *(fragments if isinstance(fragments, tuple) else ()))
+            left["fragment"] = (TRACING, *(fragments if isinstance(fragments, tuple) else ()))
         if "pahole-tree" in self.options or "/" not in str(left.get("pahole", "/")):
             left["pahole"] = "made"
         return _digest(left)
@@ -321,115 +299,3 @@ def _check_different(cells: Sequence[Cell]) -> None:
                     f"cells {other.name} and {cell.name} are one by their {key[0]}: {cell.command}",
                     hint='a value may have another name, as { name = "7.2", suite = "forky" }',
                 )
-
-
-@dataclass(frozen=True)
-class CellResult:
-    """What a cell came to: times in seconds, ``btf_bytes`` of all its modules, ``error`` a line or "".
-
-    ``compile_s`` and ``link_s`` are what make took up to vmlinux's first link and behind that, BTF included;
-    None where it was not called. ``release``, ``compiler``, ``pahole`` and ``libbpf`` are its kernel's.
-    ``run`` is its run directory, "" for none, and ``worker`` who ran it where that was another process.
-    """
-
-    name: str
-    digest: str
-    outcome: CellOutcome
-    seconds: float = 0.0
-    exit_code: int | None = None
-    modules: int = 0
-    verified: int = 0
-    btf_bytes: int = 0
-    compile_s: float | None = None
-    link_s: float | None = None
-    release: str = ""
-    compiler: str = ""
-    pahole: str = ""
-    libbpf: str = ""
-    error: str = ""
-    run: str = ""
-    kbtf_ci: str = ""
-    worker: str = ""
-
-    def document(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
-        return dict(vars(self))
-
-
-def standing(cell: Cell, result: CellResult, baseline: CellResult | None = None) -> Standing:
-    """Return how an outcome stands beside what was expected of the cell, and its budget."""
-    if result.outcome in OPEN:
-        return Standing.OPEN
-    if cell.expected is None:
-        if result.outcome is not CellOutcome.VERIFIED:
-            return Standing.UNEXPECTED
-        return Standing.OVER_BUDGET if breaches(cell, result, baseline) else Standing.GOOD
-    if result.outcome is CellOutcome.VERIFIED:
-        return Standing.VERIFIED_UNEXPECTEDLY
-    return Standing.EXPECTED if result.outcome is cell.expected.outcome else Standing.UNEXPECTED
-
-
-def breaches(cell: Cell, result: CellResult, baseline: CellResult | None) -> tuple[str, ...]:
-    """Return a line for each budget that a verified cell does not keep; the ``baseline`` is verified too."""
-    if cell.budget is None or result.outcome is not CellOutcome.VERIFIED:
-        return ()
-    return tuple(cell.budget.breaches(result, baseline))
-
-
-def changed(before: CellResult | None, now: CellResult) -> str:
-    """Return what is different from the run before, in words; "" for nothing."""
-    if before is None or before.outcome in OPEN or now.outcome in OPEN:
-        return ""
-    found = []
-    if before.outcome is not now.outcome:
-        found.append(f"{before.outcome} before")
-    elif (before.modules, before.verified) != (now.modules, now.verified):
-        found.append(f"{before.verified} of {before.modules} before")
-    if before.btf_bytes != now.btf_bytes:
-        found.append(f"{now.btf_bytes - before.btf_bytes:+,} bytes of BTF")
-    return ", ".join(found)
-
-
-@dataclass(frozen=True)
-class MatrixResults:
-    """A matrix as far as it was run; all by the names of cells, which the plan may have no longer.
-
-    ``before`` is what a cell came to the time before, ``baseline`` what it was before when it was verified
-    last, which budgets are held against.
-    """
-
-    plan: Plan
-    results: Mapping[str, CellResult]
-    before: Mapping[str, CellResult] = field(default_factory=dict)
-    baseline: Mapping[str, CellResult] = field(default_factory=dict)
-
-    def of(self, cell: Cell) -> CellResult:
-        """Return what a cell came to; by other options than it has now it was not run."""
-        found = self.results.get(cell.name)
-        if found is None or found.digest != cell.digest:
-            return CellResult(cell.name, cell.digest, CellOutcome.NOT_RUN)
-        return found
-
-    def over_budget(self, cell: Cell) -> tuple[str, ...]:
-        """Return a line for each budget that a cell does not keep."""
-        return breaches(cell, self.of(cell), self.baseline.get(cell.name))
-
-    @property
-    def standings(self) -> Mapping[str, Standing]:
-        """How each cell stands, by its name."""
-        baseline = self.baseline
-        return {cell.name: standing(cell, self.of(cell), baseline.get(cell.name)) for cell in self.plan.cells}
-
-    @property
-    def ordered(self) -> tuple[Cell, ...]:
-        """All cells, those that nobody expected so first."""
-        standings = self.standings
-        return tuple(sorted(self.plan.cells, key=lambda cell: _WORST_FIRST.index(standings[cell.name])))
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """1 where something is not as expected, 5 where a cell is open, else 0."""
-        found = set(self.standings.values())
-        if found & {Standing.UNEXPECTED, Standing.VERIFIED_UNEXPECTEDLY, Standing.OVER_BUDGET}:
-            return ExitCode.NOT_VERIFIED
-        return ExitCode.INFRASTRUCTURE if Standing.OPEN in found else ExitCode.VERIFIED

@@ -15,18 +15,9 @@ from pydantic import TypeAdapter
 from kbtf_ci.infra.text import printable
 from kbtf_ci.model.cell_needs import CellNeeds, disk_together
 from kbtf_ci.model.cluster import CELL
-from kbtf_ci.model.matrix import (
-    Cell,
-    CellOutcome,
-    CellResult,
-    Expectation,
-    MatrixResults,
-    Plan,
-    Rule,
-    Standing,
-    changed,
-)
+from kbtf_ci.model.matrix import Cell, CellOutcome, Expectation, Plan, Rule
 from kbtf_ci.model.matrix_budget import CellBudget
+from kbtf_ci.model.matrix_results import CellResult, MatrixResults, Standing, changed
 from kbtf_ci.report.markdown_text import text as markdown_text
 
 _RESULT: Final = TypeAdapter(CellResult)

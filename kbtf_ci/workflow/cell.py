@@ -25,7 +25,8 @@ from kbtf_ci.infra.leash import leash
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.infra.rundir import RunDirectory
 from kbtf_ci.model.cause import causes
-from kbtf_ci.model.matrix import Cell, CellOutcome, CellResult, outcome_of
+from kbtf_ci.model.matrix import Cell, CellOutcome, outcome_of
+from kbtf_ci.model.matrix_results import CellResult
 from kbtf_ci.model.results import Results
 
 _ERROR: Final = re.compile(r"^(?:kbtf-ci|Error): (.*)$", re.MULTILINE)  # Error: of an option's value

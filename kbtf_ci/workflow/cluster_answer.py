@@ -17,7 +17,8 @@ from typing import Final
 from kbtf_ci import __version__
 from kbtf_ci.errors import file_error
 from kbtf_ci.infra.whole import whole_file
-from kbtf_ci.model.matrix import Cell, CellResult
+from kbtf_ci.model.matrix import Cell
+from kbtf_ci.model.matrix_results import CellResult
 from kbtf_ci.report.matrix import result_of
 from kbtf_ci.workflow import cluster_task
 

@@ -28,7 +28,8 @@ from kbtf_ci.errors import InfrastructureError
 from kbtf_ci.infra.locks import exclusive_with_children, lock_of
 from kbtf_ci.infra.paths import cache_root
 from kbtf_ci.model.cluster import CELL
-from kbtf_ci.model.matrix import Cell, CellOutcome, CellResult
+from kbtf_ci.model.matrix import Cell, CellOutcome
+from kbtf_ci.model.matrix_results import CellResult
 from kbtf_ci.model.prune import Kind
 from kbtf_ci.report.matrix import cell_of
 from kbtf_ci.workflow.cell import Watch, run_cell
@@ -64,7 +65,7 @@ def version() -> str:
 def run_task(text: str) -> str:
     """Run the cell in a document on this worker, and return what it came to, with its reports.
 
-    ``text`` is JSON: ``cell`` as in a plan, ``matrix`` for the folder's name, ``call`` for what is told
+    ``text`` is JSON: ``cell`` as in a plan, ``owner`` for the folder's name, ``call`` for what is told
     meanwhile. So is what comes back:
     ``result``, ``worker`` by its name and ``address``, ``files`` by name, with ``sha256`` and ``base64``, and
     ``left_out``, the names of those that are too large.
@@ -73,7 +74,7 @@ def run_task(text: str) -> str:
     cell = cell_of(asked["cell"])
     worker = get_worker()
     who = str(worker.name)
-    folder = cells_folder() / f"{_safe(asked['matrix'])}-{cell.folder}"
+    folder = cells_folder() / f"{_safe(asked['owner'])}-{cell.folder}"
     stop = threading.Event()
     slots, places = _slots(worker.state.nthreads), _places(worker)
     with _watched(stop, _wanted(worker, str(worker.get_current_task()))), slots:

@@ -26,7 +26,8 @@ from distributed.scheduler import KilledWorker
 from kbtf_ci import __version__
 from kbtf_ci.errors import InterruptError
 from kbtf_ci.model.cluster import Chain, Workers, able_workers, free_places, needs, place_for, shares, shown
-from kbtf_ci.model.matrix import OPEN, Cell, CellOutcome, CellResult
+from kbtf_ci.model.matrix import OPEN, Cell, CellOutcome
+from kbtf_ci.model.matrix_results import CellResult
 from kbtf_ci.report.matrix import cell_document
 from kbtf_ci.workflow import cluster_task
 from kbtf_ci.workflow.cell import CellsPlace
@@ -65,9 +66,9 @@ class Cluster:
     """
 
     def __init__(
-        self, client: Client, matrix: str, place: CellsPlace, task: Task = cluster_task.run_task
+        self, client: Client, owner: str, place: CellsPlace, task: Task = cluster_task.run_task
     ) -> None:
-        self._client, self._matrix, self._task, self._place = client, matrix, task, place
+        self._client, self._owner, self._task, self._place = client, owner, task, place
         # A worker may still be at work on what an earlier call of the same name did not want any more.
         self._id = uuid.uuid4().hex[:12]
         self._queue: list[Chain] = []
@@ -146,7 +147,7 @@ class Cluster:
         cell = chain.cells[0]
         future = self._client.submit(
             self._task,
-            json.dumps({"cell": cell_document(cell), "matrix": self._matrix, "call": self._id}),
+            json.dumps({"cell": cell_document(cell), "owner": self._owner, "call": self._id}),
             key=f"kbtf-ci-{self._id}-{cell.folder}-{self._tries[cell.name]}",
             workers=[address],
             resources=dict(needs(cell)),

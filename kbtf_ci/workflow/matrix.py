@@ -26,7 +26,8 @@ from kbtf_ci.infra.locks import exclusive, lock_of
 from kbtf_ci.infra.matrix_file import read_matrix
 from kbtf_ci.infra.record import Reporter
 from kbtf_ci.model.cluster import ClusterOptions
-from kbtf_ci.model.matrix import OPEN, Cell, CellOutcome, CellResult, MatrixResults, Plan
+from kbtf_ci.model.matrix import OPEN, Cell, CellOutcome, Plan
+from kbtf_ci.model.matrix_results import CellResult, MatrixResults
 from kbtf_ci.report import matrix as report
 from kbtf_ci.report.html.matrix_page import matrix_page
 from kbtf_ci.workflow import cluster_extra

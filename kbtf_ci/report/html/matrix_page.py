@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kbtf_ci.errors import ExitCode
-from kbtf_ci.model.matrix import MatrixResults, Standing
+from kbtf_ci.model.matrix_results import MatrixResults, Standing
 from kbtf_ci.report.html.render import render
 from kbtf_ci.report.matrix import columns, faults, rows
 

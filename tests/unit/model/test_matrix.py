@@ -15,22 +15,17 @@ from kbtf_ci.model.matrix import (
     Budgeted,
     Cell,
     CellOutcome,
-    CellResult,
     Choice,
     Expectation,
-    MatrixResults,
     OptionValue,
     Plan,
     Rule,
     Rules,
-    Standing,
-    breaches,
-    changed,
     multiply,
     outcome_of,
-    standing,
 )
 from kbtf_ci.model.matrix_budget import CellBudget
+from kbtf_ci.model.matrix_results import CellResult, MatrixResults, Standing, breaches, changed, standing
 
 AXES = {
     "kernel": [Choice("6.12", {"suite": "trixie"}), Choice("7.2", {"suite": "forky", "fragment": ("a",)})],

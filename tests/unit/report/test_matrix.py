@@ -17,7 +17,8 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from kbtf_ci.commands.main import main
-from kbtf_ci.model.matrix import CellOutcome, CellResult, Choice, MatrixResults, multiply
+from kbtf_ci.model.matrix import CellOutcome, Choice, multiply
+from kbtf_ci.model.matrix_results import CellResult, MatrixResults
 from kbtf_ci.report import matrix
 from kbtf_ci.report.html.matrix_page import matrix_page
 from kbtf_ci.workflow.matrix_needs import needs_of

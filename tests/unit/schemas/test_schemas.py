@@ -24,7 +24,8 @@ from kbtf_ci.model.encoded import Route
 from kbtf_ci.model.extmod import Way
 from kbtf_ci.model.fail_on import FailOn
 from kbtf_ci.model.kernel_warning import WarningKind
-from kbtf_ci.model.matrix import CellOutcome, Standing
+from kbtf_ci.model.matrix import CellOutcome
+from kbtf_ci.model.matrix_results import Standing
 from kbtf_ci.model.outcome import Death, LoadMode, Outcome
 from kbtf_ci.model.prune import Kind
 from kbtf_ci.model.regeneration import Rule, Scenario

@@ -21,7 +21,8 @@ from distributed import Client, LocalCluster, Scheduler, SpecCluster, Worker, ge
 from kbtf_ci import __version__
 from kbtf_ci.errors import InfrastructureError, InterruptError
 from kbtf_ci.model.cluster import ClusterOptions, Workers, needs
-from kbtf_ci.model.matrix import Cell, CellOutcome, CellResult, Choice, multiply
+from kbtf_ci.model.matrix import Cell, CellOutcome, Choice, multiply
+from kbtf_ci.model.matrix_results import CellResult
 from kbtf_ci.report.terminal import TerminalReporter
 from kbtf_ci.workflow import cluster, dispatch
 from kbtf_ci.workflow.cell import CellsPlace

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from kbtf_ci.errors import ExitCode, UsageError
-from kbtf_ci.model.matrix import Cell, CellOutcome, MatrixResults, Plan, Standing
+from kbtf_ci.model.matrix import Cell, CellOutcome, Plan
+from kbtf_ci.model.matrix_results import MatrixResults, Standing
 from kbtf_ci.report.terminal import TerminalReporter
 from kbtf_ci.workflow import cell as cells
 from kbtf_ci.workflow import matrix as workflow
